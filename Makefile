@@ -1,0 +1,57 @@
+# Shortcuts, each of which can be read and typed by hand. `make` alone lists them.
+#
+# What they understand: PORT=6380 for run, ARGS for the tests (ARGS='invalidate' runs the tests with that in
+# their name), CHATCACHE_SERVER=/path/to/valkey-server for any other server binary than redis-server.
+
+PORT ?= 6379
+NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
+DENY := $(shell cargo deny --version >/dev/null 2>&1 && echo yes)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build run test lint deny valgrind bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
+
+setup: ## install what is missing on Debian or Ubuntu (a C compiler, libclang, redis-server)
+	@scripts/setup
+
+build: setup ## the module, optimised: target/release/libchatcache.so
+	cargo build --release --locked
+
+run: build ## start a Redis with the module on PORT (6379), its data under ./run
+	@PORT=$(PORT) scripts/run
+
+# The documentation's tests go first: a runner that counts 0 of them must not have the last word.
+test: setup lint ## lint, then the documentation's, the unit and the integration tests
+	cargo test --doc --locked --quiet
+ifeq ($(NEXTEST),yes)
+	cargo nextest run --locked $(ARGS)
+else
+	cargo test --lib --tests --locked $(ARGS)
+endif
+
+lint: ## format, clippy with warnings as errors, and cargo-deny where it is installed
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+ifeq ($(DENY),yes)
+	@scripts/deny
+else
+	@echo "lint: cargo-deny is not installed, so licences and advisories are not checked ('make deny' does it)"
+endif
+
+deny: ## install cargo-deny (some 4 minutes, once), then check licences, sources and advisories
+ifneq ($(DENY),yes)
+	cargo install cargo-deny --locked
+endif
+	@scripts/deny
+
+valgrind: setup ## the integration tests against a server under valgrind (slow)
+	@scripts/valgrind $(ARGS)
+
+bench: setup ## the micro-benchmarks
+	cargo bench --locked $(ARGS)
+
+clean: ## remove what was built, and the data under ./run
+	cargo clean
+	rm -rf run

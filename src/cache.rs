@@ -1,0 +1,159 @@
+//! What the commands call: the state of the main thread, and the ways to find an answer in it.
+//!
+//! The keyspace holds the entries; an `Index` for each database says whose they are and which still live. An
+//! answer is given only where three agree: a key of the request's name, an entry with the request's
+//! fingerprint, and an index in which that entry lives.
+
+use crate::entry::Entry;
+use crate::index::{Dropped, Index, Name};
+use crate::key::{self, Layout};
+use crate::redis::{Ctx, Held, Key, MainThread};
+use crate::refusal::Refusal;
+use crate::request::Request;
+use crate::stats::{Counters, Report};
+use crate::tier::Tier;
+use std::collections::BTreeMap;
+use std::thread;
+
+/// The module's state. Borrow it for a few lines, with no call to the server in between that may call back.
+pub static CACHE: MainThread<Cache> = MainThread::new(Cache::new());
+
+/// An emptied index with more entries than this is freed on a thread of its own: some milliseconds' worth.
+const FREE_INLINE: u64 = 20_000;
+
+/// The indexes, one for each database that has ever held an entry, and the counters.
+pub struct Cache {
+    databases: BTreeMap<i32, Index>,
+    pub counters: Counters,
+    pub layout: Layout,
+}
+
+impl Cache {
+    const fn new() -> Self {
+        let counters = Counters {
+            hits: [0; 4],
+            misses: 0,
+            sets: 0,
+            deleted: 0,
+            drops: 0,
+            dropped: 0,
+            reclaimed: 0,
+            saved_ms: 0,
+        };
+        Cache { databases: BTreeMap::new(), counters, layout: Layout::Single }
+    }
+
+    /// The index of a database, made where there is none.
+    pub fn index(&mut self, database: i32) -> &mut Index {
+        self.databases.entry(database).or_insert_with(Index::new)
+    }
+
+    /// The index of a database that may have none.
+    pub fn known_index(&self, database: i32) -> Option<&Index> {
+        self.databases.get(&database)
+    }
+
+    /// A database with dropped entries to reclaim.
+    pub fn database_to_reclaim(&self) -> Option<i32> {
+        self.databases.iter().find(|(_, index)| index.pending() > 0).map(|(&database, _)| database)
+    }
+
+    pub fn count_drop(&mut self, dropped: &Dropped) {
+        self.counters.drops += 1;
+        self.counters.dropped += dropped.answers;
+    }
+
+    /// Forgets all of one database, or of every one.
+    pub fn empty(&mut self, database: Option<i32>) {
+        let gone: Vec<Index> = match database {
+            Some(database) => self.databases.remove(&database).into_iter().collect(),
+            None => std::mem::take(&mut self.databases).into_values().collect(),
+        };
+        let entries: u64 = gone.iter().map(|index| index.entries() + index.pending()).sum();
+        if entries > FREE_INLINE {
+            // Where no thread can be had, the closure is dropped here, and the indexes with it.
+            let _ = thread::Builder::new().name("chatcache-free".into()).spawn(move || drop(gone));
+        }
+    }
+
+    pub fn swap(&mut self, first: i32, second: i32) {
+        let (one, other) = (self.databases.remove(&first), self.databases.remove(&second));
+        self.databases.extend(one.map(|index| (second, index)));
+        self.databases.extend(other.map(|index| (first, index)));
+    }
+
+    /// The sums over all databases.
+    pub fn report(&self) -> Report {
+        let mut report = Report { counters: self.counters, ..Report::default() };
+        for index in self.databases.values() {
+            report.entries += index.entries();
+            for (sum, tier) in report.entries_by_tier.iter_mut().zip(Tier::ALL) {
+                *sum += index.entries_of(tier);
+            }
+            report.personas += index.personas_len();
+            report.users += index.users_len();
+            report.raw_bytes += index.bytes();
+            report.stored_bytes += index.bytes();
+            report.pending += index.pending();
+            report.index_bytes += index.heap_bytes();
+        }
+        report
+    }
+}
+
+/// Learns from the server what never changes in it.
+pub fn loaded(ctx: &Ctx<'_>) {
+    let layout = if ctx.is_cluster() { Layout::Cluster } else { Layout::Single };
+    CACHE.with(|cache| cache.layout = layout);
+}
+
+/// The name of the request's key.
+pub fn key_name(request: &Request<'_>) -> Vec<u8> {
+    let layout = CACHE.with(|cache| cache.layout);
+    let mut name = Vec::with_capacity(128);
+    request.key_name(layout, &mut name);
+    name
+}
+
+/// What a request's key holds, for that request.
+pub enum Slot<'k> {
+    /// Nothing: no key, or one that has expired.
+    Free,
+    /// An entry that answers this request no more, or another request: dropped, or of a colliding MD5.
+    Unrelated,
+    /// The answer.
+    Answer(&'k Entry),
+}
+
+impl<'k> Slot<'k> {
+    pub fn answer(self) -> Option<&'k Entry> {
+        match self {
+            Slot::Answer(entry) => Some(entry),
+            Slot::Free | Slot::Unrelated => None,
+        }
+    }
+}
+
+/// What `key` holds for the request whose name it has.
+pub fn look<'k>(ctx: &Ctx<'_>, key: &'k Key<'_>, request: &Request<'_>) -> Result<Slot<'k>, Refusal> {
+    let entry: &Entry = match key.held() {
+        Held::Nothing => return Ok(Slot::Free),
+        Held::Other => return Err(Refusal::WrongType),
+        Held::Value(entry) => entry,
+    };
+    let answers = entry.fingerprint == request.fingerprint() && is_live(ctx.database(), entry);
+    Ok(if answers { Slot::Answer(entry) } else { Slot::Unrelated })
+}
+
+fn is_live(database: i32, entry: &Entry) -> bool {
+    let Some(handle) = entry.handle() else { return false };
+    CACHE.with(|cache| cache.known_index(database).is_some_and(|index| index.is_live(handle)))
+}
+
+/// How the index keeps the name of a key that an entry of these has arrived under.
+pub fn index_name<'a>(layout: Layout, tier: Tier, persona: &[u8], user: &[u8], name: &'a [u8]) -> Name<'a> {
+    match key::canonical_digest(layout, tier, user, persona, name) {
+        Some(digest) => Name::Canonical(digest),
+        None => Name::Own(name),
+    }
+}

@@ -1,0 +1,184 @@
+//! KEY, INSPECT, PERSONAS and STATS: what there is, without touching it.
+
+use super::{PERSONA_AT, REQUEST, parse_request};
+use crate::cache::{self, CACHE};
+use crate::codec::Encoding;
+use crate::index::Origin;
+use crate::options::{self, PageOptions};
+use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
+use crate::refusal::{Accepts, Refusal};
+use crate::request;
+
+/// `CHATCACHE.KEY tier user persona message [ID id]`
+pub struct KeyName;
+
+impl Command for KeyName {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"chatcache.key",
+        summary: c"Returns the name of the key that holds the response to a message",
+        complexity: c"O(N) where N is the length of the message",
+        flags: c"readonly fast",
+        arity: -5,
+        keys: KeySpec::Named(PERSONA_AT),
+        args: REQUEST,
+    };
+
+    fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
+        let asked = parse_request(Accepts::Tiers, &options::KEY, args)?;
+        ctx.reply_bytes(&cache::key_name(&asked.request()));
+        Ok(())
+    }
+}
+
+/// `CHATCACHE.INSPECT tier user persona message [ID id]`
+pub struct Inspect;
+
+impl Command for Inspect {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"chatcache.inspect",
+        summary: c"Returns what is known of a cached response, without counting as a use of it",
+        complexity: c"O(N) where N is the length of the message",
+        flags: c"readonly fast",
+        arity: -5,
+        keys: KeySpec::Read(PERSONA_AT),
+        args: REQUEST,
+    };
+
+    fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
+        let asked = parse_request(Accepts::Tiers, &options::INSPECT, args)?;
+        let request = asked.request();
+        let name = cache::key_name(&request);
+        let key = ctx.open_peek(&name);
+        let Some(entry) = cache::look(ctx, &key, &request)?.answer() else {
+            ctx.reply_null();
+            return Ok(());
+        };
+        let origin = entry.handle().and_then(|handle| {
+            CACHE.with(|cache| cache.known_index(ctx.database()).and_then(|index| index.origin(handle)))
+        });
+        let Some(Origin { tier, persona, user, .. }) = origin else {
+            ctx.reply_null();
+            return Ok(());
+        };
+        let now_ms = ctx.now_ms();
+        // As PTTL says it: -1 for a key that never expires.
+        let ttl_ms = key.expires_at().map_or(-1, |at| at.saturating_sub(now_ms).max(0));
+        ctx.reply_map(12);
+        text(ctx, "key", &name);
+        text(ctx, "tier", tier.name().as_bytes());
+        text(ctx, "user", &user);
+        text(ctx, "persona", &persona);
+        number(ctx, "age-ms", now_ms.saturating_sub(entry.stored_at_ms).max(0));
+        number(ctx, "fresh-ms", ttl_ms);
+        number(ctx, "ttl-ms", ttl_ms);
+        number(ctx, "hits", entry.hits.get().into());
+        number(ctx, "cost-ms", entry.cost_ms.into());
+        number(ctx, "raw-bytes", entry.raw_bytes.into());
+        number(ctx, "stored-bytes", i64::try_from(entry.stored_bytes()).unwrap_or(i64::MAX));
+        let encoding: &[u8] = match entry.encoding {
+            Encoding::Raw => b"raw",
+        };
+        text(ctx, "encoding", encoding);
+        Ok(())
+    }
+}
+
+/// `CHATCACHE.PERSONAS [CURSOR c] [COUNT n]`
+pub struct Personas;
+
+impl Command for Personas {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"chatcache.personas",
+        summary: c"Iterates over the personas that have cached responses",
+        complexity: c"O(1) for every call, O(N) for a complete iteration over N personas",
+        flags: c"readonly",
+        arity: -1,
+        keys: KeySpec::None,
+        args: &[
+            ArgSpec::new(c"cursor", ArgKind::Integer).token(c"CURSOR").optional(),
+            ArgSpec::new(c"count", ArgKind::Integer).token(c"COUNT").optional(),
+        ],
+    };
+
+    fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
+        let words: Vec<&[u8]> = args.from(1).collect();
+        let PageOptions { cursor, count } = PageOptions::parse(&words)?;
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let page =
+            CACHE.with(|cache| cache.known_index(ctx.database()).map(|index| index.personas(cursor, count)));
+        let (next, personas) = page.unwrap_or_default();
+        ctx.reply_array(2);
+        ctx.reply_bytes(next.to_string().as_bytes());
+        ctx.reply_array(personas.len());
+        for (name, report) in personas {
+            ctx.reply_map(5);
+            text(ctx, "name", &name);
+            count_of(ctx, "entries", report.entries);
+            count_of(ctx, "bytes", report.bytes);
+            count_of(ctx, "hits", report.hits);
+            count_of(ctx, "misses", report.misses);
+        }
+        Ok(())
+    }
+}
+
+/// `CHATCACHE.STATS [persona]`
+pub struct Stats;
+
+impl Command for Stats {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"chatcache.stats",
+        summary: c"Returns the counters of the server, or of a persona",
+        complexity: c"O(1)",
+        flags: c"readonly fast",
+        arity: -1,
+        keys: KeySpec::Read(1),
+        args: &[ArgSpec::new(c"persona", ArgKind::Key).optional()],
+    };
+
+    fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
+        match args.len() {
+            1 => server_stats(ctx),
+            2 => persona_stats(ctx, args.get(1))?,
+            _ => ctx.reply_wrong_arity(),
+        }
+        Ok(())
+    }
+}
+
+fn server_stats(ctx: &Ctx<'_>) {
+    let fields = CACHE.with(|cache| cache.report()).fields();
+    ctx.reply_map(fields.len());
+    for (name, value) in fields {
+        count_of(ctx, name, value);
+    }
+}
+
+fn persona_stats(ctx: &Ctx<'_>, persona: &[u8]) -> Result<(), Refusal> {
+    request::check_persona(persona)?;
+    let report =
+        CACHE.with(|cache| cache.known_index(ctx.database()).and_then(|index| index.persona_stats(persona)));
+    let report = report.unwrap_or_default();
+    ctx.reply_map(5);
+    count_of(ctx, "entries", report.entries);
+    count_of(ctx, "bytes", report.bytes);
+    count_of(ctx, "hits", report.hits);
+    count_of(ctx, "misses", report.misses);
+    count_of(ctx, "saved-ms", report.saved_ms);
+    Ok(())
+}
+
+fn text(ctx: &Ctx<'_>, name: &str, value: &[u8]) {
+    ctx.reply_bytes(name.as_bytes());
+    ctx.reply_bytes(value);
+}
+
+fn number(ctx: &Ctx<'_>, name: &str, value: i64) {
+    ctx.reply_bytes(name.as_bytes());
+    ctx.reply_integer(value);
+}
+
+fn count_of(ctx: &Ctx<'_>, name: &str, value: u64) {
+    ctx.reply_bytes(name.as_bytes());
+    ctx.reply_count(value);
+}

@@ -1,0 +1,108 @@
+//! INVALIDATE, FORGET and FLUSH: all answers of a persona, a user or a tier, at once.
+//!
+//! Each marks in the index, replies how many live answers went, and leaves their keys to `reclaim`. The command
+//! is replicated as it came, whatever it found: a replica's clients may follow the persona too.
+
+use super::TIER;
+use crate::cache::CACHE;
+use crate::index::{Dropped, Index};
+use crate::reclaim;
+use crate::redis::{ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Ctx, KeySpec, Outcome};
+use crate::refusal::Refusal;
+use crate::request;
+use crate::tier::Tier;
+
+/// `CHATCACHE.INVALIDATE persona [persona ...]`
+pub struct Invalidate;
+
+impl Command for Invalidate {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"chatcache.invalidate",
+        summary: c"Drops every cached response of one or more personas",
+        complexity: c"O(N) where N is the number of personas, however many responses they have",
+        flags: c"write fast",
+        arity: -2,
+        keys: KeySpec::DeleteFrom(1),
+        args: &[ArgSpec::new(c"persona", ArgKind::Key).repeated()],
+    };
+
+    fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
+        args.from(1).try_for_each(request::check_persona)?;
+        let mut answers = 0;
+        for persona in args.from(1) {
+            answers += drop_answers(ctx, |index| index.drop_persona(persona));
+            ctx.signal_modified(persona);
+            ctx.notify(Class::Module, c"invalidate", persona);
+        }
+        ctx.replicate_verbatim();
+        ctx.reply_count(answers);
+        Ok(())
+    }
+}
+
+/// `CHATCACHE.FORGET user [user ...]`
+pub struct Forget;
+
+impl Command for Forget {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"chatcache.forget",
+        summary: c"Drops every cached response that one or more users asked for",
+        complexity: c"O(N) where N is the number of users and of the personas that they asked",
+        flags: c"write",
+        arity: -2,
+        keys: KeySpec::None,
+        args: &[ArgSpec::new(c"user", ArgKind::String).repeated()],
+    };
+
+    fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
+        args.from(1).try_for_each(request::check_user)?;
+        let database = ctx.database();
+        let mut answers = 0;
+        for user in args.from(1) {
+            let personas = CACHE.with(|cache| cache.index(database).personas_of_user(user));
+            answers += drop_answers(ctx, |index| index.drop_user(user));
+            for persona in personas {
+                ctx.signal_modified(&persona);
+            }
+        }
+        ctx.replicate_verbatim();
+        ctx.reply_count(answers);
+        Ok(())
+    }
+}
+
+/// `CHATCACHE.FLUSH [tier ...]`
+pub struct Flush;
+
+impl Command for Flush {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"chatcache.flush",
+        summary: c"Drops every cached response of one or more tiers, or of all",
+        complexity: c"O(N) where N is the number of personas, however many responses they have",
+        flags: c"write",
+        arity: -1,
+        keys: KeySpec::None,
+        args: &[ArgSpec::new(c"tiers", ArgKind::Block(&[TIER])).optional().repeated()],
+    };
+
+    fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
+        let named: Vec<Tier> = args.from(1).map(request::parse_tier).collect::<Result<_, Refusal>>()?;
+        let tiers = if named.is_empty() { &Tier::ALL[..] } else { &named };
+        let answers = tiers.iter().map(|&tier| drop_answers(ctx, |index| index.drop_tier(tier))).sum();
+        ctx.replicate_verbatim();
+        ctx.reply_count(answers);
+        Ok(())
+    }
+}
+
+/// Drops answers of the caller's database; how many there were.
+fn drop_answers(ctx: &Ctx<'_>, mark: impl FnOnce(&mut Index) -> Dropped) -> u64 {
+    let database = ctx.database();
+    let dropped = CACHE.with(|cache| {
+        let dropped = mark(cache.index(database));
+        cache.count_drop(&dropped);
+        dropped
+    });
+    reclaim::after_drop(ctx, &dropped);
+    dropped.answers
+}

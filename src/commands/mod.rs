@@ -1,0 +1,57 @@
+//! The commands: each parses, acts through the rooms below, and replies.
+
+mod about;
+mod drops;
+mod help;
+mod reads;
+mod store;
+
+pub use about::{Inspect, KeyName, Personas, Stats};
+pub use drops::{Flush, Forget, Invalidate};
+pub use help::Help;
+pub use reads::Get;
+pub use store::{Delete, Set};
+
+use crate::options::{Grammar, RequestOptions};
+use crate::redis::{ArgKind, ArgSpec, Args};
+use crate::refusal::{Accepts, Refusal};
+use crate::request::Asked;
+
+/// Where the persona, which is the key, stands in `COMMAND tier user persona message`.
+const PERSONA_AT: i32 = 3;
+
+/// Where the options of those commands begin.
+const REQUEST_ARGS: usize = 5;
+
+const TIER: ArgSpec = ArgSpec::new(
+    c"tier",
+    ArgKind::OneOf(&[
+        ArgSpec::new(c"msg", ArgKind::Token).token(c"msg"),
+        ArgSpec::new(c"persona", ArgKind::Token).token(c"persona"),
+        ArgSpec::new(c"session", ArgKind::Token).token(c"session"),
+        ArgSpec::new(c"response", ArgKind::Token).token(c"response"),
+    ]),
+);
+const USER: ArgSpec = ArgSpec::new(c"user", ArgKind::String);
+const PERSONA: ArgSpec = ArgSpec::new(c"persona", ArgKind::Key);
+const MESSAGE: ArgSpec = ArgSpec::new(c"message", ArgKind::String);
+const ID: ArgSpec = ArgSpec::new(c"id", ArgKind::String).token(c"ID").optional();
+
+/// `tier user persona message [ID id]`, as COMMAND DOCS shows it.
+const REQUEST: &[ArgSpec] = &[TIER, USER, PERSONA, MESSAGE, ID];
+
+/// The request of a command that has no other option than ID.
+fn parse_request<'a>(
+    accepts: Accepts,
+    grammar: &'static Grammar,
+    args: Args<'a>,
+) -> Result<Asked<'a>, Refusal> {
+    let options: Vec<&[u8]> = args.from(REQUEST_ARGS).collect();
+    let RequestOptions { id } = RequestOptions::parse(grammar, &options)?;
+    Asked::parse(accepts, fixed(args), id)
+}
+
+/// The four arguments that a request begins with.
+fn fixed(args: Args<'_>) -> [&[u8]; 4] {
+    [args.get(1), args.get(2), args.get(3), args.get(4)]
+}

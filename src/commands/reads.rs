@@ -1,0 +1,58 @@
+//! GET: the answer, if there is one.
+
+use super::{ID, MESSAGE, PERSONA, PERSONA_AT, USER, parse_request};
+use crate::cache::{self, CACHE};
+use crate::options;
+use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
+use crate::refusal::Accepts;
+
+const TIER_OR_ANY: ArgSpec = ArgSpec::new(
+    c"tier",
+    ArgKind::OneOf(&[
+        ArgSpec::new(c"msg", ArgKind::Token).token(c"msg"),
+        ArgSpec::new(c"persona", ArgKind::Token).token(c"persona"),
+        ArgSpec::new(c"session", ArgKind::Token).token(c"session"),
+        ArgSpec::new(c"response", ArgKind::Token).token(c"response"),
+        ArgSpec::new(c"any", ArgKind::Token).token(c"any"),
+    ]),
+);
+
+/// `CHATCACHE.GET tier user persona message [ID id]`
+pub struct Get;
+
+impl Command for Get {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"chatcache.get",
+        summary: c"Returns the cached response to a message, in one tier or in any",
+        complexity: c"O(N) where N is the length of the message",
+        flags: c"readonly fast",
+        arity: -5,
+        keys: KeySpec::Read(PERSONA_AT),
+        args: &[TIER_OR_ANY, USER, PERSONA, MESSAGE, ID],
+    };
+
+    fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
+        let asked = parse_request(Accepts::TiersAndAny, &options::GET, args)?;
+        let database = ctx.database();
+        for request in asked.requests() {
+            let key = ctx.open_read(&cache::key_name(&request));
+            let Some(entry) = cache::look(ctx, &key, &request)?.answer() else { continue };
+            entry.count_hit();
+            CACHE.with(|cache| {
+                let saved_ms = entry.cost_ms.into();
+                cache.counters.count_hit(request.tier, saved_ms);
+                if let Some(handle) = entry.handle() {
+                    cache.index(database).record_hit(handle, saved_ms);
+                }
+            });
+            ctx.reply_bytes(&entry.payload);
+            return Ok(());
+        }
+        CACHE.with(|cache| {
+            cache.counters.misses += 1;
+            cache.index(database).record_miss(asked.persona);
+        });
+        ctx.reply_null();
+        Ok(())
+    }
+}

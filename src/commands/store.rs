@@ -1,0 +1,186 @@
+//! SET and DEL: one answer stored or deleted.
+
+use super::{ID, MESSAGE, PERSONA, PERSONA_AT, REQUEST, REQUEST_ARGS, TIER, USER, fixed, parse_request};
+use crate::cache::{self, CACHE, Slot};
+use crate::config;
+use crate::entry::{Entry, Home};
+use crate::index::Name;
+use crate::key::Tail;
+use crate::options::{self, Condition, SetOptions, Ttl};
+use crate::redis::{ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Ctx, Key, KeySpec, Outcome};
+use crate::refusal::{Accepts, Refusal};
+use crate::request::{Asked, Request};
+
+/// `CHATCACHE.SET tier user persona message response [ID id] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL] [NX | XX]`
+pub struct Set;
+
+impl Command for Set {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"chatcache.set",
+        summary: c"Stores the response to a message in a tier, for the tier's TTL or the one given",
+        complexity: c"O(N) where N is the length of the message and the response",
+        flags: c"write deny-oom fast",
+        arity: -6,
+        keys: KeySpec::Write(PERSONA_AT),
+        args: &[
+            TIER,
+            USER,
+            PERSONA,
+            MESSAGE,
+            ArgSpec::new(c"response", ArgKind::String),
+            ID,
+            ArgSpec::new(
+                c"expiration",
+                ArgKind::OneOf(&[
+                    ArgSpec::new(c"seconds", ArgKind::Integer).token(c"EX"),
+                    ArgSpec::new(c"milliseconds", ArgKind::Integer).token(c"PX"),
+                    ArgSpec::new(c"unix-time-seconds", ArgKind::UnixTime).token(c"EXAT"),
+                    ArgSpec::new(c"unix-time-milliseconds", ArgKind::UnixTime).token(c"PXAT"),
+                    ArgSpec::new(c"keepttl", ArgKind::Token).token(c"KEEPTTL"),
+                ]),
+            )
+            .optional(),
+            ArgSpec::new(
+                c"condition",
+                ArgKind::OneOf(&[
+                    ArgSpec::new(c"nx", ArgKind::Token).token(c"NX"),
+                    ArgSpec::new(c"xx", ArgKind::Token).token(c"XX"),
+                ]),
+            )
+            .optional(),
+        ],
+    };
+
+    fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
+        let now_ms = ctx.now_ms();
+        let words: Vec<&[u8]> = args.from(REQUEST_ARGS + 1).collect();
+        let options = SetOptions::parse(&words, now_ms)?;
+        let asked = Asked::parse(Accepts::Tiers, fixed(args), options.id)?;
+        let request = asked.request();
+        let response = args.get(REQUEST_ARGS);
+        let limit = config::max_response_bytes();
+        if response.len() as u64 > limit && !ctx.is_replayed() {
+            return Err(Refusal::ResponseTooLarge { limit }.into());
+        }
+
+        let name = cache::key_name(&request);
+        let mut key = ctx.open_write(&name);
+        let slot = cache::look(ctx, &key, &request)?;
+        let present = matches!(slot, Slot::Answer(_));
+        let forbidden = match options.condition {
+            Condition::Always => false,
+            Condition::IfAbsent => present,
+            Condition::IfPresent => !present,
+        };
+        if forbidden {
+            ctx.reply_null();
+            return Ok(());
+        }
+        let taken = !matches!(slot, Slot::Free);
+        let expires_at = match options.ttl {
+            Ttl::Relative { until_ms, .. } | Ttl::At(until_ms) => Some(until_ms),
+            Ttl::Keep if present => key.expires_at(),
+            Ttl::Keep | Ttl::Tier => Some(now_ms.saturating_add(config::ttl_ms(request.tier))),
+        };
+        put(ctx, &mut key, taken, entry_for(ctx, &request, &name, response, now_ms))?;
+        key.set_expires_at(expires_at);
+        CACHE.with(|cache| cache.counters.sets += 1);
+
+        ctx.signal_modified(&name);
+        ctx.notify(Class::Module, c"set", &name);
+        if expires_at.is_some() {
+            ctx.notify(Class::Generic, c"expire", &name);
+        }
+        replicate(ctx, args, &request, expires_at);
+        ctx.reply_status(c"OK");
+        Ok(())
+    }
+}
+
+/// A new entry, known to the index under this name.
+fn entry_for(ctx: &Ctx<'_>, request: &Request<'_>, name: &[u8], response: &[u8], now_ms: i64) -> Box<Entry> {
+    let kept = match request.tail() {
+        Tail::Digest(digest) => Name::Canonical(digest),
+        Tail::Id(_) => Name::Own(name),
+    };
+    let bytes = response.len() as u64;
+    let handle = CACHE.with(|cache| {
+        cache.index(ctx.database()).link(request.tier, request.persona, request.user, kept, bytes)
+    });
+    Box::new(Entry::new(Home::Linked(handle), request.fingerprint(), response.into(), now_ms))
+}
+
+/// Puts an entry into its key, in the place of the one that is there, if any.
+fn put(ctx: &Ctx<'_>, key: &mut Key<'_>, taken: bool, entry: Box<Entry>) -> Result<(), Refusal> {
+    let (handle, bytes) = (entry.handle(), entry.stored_bytes());
+    let unlink = |handle, bytes| {
+        CACHE.with(|cache| cache.index(ctx.database()).unlink(handle, bytes));
+    };
+    let stored = if taken {
+        match key.replace(entry) {
+            Some(old) => {
+                if let Some(handle) = old.handle() {
+                    unlink(handle, old.stored_bytes());
+                }
+                true
+            }
+            None => false,
+        }
+    } else {
+        key.set(entry)
+    };
+    if !stored && let Some(handle) = handle {
+        unlink(handle, bytes);
+    }
+    stored.then_some(()).ok_or(Refusal::Internal)
+}
+
+/// Sends what was stored to replicas and the AOF: with the time at which it ends, since there it is later now,
+/// and without the condition, which has been decided.
+fn replicate(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, expires_at: Option<i64>) {
+    let until = expires_at.map(|at| at.to_string());
+    let mut more: Vec<&[u8]> = Vec::with_capacity(4);
+    if let Some(id) = request.id {
+        more.extend([b"ID", id]);
+    }
+    match &until {
+        Some(until) => more.extend([b"PXAT", until.as_bytes()]),
+        // Only KEEPTTL finds an answer that never ends, and the replicas' does not either.
+        None => more.push(b"KEEPTTL"),
+    }
+    ctx.replicate(c"CHATCACHE.SET", args, REQUEST_ARGS, &more);
+}
+
+/// `CHATCACHE.DEL tier user persona message [ID id]`
+pub struct Delete;
+
+impl Command for Delete {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"chatcache.del",
+        summary: c"Deletes the cached response to a message in a tier",
+        complexity: c"O(N) where N is the length of the message",
+        flags: c"write fast",
+        arity: -5,
+        keys: KeySpec::Delete(PERSONA_AT),
+        args: REQUEST,
+    };
+
+    fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
+        let asked = parse_request(Accepts::Tiers, &options::DEL, args)?;
+        let request = asked.request();
+        let name = cache::key_name(&request);
+        let mut key = ctx.open_write(&name);
+        if cache::look(ctx, &key, &request)?.answer().is_none() {
+            ctx.reply_integer(0);
+            return Ok(());
+        }
+        key.delete();
+        CACHE.with(|cache| cache.counters.deleted += 1);
+        ctx.signal_modified(&name);
+        ctx.signal_modified(request.persona);
+        ctx.notify(Class::Generic, c"del", &name);
+        ctx.replicate_verbatim();
+        ctx.reply_integer(1);
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! Fingerprints: what was asked, in 32 bytes that nobody can forge.
+//!
+//! A key holds the MD5 of the message, and two messages with one MD5 are easy to make. So every entry also
+//! holds the fingerprint of its request, and an answer is given only where the fingerprints agree.
+//!
+//! A fingerprint is the BLAKE3 hash of one of five `Parts`: a number that says which, then each field after
+//! its length. Lengths make it injective: ("ab", "c") and ("a", "bc") hash different bytes. Fingerprints are
+//! stored in RDB files, so the encoding never changes; another one would be another `DOMAIN`.
+
+/// Sets these hashes apart from any other use of BLAKE3 over the same bytes.
+const DOMAIN: &[u8] = b"chatcache fingerprint 1";
+
+/// What a request's key is made of, before MD5 and percent-encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parts<'a> {
+    Msg {
+        message: &'a [u8],
+    },
+    Persona {
+        persona: &'a [u8],
+        message: &'a [u8],
+    },
+    /// A session whose application has an ID of its own: the ID stands for the message.
+    SessionId {
+        user: &'a [u8],
+        id: &'a [u8],
+    },
+    Session {
+        user: &'a [u8],
+        message: &'a [u8],
+    },
+    Response {
+        user: &'a [u8],
+        persona: &'a [u8],
+        message: &'a [u8],
+    },
+}
+
+/// The fingerprint of a request: equal only if the requests are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// Hashes the parts where they lie, without copying them together.
+    pub fn of(parts: Parts<'_>) -> Fingerprint {
+        match parts {
+            Parts::Msg { message } => hash(1, [message]),
+            Parts::Persona { persona, message } => hash(2, [persona, message]),
+            Parts::SessionId { user, id } => hash(3, [user, id]),
+            Parts::Session { user, message } => hash(4, [user, message]),
+            Parts::Response { user, persona, message } => hash(5, [user, persona, message]),
+        }
+    }
+
+    /// The fingerprint an entry was stored with.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Fingerprint {
+        Fingerprint(bytes)
+    }
+
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+fn hash<const N: usize>(kind: u8, fields: [&[u8]; N]) -> Fingerprint {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(DOMAIN);
+    hasher.update(&[kind]);
+    for field in fields {
+        hasher.update(&(field.len() as u64).to_le_bytes());
+        hasher.update(field);
+    }
+    Fingerprint(*hasher.finalize().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Bytes of a small alphabet and length, so that equal concatenations come up often.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(b'a'), Just(0xff)], 0..4)
+    }
+
+    fn parts<'a>(kind: u8, a: &'a [u8], b: &'a [u8], c: &'a [u8]) -> Parts<'a> {
+        match kind {
+            0 => Parts::Msg { message: c },
+            1 => Parts::Persona { persona: a, message: c },
+            2 => Parts::SessionId { user: a, id: c },
+            3 => Parts::Session { user: a, message: c },
+            _ => Parts::Response { user: a, persona: b, message: c },
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn two_requests_share_a_fingerprint_only_if_they_are_the_same(
+            one in (0u8..5, bytes(), bytes(), bytes()),
+            other in (0u8..5, bytes(), bytes(), bytes()),
+        ) {
+            let one = parts(one.0, &one.1, &one.2, &one.3);
+            let other = parts(other.0, &other.1, &other.2, &other.3);
+            prop_assert_eq!(one == other, Fingerprint::of(one) == Fingerprint::of(other));
+        }
+    }
+
+    #[test]
+    fn a_byte_that_moves_to_the_next_field_makes_another_fingerprint() {
+        let one = Parts::Persona { persona: b"ab", message: b"c" };
+        let other = Parts::Persona { persona: b"a", message: b"bc" };
+        assert_ne!(Fingerprint::of(one), Fingerprint::of(other));
+    }
+
+    #[test]
+    fn a_session_id_is_never_taken_for_a_message() {
+        let id = Parts::SessionId { user: b"u", id: b"42" };
+        let message = Parts::Session { user: b"u", message: b"42" };
+        assert_ne!(Fingerprint::of(id), Fingerprint::of(message));
+    }
+
+    #[test]
+    fn fingerprints_are_those_of_the_rdb_files_already_written() {
+        let mut encoded = b"chatcache fingerprint 1\x05".to_vec();
+        for field in ["ann", "helper", "hello"] {
+            encoded.extend_from_slice(&(field.len() as u64).to_le_bytes());
+            encoded.extend_from_slice(field.as_bytes());
+        }
+        let parts = Parts::Response { user: b"ann", persona: b"helper", message: b"hello" };
+        let fingerprint = Fingerprint::of(parts);
+        assert_eq!(fingerprint.as_bytes(), blake3::hash(&encoded).as_bytes());
+        assert_eq!(Fingerprint::from_bytes(*fingerprint.as_bytes()), fingerprint);
+    }
+}

@@ -1,0 +1,332 @@
+//! The index of one database: which answers are whose, and which of them are dropped.
+//!
+//! Every entry of the keyspace has a *node* here and holds its `Handle`. Nodes of the same persona, user and
+//! tier are in one *group*; each persona, user and tier chains up its groups and has a *generation*. A group
+//! is live while the three generations it was made in are the current ones. So a drop, of however many
+//! answers, raises one generation, corrects the counts and cuts off one chain (`chains`), which then waits
+//! as a *batch* (`batches`) until the caller has deleted its keys one by one: each deletion ends in `unlink`.
+//! An answer stored meanwhile goes into a new group.
+//!
+//! Entries and index do not point at each other: handles carry a stamp, so whatever goes wrong between the
+//! keyspace and this index can make a count wrong, never a pointer. What is unknown here is not live.
+//!
+//! Everything here is on one thread and knows nothing of Redis.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+mod batches;
+mod chains;
+#[cfg(test)]
+mod check;
+mod counts;
+mod drops;
+mod groups;
+mod names;
+mod pool;
+mod records;
+mod report;
+mod stats;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+pub use batches::BatchId;
+pub use drops::{Dropped, Dropping};
+pub use report::{PersonaList, PersonaReport};
+pub use stats::PersonaStats;
+
+use batches::Batches;
+use counts::{Amount, Ledger, PerTier};
+use names::Names;
+use pool::{Id, Pool};
+use records::{Group, Key, Kind, Node, OwnName, PersonaData};
+use stats::Idle;
+use table::Table;
+
+use crate::tier::Tier;
+
+/// An entry's place in the index: 8 bytes, as is an `Option` of it. It means nothing to any other `Index`,
+/// and nothing to this one any more once unlinked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Handle {
+    node: Id<Node>,
+    stamp: NonZeroU32,
+}
+
+const _: () = assert!(size_of::<Option<Handle>>() == 8);
+
+impl Handle {
+    /// Of an entry that the index could not take: unknown to every index, so never live.
+    const NOWHERE: Handle = Handle { node: Id::NOWHERE, stamp: NonZeroU32::MAX };
+}
+
+/// The name of the key an entry sits under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name<'a> {
+    /// The one that tier, persona, user and this digest of the message make: nothing more to keep.
+    Canonical([u8; 16]),
+    /// Any other, in full.
+    Own(&'a [u8]),
+}
+
+/// Whether an answer may be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Live,
+    /// Dropped, and not reclaimed yet.
+    Dropped,
+}
+
+/// Where an entry belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub tier: Tier,
+    pub persona: Arc<[u8]>,
+    /// Empty without one.
+    pub user: Arc<[u8]>,
+    pub state: State,
+}
+
+/// See the head of this file.
+pub struct Index {
+    nodes: Pool<Node>,
+    own_names: Pool<OwnName>,
+    own_names_bytes: u64,
+    groups: Pool<Group>,
+    personas: Names<PersonaData>,
+    users: Names<()>,
+    /// The youngest group of each tier, persona and user that entries were stored in; it may be dead.
+    by_key: Table<Group>,
+    /// The group of each tier, persona and user for entries that come already dropped.
+    graves: Table<Group>,
+    keys: RandomState,
+    /// The chain of each tier.
+    heads: PerTier<Option<Id<Group>>>,
+    ledger: Ledger,
+    batches: Batches,
+    /// The batch of the groups in `graves`, if it is not reclaimed.
+    graveyard: Option<BatchId>,
+    /// Nodes in dead groups.
+    pending: u64,
+    /// Personas that no entry refers to, but whose statistics are kept.
+    idle: Idle,
+    /// The last stamp given out.
+    stamp: NonZeroU32,
+    /// The last generation given out: of all personas, users and tiers, so that a record never has one that
+    /// another had in its slot before. It takes 2³² drops to come around, and then an answer that waited for
+    /// its reclaim all that time.
+    generation: u32,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Index::new()
+    }
+}
+
+impl Index {
+    pub fn new() -> Self {
+        let keys = RandomState::new();
+        // Stamps start anywhere, so that a handle of an index that was replaced fits nothing in the new one.
+        let stamp = NonZeroU32::new(keys.hash_one("stamp") as u32).unwrap_or(NonZeroU32::MIN);
+        Index {
+            nodes: Pool::new(),
+            own_names: Pool::new(),
+            own_names_bytes: 0,
+            groups: Pool::new(),
+            personas: Names::new(),
+            users: Names::new(),
+            by_key: Table::new(),
+            graves: Table::new(),
+            keys,
+            heads: PerTier::default(),
+            ledger: Ledger::default(),
+            batches: Batches::new(),
+            graveyard: None,
+            pending: 0,
+            idle: Idle::new(),
+            stamp,
+            generation: 0,
+        }
+    }
+
+    /// Takes in an entry that has come into the keyspace, live. `user` may be empty; `bytes` is what it
+    /// takes as stored, and what `unlink` must be told again.
+    pub fn link(&mut self, tier: Tier, persona: &[u8], user: &[u8], name: Name<'_>, bytes: u64) -> Handle {
+        self.try_link(tier, persona, user, name, bytes).unwrap_or(Handle::NOWHERE)
+    }
+
+    /// Takes in an entry that was dropped before it came (by RDB, RESTORE, COPY or RENAME) and puts it in
+    /// the queue for reclaim.
+    pub fn link_dropped(&mut self, tier: Tier, persona: &[u8], user: &[u8], name: Name<'_>) -> Handle {
+        self.try_link_dropped(tier, persona, user, name).unwrap_or(Handle::NOWHERE)
+    }
+
+    /// Lets go of an entry that has left the keyspace. None if it was not known, say unlinked before.
+    pub fn unlink(&mut self, handle: Handle, bytes: u64) -> Option<Origin> {
+        let origin = self.origin(handle)?;
+        let node = self.nodes.remove(handle.node)?;
+        if let Key::Own(id) = node.key()
+            && let Some(OwnName(name)) = self.own_names.remove(id)
+        {
+            self.own_names_bytes = self.own_names_bytes.saturating_sub(own_name_bytes(&name));
+        }
+        if let Some(next) = node.next.and_then(|next| self.nodes.get_mut(next)) {
+            next.prev = node.prev;
+        }
+        let group = self.groups.get_mut(node.group())?;
+        match node.prev.and_then(|prev| self.nodes.get_mut(prev)) {
+            Some(prev) => prev.next = node.next,
+            None => group.head = node.next,
+        }
+        group.entries = group.entries.saturating_sub(1);
+        let empty = group.entries == 0;
+        match origin.state {
+            State::Dropped => self.pending = self.pending.saturating_sub(1),
+            State::Live => {
+                // The last one takes what is left: should a caller ever miscount, it does not stay so.
+                let bytes = if empty { group.bytes } else { bytes.min(group.bytes) };
+                group.bytes -= bytes;
+                if let Some(persona) = self.personas.get_mut(group.persona) {
+                    self.ledger.lose(&mut persona.more.counts, group.tier, Amount { entries: 1, bytes });
+                }
+            }
+        }
+        if empty {
+            self.close_group(node.group());
+        }
+        Some(origin)
+    }
+
+    /// Whether this handle is an entry's, live or dropped.
+    pub fn contains(&self, handle: Handle) -> bool {
+        self.node(handle).is_some()
+    }
+
+    /// Whether the entry may be served: it is known and not dropped.
+    pub fn is_live(&self, handle: Handle) -> bool {
+        self.group_of(handle).is_some_and(|group| self.is_group_live(group))
+    }
+
+    /// Where the entry belongs; None if it is not known.
+    pub fn origin(&self, handle: Handle) -> Option<Origin> {
+        let group = self.group_of(handle)?;
+        let user = match group.user {
+            Some(user) => Arc::clone(&self.users.get(user)?.name),
+            None => Arc::default(),
+        };
+        let state = if self.is_group_live(group) { State::Live } else { State::Dropped };
+        Some(Origin {
+            tier: group.tier,
+            persona: Arc::clone(&self.personas.get(group.persona)?.name),
+            user,
+            state,
+        })
+    }
+
+    /// The entry takes `new` bytes now, where it took `old`.
+    pub fn resize(&mut self, handle: Handle, old: u64, new: u64) {
+        let Some(id) = self.node(handle).map(Node::group) else { return };
+        if !self.is_live(handle) {
+            return;
+        }
+        let Some(group) = self.groups.get_mut(id) else { return };
+        let Some(persona) = self.personas.get_mut(group.persona) else { return };
+        let old = old.min(group.bytes);
+        group.bytes = (group.bytes - old).saturating_add(new);
+        self.ledger.lose(&mut persona.more.counts, group.tier, Amount { entries: 0, bytes: old });
+        self.ledger.gain(&mut persona.more.counts, group.tier, Amount { entries: 0, bytes: new });
+    }
+
+    /// The one limit, 2³¹ entries, checked before anything is made: groups, records and own names are never
+    /// more than nodes, so none of their pools is full if this one is not.
+    fn room(&self) -> Option<()> {
+        (!self.nodes.is_full()).then_some(())
+    }
+
+    fn try_link(
+        &mut self,
+        tier: Tier,
+        persona: &[u8],
+        user: &[u8],
+        name: Name<'_>,
+        bytes: u64,
+    ) -> Option<Handle> {
+        self.room()?;
+        let id = self.live_group(tier, persona, user)?;
+        let handle = self.attach(id, name)?;
+        let group = self.groups.get_mut(id)?;
+        group.bytes = group.bytes.saturating_add(bytes);
+        let persona = self.personas.get_mut(group.persona)?;
+        self.ledger.gain(&mut persona.more.counts, tier, Amount { entries: 1, bytes });
+        Some(handle)
+    }
+
+    fn try_link_dropped(
+        &mut self,
+        tier: Tier,
+        persona: &[u8],
+        user: &[u8],
+        name: Name<'_>,
+    ) -> Option<Handle> {
+        self.room()?;
+        let id = self.grave(tier, persona, user)?;
+        let handle = self.attach(id, name)?;
+        self.pending += 1;
+        Some(handle)
+    }
+
+    /// Makes a node, at the head of its group's list.
+    fn attach(&mut self, id: Id<Group>, name: Name<'_>) -> Option<Handle> {
+        let key = match name {
+            Name::Canonical(digest) => Key::Digest(digest),
+            Name::Own(name) => {
+                self.own_names_bytes += own_name_bytes(name);
+                Key::Own(self.own_names.insert(OwnName(name.into()))?)
+            }
+        };
+        let stamp = self.stamp.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        self.stamp = stamp;
+        let group = self.groups.get_mut(id)?;
+        let mut node = Node::new(id, stamp, key);
+        node.next = group.head;
+        let node = self.nodes.insert(node)?;
+        if let Some(next) = group.head.replace(node).and_then(|next| self.nodes.get_mut(next)) {
+            next.prev = Some(node);
+        }
+        group.entries += 1;
+        Some(Handle { node, stamp })
+    }
+
+    fn node(&self, handle: Handle) -> Option<&Node> {
+        self.nodes.get(handle.node).filter(|node| node.stamp == handle.stamp)
+    }
+
+    fn group_of(&self, handle: Handle) -> Option<&Group> {
+        self.groups.get(self.node(handle)?.group())
+    }
+
+    fn is_group_live(&self, group: &Group) -> bool {
+        let user = match group.user {
+            Some(user) => self.users.get(user).is_some_and(|user| user.generation == group.born.user),
+            None => true,
+        };
+        group.kind == Kind::Stored
+            && user
+            && self.ledger.generation(group.tier) == group.born.tier
+            && self.personas.get(group.persona).is_some_and(|p| p.generation == group.born.persona)
+    }
+}
+
+/// What a boxed name takes, as an allocator rounds it up.
+fn own_name_bytes(name: &[u8]) -> u64 {
+    (name.len() as u64).next_multiple_of(16)
+}

@@ -1,0 +1,142 @@
+//! Dropping answers: at once for every reader, then key by key for the memory.
+
+use std::iter::successors;
+use std::sync::Arc;
+
+use super::batches::BatchId;
+use super::counts::Amount;
+use super::pool::Id;
+use super::records::{Axis, Group, Key};
+use super::{Handle, Index, Name};
+use crate::tier::Tier;
+
+/// What a drop has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// How many live answers it hit.
+    pub answers: u64,
+    /// Where they wait to be reclaimed; None iff there were none. The same batch may also bring nodes that
+    /// an earlier drop hit along another way (of a persona whose user was forgotten before, say): who
+    /// reclaims it at once counts what he does rather than go on to its end.
+    pub batch: Option<BatchId>,
+}
+
+/// A dropped entry whose key is to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropping<'a> {
+    pub handle: Handle,
+    pub tier: Tier,
+    pub persona: &'a [u8],
+    /// Empty without one.
+    pub user: &'a [u8],
+    pub name: Name<'a>,
+}
+
+impl Index {
+    /// Drops all answers of a persona, in every tier. O(1).
+    pub fn drop_persona(&mut self, persona: &[u8]) -> Dropped {
+        self.try_drop_persona(persona).unwrap_or_default()
+    }
+
+    /// Drops all answers of a user, of every persona. O(groups of the user): four at most for each persona
+    /// he has talked to, and those not yet reclaimed. Nothing for the empty user, who is nobody.
+    pub fn drop_user(&mut self, user: &[u8]) -> Dropped {
+        self.try_drop_user(user).unwrap_or_default()
+    }
+
+    /// Drops all answers of a tier. O(1): the personas' counts learn of it when they are next looked at.
+    pub fn drop_tier(&mut self, tier: Tier) -> Dropped {
+        self.try_drop_tier(tier).unwrap_or_default()
+    }
+
+    /// The personas that a user has live answers of, in no order.
+    pub fn personas_of_user(&self, user: &[u8]) -> Vec<Arc<[u8]>> {
+        let head = self.users.find(user).and_then(|id| self.users.get(id)).and_then(|user| user.head);
+        let mut personas: Vec<_> = self.live_groups_of_user(head).map(|group| group.persona).collect();
+        personas.sort_unstable_by_key(|id| id.number());
+        personas.dedup();
+        personas.into_iter().filter_map(|id| Some(Arc::clone(&self.personas.get(id)?.name))).collect()
+    }
+
+    /// The next entry to reclaim: of this batch, or of the oldest one; None if nothing is left of it. Delete
+    /// its key: that calls `unlink`, and the next call brings another. If the key is not there, or holds
+    /// another entry than this handle's, `unlink` the handle, or it is brought again for ever. O(1).
+    pub fn next_dropped(&self, batch: Option<BatchId>) -> Option<Dropping<'_>> {
+        let batch = match batch {
+            Some(id) => self.batches.get(id)?,
+            None => self.batches.oldest()?,
+        };
+        let group = self.groups.get(batch.head)?;
+        let id = group.head?;
+        let node = self.nodes.get(id)?;
+        let (persona, user) = self.names_of(group)?;
+        let name = match node.key() {
+            Key::Digest(digest) => Name::Canonical(digest),
+            Key::Own(id) => Name::Own(&self.own_names.get(id)?.0),
+        };
+        let handle = Handle { node: id, stamp: node.stamp };
+        Some(Dropping { handle, tier: group.tier, persona, user, name })
+    }
+
+    // In all three: no live answer means no live group, and then there is nothing to cut off. The dead
+    // groups that may be in the chain are in a batch already.
+
+    fn try_drop_persona(&mut self, persona: &[u8]) -> Option<Dropped> {
+        let id = self.personas.find(persona)?;
+        let generation = self.generation.wrapping_add(1);
+        let persona = self.personas.get_mut(id)?;
+        let answers = self.ledger.drop_persona(&mut persona.more.counts);
+        if answers == 0 {
+            return None;
+        }
+        persona.generation = generation;
+        self.generation = generation;
+        let head = persona.head.take()?;
+        Some(self.queue(Axis::Persona, head, answers))
+    }
+
+    fn try_drop_user(&mut self, user: &[u8]) -> Option<Dropped> {
+        let id = self.users.find(user)?;
+        let head = self.users.get(id)?.head;
+        let live: Vec<_> = self
+            .live_groups_of_user(head)
+            .map(|group| (group.persona, group.tier, Amount { entries: group.entries, bytes: group.bytes }))
+            .collect();
+        if live.is_empty() {
+            return None;
+        }
+        let mut answers = 0;
+        for (persona, tier, amount) in live {
+            answers += u64::from(amount.entries);
+            if let Some(persona) = self.personas.get_mut(persona) {
+                self.ledger.lose(&mut persona.more.counts, tier, amount);
+            }
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let user = self.users.get_mut(id)?;
+        user.generation = self.generation;
+        let head = user.head.take()?;
+        Some(self.queue(Axis::User, head, answers))
+    }
+
+    fn try_drop_tier(&mut self, tier: Tier) -> Option<Dropped> {
+        if self.ledger.tier(tier).entries == 0 {
+            return None;
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let answers = self.ledger.drop_tier(tier, self.generation);
+        let head = self.heads.of_mut(tier).take()?;
+        Some(self.queue(Axis::Tier, head, answers))
+    }
+
+    fn queue(&mut self, axis: Axis, head: Id<Group>, answers: u64) -> Dropped {
+        self.pending += answers;
+        Dropped { answers, batch: self.cut(axis, head) }
+    }
+
+    fn live_groups_of_user(&self, head: Option<Id<Group>>) -> impl Iterator<Item = &Group> {
+        let group = |id: Id<Group>| self.groups.get(id);
+        let chain = successors(head.and_then(group), move |g| g.link(Axis::User).after.and_then(group));
+        chain.filter(|group| self.is_group_live(group))
+    }
+}

@@ -1,0 +1,342 @@
+//! A slab: values of one type under 4-byte ids, put in and taken out in O(1).
+//!
+//! It grows by pages of 1,024 cells, so growth never copies more than one page (the first one, which starts
+//! small), and a page whose last value leaves goes back to the allocator. A vacant cell holds the free list
+//! of its page in the value's own bytes: `Cell<T>` is as small as `T` wherever `T` has a niche, and
+//! `records` asserts that at compile time for every type kept here.
+//!
+//! Invariant: a page is `Full` iff it is not on the `open` stack and has no room; a `Spare` page has no cells.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+use std::num::{NonZeroU16, NonZeroU32};
+
+const PAGE: usize = 1024;
+
+/// Which value of a `Pool<T>`: below 2³¹, so that 31 bits hold it and the 32nd is free for a flag; never 0,
+/// so that an `Option` of it is as small.
+pub(super) struct Id<T> {
+    number: NonZeroU32,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Id<T> {
+    /// No pool ever gives this one out.
+    pub const NOWHERE: Id<T> = Id { number: NonZeroU32::MAX, of: PhantomData };
+
+    /// The most that a pool numbers.
+    const LAST: usize = (1 << 31) - 1;
+
+    pub fn from_number(number: u32) -> Option<Id<T>> {
+        NonZeroU32::new(number).map(|number| Id { number, of: PhantomData })
+    }
+
+    pub fn number(self) -> u32 {
+        self.number.get()
+    }
+
+    fn at(page: usize, slot: usize) -> Option<Id<T>> {
+        u32::try_from(page * PAGE + slot + 1).ok().and_then(Id::from_number)
+    }
+
+    fn place(self) -> (usize, usize) {
+        let index = self.number.get() as usize - 1;
+        (index / PAGE, index % PAGE)
+    }
+}
+
+// Derived, these would ask the same of T.
+impl<T> Clone for Id<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Id<T> {}
+impl<T> PartialEq for Id<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+impl<T> Eq for Id<T> {}
+impl<T> Hash for Id<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.number.hash(state);
+    }
+}
+impl<T> fmt::Debug for Id<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.number)
+    }
+}
+
+/// One cell of a page.
+pub(super) enum Cell<T> {
+    /// The next vacant slot of the same page, plus one.
+    Vacant {
+        next: Option<NonZeroU16>,
+    },
+    Taken(T),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Room {
+    /// On the `open` stack.
+    Open,
+    /// Every cell was taken when it last came to the top of the stack, and none was given back since.
+    Full,
+    /// On the `spare` stack: nothing in it, and no memory.
+    Spare,
+}
+
+struct Page<T> {
+    cells: Vec<Cell<T>>,
+    /// The first vacant slot, plus one.
+    free: Option<NonZeroU16>,
+    used: u16,
+    room: Room,
+}
+
+impl<T> Page<T> {
+    fn has_room(&self) -> bool {
+        usize::from(self.used) < PAGE
+    }
+
+    fn put(&mut self, value: T) -> usize {
+        self.used += 1;
+        if let Some(slot) = self.free {
+            let slot = usize::from(slot.get() - 1);
+            if let Some(cell) = self.cells.get_mut(slot)
+                && let Cell::Vacant { next } = *cell
+            {
+                self.free = next;
+                *cell = Cell::Taken(value);
+                return slot;
+            }
+        }
+        self.cells.push(Cell::Taken(value));
+        self.cells.len() - 1
+    }
+
+    fn take(&mut self, slot: usize) -> Option<T> {
+        let cell = self.cells.get_mut(slot)?;
+        if let Cell::Vacant { .. } = cell {
+            return None;
+        }
+        let taken = std::mem::replace(cell, Cell::Vacant { next: self.free });
+        self.free = u16::try_from(slot + 1).ok().and_then(NonZeroU16::new);
+        self.used -= 1;
+        match taken {
+            Cell::Taken(value) => Some(value),
+            Cell::Vacant { .. } => None,
+        }
+    }
+}
+
+pub(super) struct Pool<T> {
+    pages: Vec<Page<T>>,
+    /// Pages with room, the one to fill next on top. A page that filled up or went spare stays here until
+    /// it comes to the top; it is never here twice, as spare pages come back only when the stack is empty.
+    open: Vec<u32>,
+    /// Pages without memory.
+    spare: Vec<u32>,
+    used: usize,
+}
+
+impl<T> Pool<T> {
+    pub const fn new() -> Self {
+        Pool { pages: Vec::new(), open: Vec::new(), spare: Vec::new(), used: 0 }
+    }
+
+    pub fn len(&self) -> usize {
+        self.used
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.used >= Id::<T>::LAST
+    }
+
+    pub fn get(&self, id: Id<T>) -> Option<&T> {
+        let (page, slot) = id.place();
+        match self.pages.get(page)?.cells.get(slot)? {
+            Cell::Taken(value) => Some(value),
+            Cell::Vacant { .. } => None,
+        }
+    }
+
+    pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
+        let (page, slot) = id.place();
+        match self.pages.get_mut(page)?.cells.get_mut(slot)? {
+            Cell::Taken(value) => Some(value),
+            Cell::Vacant { .. } => None,
+        }
+    }
+
+    /// None iff the pool is full, at 2³¹ values.
+    pub fn insert(&mut self, value: T) -> Option<Id<T>> {
+        if self.is_full() {
+            return None;
+        }
+        let number = self.page_with_room()?;
+        let page = self.pages.get_mut(number as usize)?;
+        let slot = page.put(value);
+        self.used += 1;
+        Id::at(number as usize, slot)
+    }
+
+    pub fn remove(&mut self, id: Id<T>) -> Option<T> {
+        let (number, slot) = id.place();
+        let page = self.pages.get_mut(number)?;
+        let value = page.take(slot)?;
+        self.used -= 1;
+        let number = u32::try_from(number).ok()?;
+        if self.used == 0 {
+            *self = Pool::new();
+        } else if page.used == 0 {
+            page.cells = Vec::new();
+            page.free = None;
+            page.room = Room::Spare;
+            self.spare.push(number);
+        } else if page.room == Room::Full {
+            page.room = Room::Open;
+            self.open.push(number);
+        }
+        Some(value)
+    }
+
+    /// The number of slots: those of `at`.
+    pub fn slots(&self) -> usize {
+        self.pages.len() * PAGE
+    }
+
+    /// The value in a slot, by position: for walks that stop and go on.
+    pub fn at(&self, index: usize) -> Option<&T> {
+        Id::at(index / PAGE, index % PAGE).and_then(|id| self.get(id))
+    }
+
+    pub fn heap_bytes(&self) -> u64 {
+        let cells: usize = self.pages.iter().map(|page| page.cells.capacity()).sum();
+        let bytes = cells * size_of::<Cell<T>>()
+            + self.pages.capacity() * size_of::<Page<T>>()
+            + (self.open.capacity() + self.spare.capacity()) * size_of::<u32>();
+        bytes as u64
+    }
+
+    fn page_with_room(&mut self) -> Option<u32> {
+        while let Some(&number) = self.open.last() {
+            if let Some(page) = self.pages.get_mut(number as usize)
+                && page.room == Room::Open
+            {
+                if page.has_room() {
+                    return Some(number);
+                }
+                page.room = Room::Full;
+            }
+            self.open.pop();
+        }
+        let number = match self.spare.pop() {
+            Some(number) => number,
+            None => {
+                let number = u32::try_from(self.pages.len()).ok()?;
+                self.pages.push(Page { cells: Vec::new(), free: None, used: 0, room: Room::Spare });
+                number
+            }
+        };
+        let page = self.pages.get_mut(number as usize)?;
+        page.room = Room::Open;
+        // The first page grows as a vector does: a small database should not pay for a page of each kind.
+        if number > 0 {
+            page.cells.reserve_exact(PAGE);
+        }
+        self.open.push(number);
+        Some(number)
+    }
+}
+
+#[cfg(test)]
+impl<T> Pool<T> {
+    pub fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
+        (0..self.slots()).filter_map(|index| {
+            let id = Id::at(index / PAGE, index % PAGE)?;
+            self.get(id).map(|value| (id, value))
+        })
+    }
+
+    pub fn check(&self) {
+        assert_eq!(self.iter().count(), self.used);
+        for (number, page) in self.pages.iter().enumerate() {
+            let taken = page.cells.iter().filter(|cell| matches!(cell, Cell::Taken(_))).count();
+            assert_eq!(taken, usize::from(page.used));
+            let on = |stack: &[u32]| stack.iter().filter(|&&n| n as usize == number).count();
+            let expected = match page.room {
+                Room::Open => (1, 0),
+                Room::Full => (0, 0),
+                Room::Spare => (on(&self.open).min(1), 1),
+            };
+            assert_eq!((on(&self.open), on(&self.spare)), expected, "page {number} {:?}", page.room);
+            if page.room == Room::Full {
+                assert!(!page.has_room());
+            }
+            if page.room == Room::Spare {
+                assert_eq!(page.cells.capacity(), 0);
+            }
+            let mut vacant = 0;
+            let mut next = page.free;
+            while let Some(slot) = next {
+                vacant += 1;
+                match &page.cells[usize::from(slot.get()) - 1] {
+                    Cell::Vacant { next: after } => next = *after,
+                    Cell::Taken(_) => panic!("a taken cell on the free list"),
+                }
+            }
+            assert_eq!(vacant + taken, page.cells.len());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_finds_its_value_until_it_is_removed() {
+        let mut pool = Pool::new();
+        let ids: Vec<_> = (0..5000u64).filter_map(|n| pool.insert(Box::new(n))).collect();
+        assert_eq!(ids.len(), 5000);
+        for (n, id) in ids.iter().enumerate() {
+            assert_eq!(pool.get(*id).map(|value| **value), Some(n as u64));
+        }
+        for (n, id) in ids.iter().enumerate().step_by(2) {
+            assert_eq!(pool.remove(*id).map(|value| *value), Some(n as u64));
+            assert!(pool.remove(*id).is_none() && pool.get(*id).is_none());
+        }
+        pool.check();
+        assert_eq!(pool.len(), 2500);
+        let before = pool.heap_bytes();
+        let again: Vec<_> = (0..2500u64).filter_map(|n| pool.insert(Box::new(n))).collect();
+        pool.check();
+        assert!(again.iter().all(|id| ids.contains(id)), "vacant slots are taken before new ones");
+        assert!(pool.heap_bytes() <= before + 64);
+    }
+
+    #[test]
+    fn an_emptied_page_gives_its_memory_back_and_serves_again() {
+        let mut pool = Pool::new();
+        let ids: Vec<_> = (0..4096u64).filter_map(|n| pool.insert(Box::new(n))).collect();
+        let full = pool.heap_bytes();
+        for id in ids.iter().skip(1024).take(2048) {
+            pool.remove(*id);
+        }
+        pool.check();
+        assert!(pool.heap_bytes() <= full / 2 + 256);
+        for n in 0..3000u64 {
+            pool.insert(Box::new(n));
+            pool.check();
+        }
+        assert_eq!(pool.slots(), 5 * PAGE);
+        for id in pool.iter().map(|(id, _)| id).collect::<Vec<_>>() {
+            pool.remove(id);
+        }
+        assert_eq!((pool.len(), pool.heap_bytes()), (0, 0));
+    }
+}

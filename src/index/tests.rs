@@ -1,0 +1,5 @@
+//! Stories of the index; `model` is the long one.
+
+mod memory;
+mod model;
+mod stories;

@@ -1,0 +1,336 @@
+//! Random operations, on the index and on a list that is searched from end to end for every question.
+
+use std::collections::HashMap;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::index::{BatchId, Dropped, Handle, Index, Name, PersonaReport, PersonaStats, State};
+use crate::tier::Tier;
+
+/// How wide a run is, and how it goes.
+#[derive(Clone, Copy)]
+struct Plan {
+    personas: u32,
+    users: u32,
+    steps: u32,
+    /// Of 100 steps, how many drop something.
+    drops: u32,
+}
+
+#[derive(Clone)]
+struct Entry {
+    handle: Handle,
+    tier: Tier,
+    persona: Vec<u8>,
+    user: Vec<u8>,
+    name: Result<[u8; 16], Vec<u8>>,
+    bytes: u64,
+    state: State,
+}
+
+struct Run {
+    rng: StdRng,
+    plan: Plan,
+    index: Index,
+    entries: Vec<Entry>,
+    gone: Vec<Handle>,
+    batches: Vec<(BatchId, Vec<Handle>)>,
+    stats: HashMap<Vec<u8>, PersonaStats>,
+}
+
+#[test]
+fn the_index_agrees_with_a_plain_list_after_any_operations() {
+    let seed = std::env::var("CHATCACHE_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(rand::random::<u64>);
+    println!("CHATCACHE_SEED={seed}");
+    let plans = [
+        Plan { personas: 2, users: 1, steps: 3000, drops: 10 },
+        Plan { personas: 4, users: 4, steps: 6000, drops: 6 },
+        Plan { personas: 30, users: 30, steps: 6000, drops: 2 },
+        Plan { personas: 300, users: 1500, steps: 6000, drops: 1 },
+    ];
+    for (n, plan) in plans.into_iter().enumerate() {
+        Run::new(seed.wrapping_add(n as u64), plan).go();
+    }
+}
+
+impl Run {
+    fn new(seed: u64, plan: Plan) -> Run {
+        Run {
+            rng: StdRng::seed_from_u64(seed),
+            plan,
+            index: Index::new(),
+            entries: Vec::new(),
+            gone: Vec::new(),
+            batches: Vec::new(),
+            stats: HashMap::new(),
+        }
+    }
+
+    fn go(&mut self) {
+        for step in 0..self.plan.steps {
+            self.step();
+            assert_eq!(self.index.entries(), self.live(|_| true).0, "step {step}");
+            assert_eq!(self.index.pending(), self.entries.len() as u64 - self.index.entries());
+            if step % 40 == 0 || self.plan.personas < 5 && step % 4 == 0 {
+                self.compare();
+            }
+        }
+        self.compare();
+        // Half of what is left by drops and reclaim, the rest one by one.
+        self.drop_tier(Tier::Msg);
+        self.drop_tier(Tier::Response);
+        self.reclaim(usize::MAX, None);
+        assert_eq!(self.index.pending(), 0);
+        self.compare();
+        while !self.entries.is_empty() {
+            self.unlink();
+        }
+        self.index.check_empty();
+        self.compare();
+    }
+
+    fn step(&mut self) {
+        if self.rng.random_range(0..100) < self.plan.drops {
+            match self.rng.random_range(0..10) {
+                0..4 => self.drop_persona(),
+                4..8 => self.drop_user(),
+                _ => {
+                    let tier = self.tier();
+                    self.drop_tier(tier);
+                }
+            }
+            return;
+        }
+        match self.rng.random_range(0..100) {
+            0..45 => self.link(State::Live),
+            45..50 => self.link(State::Dropped),
+            50..70 => self.unlink(),
+            70..78 => self.resize(),
+            78..84 => self.hit(),
+            84..88 => self.miss(),
+            88..90 => {
+                let batch = self.pick_batch();
+                self.reclaim(100, batch);
+            }
+            90..93 => {
+                let batch = self.pick_batch();
+                self.reclaim(3, batch);
+            }
+            _ => {
+                let nodes = self.rng.random_range(1..10);
+                self.reclaim(nodes, None);
+            }
+        }
+    }
+
+    fn tier(&mut self) -> Tier {
+        Tier::ALL[self.rng.random_range(0..4)]
+    }
+
+    fn persona(&mut self) -> Vec<u8> {
+        format!("p{}", self.rng.random_range(0..self.plan.personas)).into_bytes()
+    }
+
+    /// Nobody, in one case of three.
+    fn user(&mut self) -> Vec<u8> {
+        if self.rng.random_range(0..3) == 0 {
+            return Vec::new();
+        }
+        format!("u{}", self.rng.random_range(0..self.plan.users)).into_bytes()
+    }
+
+    fn pick(&mut self) -> Option<usize> {
+        (!self.entries.is_empty()).then(|| self.rng.random_range(0..self.entries.len()))
+    }
+
+    fn pick_batch(&mut self) -> Option<BatchId> {
+        if self.batches.is_empty() {
+            return None;
+        }
+        let n = self.rng.random_range(0..self.batches.len());
+        Some(self.batches[n].0)
+    }
+
+    fn link(&mut self, state: State) {
+        let (tier, persona, user) = (self.tier(), self.persona(), self.user());
+        let digest: [u8; 16] = self.rng.random();
+        let name = match self.rng.random_range(0..3) {
+            0 => Err(digest.repeat(self.rng.random_range(0..3))),
+            _ => Ok(digest),
+        };
+        let given = match &name {
+            Ok(digest) => Name::Canonical(*digest),
+            Err(name) => Name::Own(name),
+        };
+        let bytes = self.rng.random_range(0..5000);
+        let handle = match state {
+            State::Live => self.index.link(tier, &persona, &user, given, bytes),
+            State::Dropped => self.index.link_dropped(tier, &persona, &user, given),
+        };
+        self.entries.push(Entry { handle, tier, persona, user, name, bytes, state });
+    }
+
+    fn unlink(&mut self) {
+        if let Some(n) = self.pick() {
+            self.unlink_at(n);
+        }
+    }
+
+    fn unlink_at(&mut self, n: usize) {
+        let entry = self.entries.swap_remove(n);
+        let origin = self.index.unlink(entry.handle, entry.bytes).expect("the entry is known");
+        assert_eq!((origin.tier, origin.state), (entry.tier, entry.state));
+        assert_eq!((&*origin.persona, &*origin.user), (&*entry.persona, &*entry.user));
+        assert_eq!(self.index.unlink(entry.handle, entry.bytes), None);
+        self.gone.push(entry.handle);
+    }
+
+    fn resize(&mut self) {
+        let Some(n) = self.pick() else { return };
+        let new = self.rng.random_range(0..5000);
+        let entry = &mut self.entries[n];
+        self.index.resize(entry.handle, entry.bytes, new);
+        entry.bytes = new;
+    }
+
+    fn hit(&mut self) {
+        let Some(n) = self.pick() else { return };
+        let saved = self.rng.random_range(0..1000);
+        self.index.record_hit(self.entries[n].handle, saved);
+        let stats = self.stats.entry(self.entries[n].persona.clone()).or_default();
+        stats.hits += 1;
+        stats.saved_ms += saved;
+    }
+
+    fn miss(&mut self) {
+        let persona = self.persona();
+        self.index.record_miss(&persona);
+        self.stats.entry(persona).or_default().misses += 1;
+    }
+
+    fn drop_persona(&mut self) {
+        let persona = self.persona();
+        let dropped = self.index.drop_persona(&persona);
+        self.drop_all(dropped, |entry| entry.persona == persona);
+    }
+
+    fn drop_user(&mut self) {
+        let user = self.user();
+        let mut personas = self.personas_of(&user);
+        let mut told = self.index.personas_of_user(&user);
+        personas.sort();
+        told.sort();
+        assert!(told.iter().map(|persona| &**persona).eq(personas.iter().map(|persona| &**persona)));
+        let dropped = self.index.drop_user(&user);
+        self.drop_all(dropped, |entry| !user.is_empty() && entry.user == user);
+        assert!(self.index.personas_of_user(&user).is_empty());
+    }
+
+    fn drop_tier(&mut self, tier: Tier) {
+        let dropped = self.index.drop_tier(tier);
+        self.drop_all(dropped, |entry| entry.tier == tier);
+    }
+
+    fn drop_all(&mut self, dropped: Dropped, hit: impl Fn(&Entry) -> bool) {
+        let mut handles = Vec::new();
+        for entry in self.entries.iter_mut().filter(|entry| entry.state == State::Live && hit(entry)) {
+            entry.state = State::Dropped;
+            handles.push(entry.handle);
+        }
+        assert_eq!(dropped.answers, handles.len() as u64);
+        assert_eq!(dropped.batch.is_some(), !handles.is_empty());
+        self.batches.extend(dropped.batch.map(|batch| (batch, handles)));
+    }
+
+    fn reclaim(&mut self, nodes: usize, batch: Option<BatchId>) {
+        for _ in 0..nodes {
+            let Some(dropping) = self.index.next_dropped(batch) else { break };
+            let handle = dropping.handle;
+            let n = self.entries.iter().position(|entry| entry.handle == handle).expect("it is there");
+            let entry = &self.entries[n];
+            assert_eq!((dropping.tier, entry.state), (entry.tier, State::Dropped));
+            assert_eq!((dropping.persona, dropping.user), (&*entry.persona, &*entry.user));
+            match &entry.name {
+                Ok(digest) => assert_eq!(dropping.name, Name::Canonical(*digest)),
+                Err(name) => assert_eq!(dropping.name, Name::Own(name)),
+            }
+            self.unlink_at(n);
+        }
+        let Run { batches, index, entries, .. } = self;
+        batches.retain(|(batch, handles)| {
+            let left = index.next_dropped(Some(*batch)).is_some();
+            assert!(left || !entries.iter().any(|entry| handles.contains(&entry.handle)));
+            left
+        });
+    }
+
+    fn personas_of(&self, user: &[u8]) -> Vec<Vec<u8>> {
+        let mut personas: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|entry| entry.state == State::Live && !user.is_empty() && entry.user == user)
+            .map(|entry| entry.persona.clone())
+            .collect();
+        personas.sort();
+        personas.dedup();
+        personas
+    }
+
+    /// Live answers, and their bytes.
+    fn live(&self, of: impl Fn(&Entry) -> bool) -> (u64, u64) {
+        let live = self.entries.iter().filter(|entry| entry.state == State::Live && of(entry));
+        live.fold((0, 0), |(entries, bytes), entry| (entries + 1, bytes + entry.bytes))
+    }
+
+    fn compare(&mut self) {
+        let index = &self.index;
+        index.check();
+        assert_eq!((index.entries(), index.bytes()), self.live(|_| true));
+        for tier in Tier::ALL {
+            assert_eq!((index.entries_of(tier), index.bytes_of(tier)), self.live(|e| e.tier == tier));
+        }
+        for entry in &self.entries {
+            assert!(index.contains(entry.handle));
+            assert_eq!(index.is_live(entry.handle), entry.state == State::Live);
+            assert_eq!(index.origin(entry.handle).map(|origin| origin.state), Some(entry.state));
+        }
+        for handle in self.gone.drain(..) {
+            assert!(!index.contains(handle) && !index.is_live(handle) && index.origin(handle).is_none());
+        }
+        let mut expected = HashMap::new();
+        for entry in self.entries.iter().filter(|entry| entry.state == State::Live) {
+            let (entries, bytes) = expected.entry(entry.persona.clone()).or_insert((0, 0));
+            *entries += 1;
+            *bytes += entry.bytes;
+        }
+        for n in 0..self.plan.personas {
+            let persona = format!("p{n}").into_bytes();
+            let (entries, bytes) = expected.get(&persona).copied().unwrap_or_default();
+            let PersonaStats { hits, misses, saved_ms } =
+                self.stats.get(&persona).copied().unwrap_or_default();
+            let report = PersonaReport { entries, bytes, hits, misses, saved_ms };
+            assert_eq!(index.persona_stats(&persona).unwrap_or_default(), report);
+        }
+        assert_eq!(index.personas_len(), expected.len() as u64);
+        let count = self.rng.random_range(0..20);
+        let (mut cursor, mut calls) = (0, 0);
+        let mut listed = HashMap::new();
+        loop {
+            let (next, personas) = index.personas(cursor, count);
+            assert!(personas.len() <= count.max(1));
+            for (persona, report) in personas {
+                let before = listed.insert(persona.to_vec(), (report.entries, report.bytes));
+                assert_eq!(before, None);
+            }
+            calls += 1;
+            assert!(calls < 10_000);
+            cursor = next;
+            if cursor == 0 {
+                break;
+            }
+        }
+        assert_eq!(listed, expected);
+    }
+}

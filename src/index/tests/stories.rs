@@ -1,0 +1,217 @@
+//! What users and personas live through, one thing at a time.
+
+use crate::index::{Dropped, Handle, Index, Name, PersonaReport, State};
+use crate::tier::Tier;
+
+fn digest(n: u64) -> Name<'static> {
+    Name::Canonical(u128::from(n).to_le_bytes())
+}
+
+fn store(index: &mut Index, tier: Tier, persona: &str, user: &str, n: u64) -> Handle {
+    index.link(tier, persona.as_bytes(), user.as_bytes(), digest(n), 100)
+}
+
+/// Deletes everything that waits, as the reclaimer does, and says how much it was.
+fn reclaim(index: &mut Index) -> u64 {
+    let mut reclaimed = 0;
+    while let Some(handle) = index.next_dropped(None).map(|dropping| dropping.handle) {
+        assert!(index.unlink(handle, 100).is_some_and(|origin| origin.state == State::Dropped));
+        reclaimed += 1;
+    }
+    reclaimed
+}
+
+#[test]
+fn a_dropped_persona_is_gone_at_once_and_reclaimed_later() {
+    let mut index = Index::new();
+    let mine: Vec<_> = (0..50).map(|n| store(&mut index, Tier::Response, "p", "ann", n)).collect();
+    let other = store(&mut index, Tier::Response, "q", "ann", 1);
+    let Dropped { answers, batch } = index.drop_persona(b"p");
+    assert_eq!(answers, 50);
+    assert!(mine.iter().all(|handle| !index.is_live(*handle) && index.contains(*handle)));
+    assert!(index.is_live(other));
+    assert_eq!((index.entries(), index.pending(), index.personas_len()), (1, 50, 1));
+    assert_eq!(index.persona_stats(b"p"), None);
+    assert!(index.next_dropped(batch).is_some_and(|dropping| dropping.persona == b"p"));
+    assert_eq!(reclaim(&mut index), 50);
+    assert!(index.next_dropped(batch).is_none());
+    index.check();
+}
+
+#[test]
+fn what_is_stored_after_a_drop_lives_beside_the_dropped() {
+    let mut index = Index::new();
+    let old = store(&mut index, Tier::Persona, "p", "", 1);
+    index.drop_persona(b"p");
+    let new = store(&mut index, Tier::Persona, "p", "", 1);
+    assert!(!index.is_live(old) && index.is_live(new));
+    index.check();
+    assert_eq!(reclaim(&mut index), 1);
+    assert!(index.is_live(new));
+    let newer = store(&mut index, Tier::Persona, "p", "", 2);
+    assert_eq!((index.groups_len(), index.is_live(newer)), (1, true));
+    assert_eq!(index.drop_persona(b"p").answers, 2);
+}
+
+#[test]
+fn a_second_drop_counts_nothing_twice() {
+    let mut index = Index::new();
+    store(&mut index, Tier::Session, "p", "ann", 1);
+    store(&mut index, Tier::Session, "q", "ann", 2);
+    store(&mut index, Tier::Msg, "q", "ann", 3);
+    assert_eq!(index.drop_persona(b"p").answers, 1);
+    assert_eq!(index.drop_persona(b"p"), Dropped::default());
+    assert_eq!(index.drop_tier(Tier::Session).answers, 1);
+    assert_eq!(index.drop_user(b"ann").answers, 1);
+    assert_eq!(index.drop_user(b"ann"), Dropped::default());
+    index.check();
+    assert_eq!(reclaim(&mut index), 3);
+    index.check_empty();
+}
+
+#[test]
+fn forgetting_a_user_leaves_nobody_else_with_less() {
+    let mut index = Index::new();
+    store(&mut index, Tier::Response, "p", "ann", 1);
+    store(&mut index, Tier::Session, "q", "ann", 2);
+    store(&mut index, Tier::Response, "p", "ben", 3);
+    store(&mut index, Tier::Persona, "p", "", 4);
+    assert_eq!(index.personas_of_user(b"ann").len(), 2);
+    assert_eq!(index.drop_user(b"ann").answers, 2);
+    assert_eq!(index.personas_of_user(b"ann").len(), 0);
+    assert_eq!((index.personas_len(), index.entries()), (1, 2));
+    assert_eq!(index.drop_user(b""), Dropped::default());
+    assert_eq!(index.drop_user(b"nobody"), Dropped::default());
+}
+
+#[test]
+fn an_entry_that_comes_dropped_waits_for_reclaim_and_never_lives() {
+    let mut index = Index::new();
+    let live = store(&mut index, Tier::Response, "p", "ann", 1);
+    let dead: Vec<_> =
+        (0..9).map(|_| index.link_dropped(Tier::Response, b"p", b"ann", Name::Own(b"copy"))).collect();
+    assert!(dead.iter().all(|handle| !index.is_live(*handle)));
+    assert_eq!((index.entries(), index.pending(), index.groups_len()), (1, 9, 2));
+    index.check();
+    assert!(index.next_dropped(None).is_some_and(|dropping| dropping.name == Name::Own(b"copy")));
+    assert_eq!(reclaim(&mut index), 9);
+    assert!(index.is_live(live));
+    index.link_dropped(Tier::Response, b"p", b"ann", digest(1));
+    assert_eq!(index.drop_persona(b"p").answers, 1);
+    assert_eq!(reclaim(&mut index), 2);
+    index.check_empty();
+}
+
+#[test]
+fn a_batch_is_reclaimed_before_an_older_one_if_its_id_is_given() {
+    let mut index = Index::new();
+    for n in 0..10 {
+        store(&mut index, Tier::Response, "large", "ann", n);
+    }
+    store(&mut index, Tier::Response, "small", "ann", 1);
+    let large = index.drop_persona(b"large").batch;
+    let small = index.drop_persona(b"small").batch;
+    let dropping = index.next_dropped(small).map(|dropping| (dropping.handle, dropping.persona));
+    let Some((handle, b"small")) = dropping else { panic!("{dropping:?}") };
+    index.unlink(handle, 100);
+    assert_eq!(index.next_dropped(small), None);
+    assert!(index.next_dropped(large).is_some_and(|dropping| dropping.persona == b"large"));
+}
+
+#[test]
+fn a_handle_of_a_slot_used_again_is_unknown() {
+    let mut index = Index::new();
+    let old = store(&mut index, Tier::Msg, "p", "", 1);
+    assert!(index.unlink(old, 100).is_some());
+    let new = store(&mut index, Tier::Msg, "p", "", 1);
+    assert_eq!(old.node, new.node);
+    assert!(!index.contains(old) && !index.is_live(old) && index.unlink(old, 100).is_none());
+    assert!(index.is_live(new));
+    assert!(!Index::new().contains(new) && !index.contains(Handle::NOWHERE));
+}
+
+#[test]
+fn statistics_outlive_the_answers_and_come_back_with_them() {
+    let mut index = Index::new();
+    index.record_miss(b"p");
+    assert_eq!(index.persona_stats(b"p").map(|report| report.misses), Some(1));
+    let handle = store(&mut index, Tier::Msg, "p", "", 1);
+    index.record_hit(handle, 250);
+    index.record_miss(b"p");
+    let report = PersonaReport { entries: 1, bytes: 100, hits: 1, misses: 2, saved_ms: 250 };
+    assert_eq!(index.persona_stats(b"p"), Some(report));
+    index.unlink(handle, 100);
+    assert_eq!(index.persona_stats(b"p"), Some(PersonaReport { entries: 0, bytes: 0, ..report }));
+    store(&mut index, Tier::Msg, "p", "", 2);
+    assert_eq!(index.persona_stats(b"p"), Some(report));
+}
+
+#[test]
+fn asking_for_unheard_of_personas_takes_bounded_memory() {
+    let mut index = Index::new();
+    for n in 0..20_000 {
+        index.record_miss(format!("nobody-{n}").as_bytes());
+    }
+    assert!(index.heap_bytes() < 1_000_000);
+    assert_eq!(index.persona_stats(b"nobody-0"), None);
+    assert!(index.persona_stats(b"nobody-19999").is_some());
+    index.check_empty();
+}
+
+#[test]
+fn a_walk_over_the_personas_meets_everyone_who_stays_whatever_happens_meanwhile() {
+    let mut index = Index::new();
+    let name = |n: u64| format!("p{n}");
+    let handles: Vec<_> = (0..3000).map(|n| store(&mut index, Tier::Msg, &name(n), "", n)).collect();
+    let (mut cursor, mut met) = (0, std::collections::HashSet::new());
+    for round in 0.. {
+        let (next, personas) = index.personas(cursor, 7);
+        assert!(personas.len() <= 7);
+        met.extend(personas.into_iter().map(|(persona, _)| persona.to_vec()));
+        // Odd ones go, new ones come; even ones stay.
+        index.unlink(handles[(round * 2 + 1) % 3000], 100);
+        store(&mut index, Tier::Session, &name(10_000 + round as u64), "ann", 1);
+        cursor = next;
+        if cursor == 0 {
+            break;
+        }
+    }
+    assert!((0..3000).step_by(2).all(|n| met.contains(name(n).as_bytes())));
+    assert_eq!(index.personas(u64::MAX, usize::MAX).0, 0);
+}
+
+#[test]
+fn a_walk_goes_on_through_places_where_personas_have_left() {
+    let mut index = Index::new();
+    let mut handles: Vec<_> =
+        (0..3000).map(|n| store(&mut index, Tier::Msg, &format!("p{n}"), "", n)).collect();
+    handles.pop();
+    handles.into_iter().for_each(|handle| assert!(index.unlink(handle, 100).is_some()));
+    let (mut cursor, mut calls, mut met) = (0, 0, Vec::new());
+    while calls == 0 || cursor != 0 {
+        let (next, personas) = index.personas(cursor, 10);
+        assert!(next == 0 || next <= cursor + 100, "a call looks at ten places for each persona asked for");
+        met.extend(personas);
+        (cursor, calls) = (next, calls + 1);
+    }
+    assert_eq!(met.len(), 1);
+    assert!(calls >= 30);
+}
+
+#[test]
+fn a_wrong_size_from_the_caller_does_not_stay_in_the_counts() {
+    let mut index = Index::new();
+    let (one, two) = (store(&mut index, Tier::Msg, "p", "", 1), store(&mut index, Tier::Msg, "p", "", 2));
+    index.resize(one, 5000, 40);
+    index.check();
+    index.unlink(one, u64::MAX);
+    index.check();
+    index.unlink(two, 0);
+    index.check_empty();
+}
+
+#[test]
+fn an_index_may_be_dropped_on_another_thread() {
+    fn is_send<T: Send>(_: &T) {}
+    is_send(&Index::new());
+}

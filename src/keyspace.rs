@@ -1,0 +1,43 @@
+//! Keeps the indexes in step with a keyspace that anybody may change.
+//!
+//! Values leave through the type's `unlinked`. They arrive without a command of ours by RDB, RESTORE, RENAME,
+//! MOVE and COPY, each of which ends in a notification; whole databases go by a flush event and change places by
+//! SWAPDB's. That is all there is: see the life of an entry in docs/architecture.md.
+
+use crate::cache::{self, CACHE};
+use crate::entry::{Entry, Home};
+use crate::index::State;
+use crate::reclaim;
+use crate::redis::{Ctx, Events, Held};
+
+pub struct Keyspace;
+
+impl Events for Keyspace {
+    fn emptied(database: Option<i32>) {
+        CACHE.with(|cache| cache.empty(database));
+    }
+
+    fn swapped(first: i32, second: i32) {
+        CACHE.with(|cache| cache.swap(first, second));
+    }
+
+    fn arrived(ctx: &Ctx<'_>, name: &[u8]) {
+        let key = ctx.open_peek(name);
+        let Held::Value::<Entry>(entry) = key.held() else { return };
+        let Home::Loose(origin) = entry.home() else { return };
+        let database = ctx.database();
+        let handle = CACHE.with(|cache| {
+            let (tier, persona, user) = (origin.tier, &*origin.persona, &*origin.user);
+            let kept = cache::index_name(cache.layout, tier, persona, user, name);
+            let index = cache.index(database);
+            match origin.state {
+                State::Live => index.link(tier, persona, user, kept, entry.stored_bytes()),
+                State::Dropped => index.link_dropped(tier, persona, user, kept),
+            }
+        });
+        entry.move_to(Home::Linked(handle));
+        if origin.state == State::Dropped {
+            reclaim::wake(ctx);
+        }
+    }
+}

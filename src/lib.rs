@@ -1,0 +1,76 @@
+//! chatcache: a Redis module that caches the answers of chat and LLM services.
+//!
+//! This page is the module's face: its commands, its data type, its settings and its events, and the rooms they
+//! live in. `docs/architecture.md` is the map.
+
+#![deny(unsafe_code)]
+
+pub mod codec;
+pub mod fingerprint;
+pub mod index;
+pub mod key;
+pub mod options;
+pub mod payload;
+pub mod refusal;
+pub mod request;
+pub mod tier;
+
+mod cache;
+mod commands;
+mod config;
+mod datatype;
+mod entry;
+mod keyspace;
+mod reclaim;
+mod stats;
+
+#[allow(unsafe_code)]
+mod redis;
+
+use redis::{Ctx, InfoSection, Load, Module, Setting};
+use std::ffi::CStr;
+
+#[global_allocator]
+static ALLOCATOR: redis::ServerAlloc = redis::ServerAlloc;
+
+struct Chatcache;
+
+impl Module for Chatcache {
+    const NAME: &'static CStr = c"chatcache";
+    /// 0.1.0, as MODULE LIST shows it.
+    const VERSION: i32 = 100;
+
+    fn settings() -> &'static [Setting] {
+        config::all()
+    }
+
+    fn register(load: &Load<'_>) -> Result<(), String> {
+        load.data_type::<entry::Entry>()?;
+        load.events::<keyspace::Keyspace>()?;
+
+        load.command::<commands::Get>()?;
+        load.command::<commands::Set>()?;
+        load.command::<commands::Delete>()?;
+        load.command::<commands::Invalidate>()?;
+        load.command::<commands::Forget>()?;
+        load.command::<commands::Flush>()?;
+        load.command::<commands::KeyName>()?;
+        load.command::<commands::Inspect>()?;
+        load.command::<commands::Personas>()?;
+        load.command::<commands::Stats>()?;
+        load.command::<commands::Help>()
+    }
+
+    fn loaded(ctx: &Ctx<'_>) {
+        cache::loaded(ctx);
+        ctx.log_notice(&format!("version {} is ready: {}", env!("CARGO_PKG_VERSION"), config::summary()));
+    }
+
+    fn info(section: &mut InfoSection) {
+        for (name, value) in cache::CACHE.with(|cache| cache.report()).fields() {
+            section.field(name, value);
+        }
+    }
+}
+
+redis::export_module!(Chatcache);

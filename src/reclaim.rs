@@ -1,0 +1,208 @@
+//! Gives back what a drop has made unreachable.
+//!
+//! A drop marks; its keys still stand in the keyspace. Small batches are deleted at once, inside the command.
+//! Large ones are deleted by a timer in slices: at most some 5 % of the main thread's time while others use it,
+//! and more the longer the event loop sleeps. Nothing is replicated: a replica has had the same command and
+//! reclaims for itself.
+
+use crate::cache::CACHE;
+use crate::config;
+use crate::entry::Entry;
+use crate::index::{BatchId, Dropped, Handle, Name};
+use crate::key::{self, Tail};
+use crate::redis::{Ctx, EventLoop, EventLoopWatch, Held, MainThread, Timer};
+use std::time::{Duration, Instant};
+
+/// The share of the main thread that reclaiming takes while the rest of it is in use, and while none is.
+const BUSY_SHARE: f64 = 0.05;
+const IDLE_SHARE: f64 = 0.5;
+
+/// How long a slice may take, likewise: no longer than a slow command.
+const BUSY_SLICE: Duration = Duration::from_micros(250);
+const IDLE_SLICE: Duration = Duration::from_micros(1000);
+
+/// How many keys are deleted between two looks at the clock.
+const KEYS_A_LOOK: u32 = 16;
+
+static RECLAIMER: MainThread<Reclaimer> = MainThread::new(Reclaimer { pace: None });
+
+struct Reclaimer {
+    /// None while there is nothing to reclaim.
+    pace: Option<Pace>,
+}
+
+/// What the event loop did since the last slice.
+struct Pace {
+    slice_ended: Instant,
+    /// When the loop went to sleep, while it sleeps.
+    asleep_since: Option<Instant>,
+    slept: Duration,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Pace { slice_ended: now, asleep_since: None, slept: Duration::ZERO }
+    }
+
+    /// How much of the time since the last slice the loop had nothing to do, from 0 to 1.
+    fn idle(&self, now: Instant) -> f64 {
+        let passed = now.duration_since(self.slice_ended).as_secs_f64();
+        if passed > 0.0 { (self.slept.as_secs_f64() / passed).min(1.0) } else { 0.0 }
+    }
+}
+
+/// How long the next slice may take where the loop was idle for this part of the time.
+fn slice_length(idle: f64) -> Duration {
+    BUSY_SLICE + (IDLE_SLICE - BUSY_SLICE).mul_f64(idle)
+}
+
+/// How many milliseconds to leave to others after a slice that took so long.
+fn pause_ms(took: Duration, idle: f64) -> i64 {
+    let share = BUSY_SHARE + (IDLE_SHARE - BUSY_SHARE) * idle;
+    let pause = took.as_secs_f64() * (1.0 / share - 1.0);
+    (pause * 1000.0).ceil().clamp(1.0, 1000.0) as i64
+}
+
+/// Reclaims what a drop in the caller's database has marked: at once where it is little, or while the server
+/// loads an AOF and nobody waits; else in slices.
+pub fn after_drop(ctx: &Ctx<'_>, dropped: &Dropped) {
+    let Some(batch) = dropped.batch else { return };
+    let database = ctx.database();
+    if dropped.answers <= config::invalidate_sync_limit() || ctx.is_loading() {
+        while delete_next(ctx, database, Some(batch)) {}
+    } else {
+        wake(ctx);
+    }
+}
+
+/// Starts the timer unless it runs.
+pub fn wake(ctx: &Ctx<'_>) {
+    let sleeping = RECLAIMER.with(|reclaimer| {
+        let sleeping = reclaimer.pace.is_none();
+        if sleeping {
+            reclaimer.pace = Some(Pace::new(Instant::now()));
+        }
+        sleeping
+    });
+    if sleeping {
+        ctx.watch_event_loop::<Slice>();
+        ctx.start_timer::<Slice>(1);
+    }
+}
+
+struct Slice;
+
+impl EventLoopWatch for Slice {
+    fn event_loop(event: EventLoop) {
+        RECLAIMER.with(|reclaimer| {
+            let Some(pace) = &mut reclaimer.pace else { return };
+            match event {
+                EventLoop::Sleeps => pace.asleep_since = Some(Instant::now()),
+                EventLoop::Wakes => {
+                    pace.slept += pace.asleep_since.take().map_or(Duration::ZERO, |since| since.elapsed());
+                }
+            }
+        });
+    }
+}
+
+impl Timer for Slice {
+    fn fire(ctx: &Ctx<'_>) {
+        let started = Instant::now();
+        let idle = RECLAIMER.with(|reclaimer| reclaimer.pace.as_ref().map_or(0.0, |pace| pace.idle(started)));
+        let length = slice_length(idle);
+        let mut more = true;
+        while more && started.elapsed() < length {
+            more = delete_some(ctx);
+        }
+        let now = Instant::now();
+        RECLAIMER.with(|reclaimer| reclaimer.pace = more.then(|| Pace::new(now)));
+        if more {
+            ctx.start_timer::<Slice>(pause_ms(now.duration_since(started), idle));
+        } else {
+            ctx.stop_watching_event_loop();
+        }
+    }
+}
+
+/// Deletes a few keys of whichever database has some to delete; false where none has.
+fn delete_some(ctx: &Ctx<'_>) -> bool {
+    let Some(database) = CACHE.with(|cache| cache.database_to_reclaim()) else { return false };
+    if !ctx.select(database) {
+        return false;
+    }
+    for _ in 0..KEYS_A_LOOK {
+        if !delete_next(ctx, database, None) {
+            break;
+        }
+    }
+    true
+}
+
+/// Deletes the key of the next dropped entry, of one batch or of the oldest; false where there is none.
+fn delete_next(ctx: &Ctx<'_>, database: i32, batch: Option<BatchId>) -> bool {
+    let Some((handle, name)) = next_dropped(database, batch) else { return false };
+    delete(ctx, &name, handle);
+    CACHE.with(|cache| {
+        cache.counters.reclaimed += 1;
+        // The key's own `unlinked` has done this already, unless the key was not there.
+        cache.index(database).unlink(handle, 0);
+    });
+    true
+}
+
+fn next_dropped(database: i32, batch: Option<BatchId>) -> Option<(Handle, Vec<u8>)> {
+    CACHE.with(|cache| {
+        let next = cache.known_index(database)?.next_dropped(batch)?;
+        let mut name = Vec::with_capacity(128);
+        match next.name {
+            Name::Own(own) => name.extend_from_slice(own),
+            Name::Canonical(digest) => {
+                key::write(cache.layout, next.tier, next.user, next.persona, Tail::Digest(digest), &mut name);
+            }
+        }
+        Some((next.handle, name))
+    })
+}
+
+/// Deletes a key if it still holds the entry with this handle.
+fn delete(ctx: &Ctx<'_>, name: &[u8], handle: Handle) {
+    let mut key = ctx.open_write(name);
+    match key.held::<Entry>() {
+        Held::Value(entry) if entry.handle() == Some(handle) => {
+            key.delete();
+            ctx.signal_modified(name);
+        }
+        // Expired on a replica: it cannot be opened, and the master, which has perhaps reclaimed it before it
+        // expired, may never send a DEL for it.
+        Held::Nothing if ctx.is_replica() => {
+            drop(key);
+            ctx.delete_by_name(name);
+        }
+        Held::Nothing | Held::Other | Held::Value(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_server_gives_a_twentieth_of_its_time_and_an_idle_one_half() {
+        let share = |idle: f64| {
+            let slice = slice_length(idle);
+            let pause = Duration::from_millis(pause_ms(slice, idle).unsigned_abs());
+            slice.as_secs_f64() / (slice + pause).as_secs_f64()
+        };
+        assert!(share(0.0) <= BUSY_SHARE, "{}", share(0.0));
+        assert!(share(0.0) > BUSY_SHARE / 2.0, "{}", share(0.0));
+        assert!((0.4..=0.5).contains(&share(1.0)), "{}", share(1.0));
+    }
+
+    #[test]
+    fn no_slice_is_longer_than_a_millisecond() {
+        for percent in 0..=100 {
+            assert!(slice_length(f64::from(percent) / 100.0) <= Duration::from_millis(1));
+        }
+    }
+}

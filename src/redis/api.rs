@@ -1,0 +1,121 @@
+//! Access to the server's function table.
+//!
+//! redis-module keeps one `Option<fn>` for each function that any server version has; a server fills in those
+//! it knows. `check` runs once at load and names what is missing, so `api!` may then take a function as given
+//! without unwrapping anything at run time; functions that only some servers have are tested where they are
+//! used, with `optional!`.
+
+use redis_module::raw;
+use std::os::raw::c_int;
+
+/// A function of the server that `check` has found.
+macro_rules! api {
+    ($name:ident) => {{
+        // SAFETY: the table is written once, before any other callback of the module can run.
+        #[allow(unused_unsafe)]
+        let function = unsafe { redis_module::raw::$name };
+        match function {
+            Some(function) => function,
+            None => $crate::redis::api::missing(stringify!($name)),
+        }
+    }};
+}
+
+/// A function that not every supported server has.
+macro_rules! optional {
+    ($name:ident) => {
+        // SAFETY: as in `api!`.
+        unsafe { redis_module::raw::$name }
+    };
+}
+
+/// The functions without which the module does not load. All are in Redis 7.0 and every later server.
+macro_rules! required {
+    ($($name:ident),* $(,)?) => {
+        /// The name of the first function that this server lacks, if any.
+        pub fn first_missing() -> Option<&'static str> {
+            $(
+                // SAFETY: as in `api!`.
+                if unsafe { raw::$name }.is_none() {
+                    return Some(stringify!($name));
+                }
+            )*
+            None
+        }
+    };
+}
+
+required!(
+    RedisModule_Alloc,
+    RedisModule_Realloc,
+    RedisModule_Free,
+    RedisModule_Call,
+    RedisModule_FreeCallReply,
+    RedisModule_CloseKey,
+    RedisModule_CreateCommand,
+    RedisModule_CreateDataType,
+    RedisModule_CreateString,
+    RedisModule_CreateTimer,
+    RedisModule_DefragAlloc,
+    RedisModule_DeleteKey,
+    RedisModule_DigestAddStringBuffer,
+    RedisModule_DigestEndSequence,
+    RedisModule_EmitAOF,
+    RedisModule_FreeString,
+    RedisModule_GetAbsExpire,
+    RedisModule_GetCommand,
+    RedisModule_GetContextFlags,
+    RedisModule_GetDbIdFromDigest,
+    RedisModule_GetDbIdFromIO,
+    RedisModule_GetDbIdFromOptCtx,
+    RedisModule_GetToDbIdFromOptCtx,
+    RedisModule_GetSelectedDb,
+    RedisModule_InfoAddFieldLongLong,
+    RedisModule_InfoAddSection,
+    RedisModule_IsIOError,
+    RedisModule_KeyType,
+    RedisModule_LoadConfigs,
+    RedisModule_LoadStringBuffer,
+    RedisModule_Log,
+    RedisModule_LogIOError,
+    RedisModule_Milliseconds,
+    RedisModule_ModuleTypeGetType,
+    RedisModule_ModuleTypeGetValue,
+    RedisModule_ModuleTypeReplaceValue,
+    RedisModule_ModuleTypeSetValue,
+    RedisModule_NotifyKeyspaceEvent,
+    RedisModule_OpenKey,
+    RedisModule_RegisterInfoFunc,
+    RedisModule_RegisterNumericConfig,
+    RedisModule_Replicate,
+    RedisModule_ReplicateVerbatim,
+    RedisModule_ReplyWithArray,
+    RedisModule_ReplyWithError,
+    RedisModule_ReplyWithLongLong,
+    RedisModule_ReplyWithMap,
+    RedisModule_ReplyWithNull,
+    RedisModule_ReplyWithSimpleString,
+    RedisModule_ReplyWithStringBuffer,
+    RedisModule_SaveStringBuffer,
+    RedisModule_SelectDb,
+    RedisModule_SetAbsExpire,
+    RedisModule_SetCommandInfo,
+    RedisModule_SetModuleOptions,
+    RedisModule_SignalModifiedKey,
+    RedisModule_StringPtrLen,
+    RedisModule_SubscribeToKeyspaceEvents,
+    RedisModule_SubscribeToServerEvent,
+    RedisModule_WrongArity,
+);
+
+/// Reached only if a function that is not in the list above was called through `api!`: a bug here, which the
+/// guard around the callback turns into a log line.
+#[cold]
+pub fn missing(name: &str) -> ! {
+    panic!("the server has no {name}")
+}
+
+/// The server's status code for success.
+pub const OK: c_int = raw::REDISMODULE_OK as c_int;
+/// The server's status code for failure.
+pub const ERR: c_int = raw::REDISMODULE_ERR as c_int;

@@ -1,0 +1,139 @@
+//! What happens to the keyspace and the server that no callback of the type tells.
+
+use crate::redis::args::bytes;
+use crate::redis::ctx::Ctx;
+use crate::redis::guard;
+use redis_module::raw::{
+    self, RedisModuleCtx, RedisModuleEvent, RedisModuleFlushInfoV1, RedisModuleString,
+    RedisModuleSwapDbInfoV1,
+};
+use std::ffi::CStr;
+use std::os::raw::{c_char, c_int, c_void};
+
+/// What an upper room wants to hear of.
+pub trait Events {
+    /// All keys of one database, or of all, are about to go; their values' `unlinked` is not called.
+    fn emptied(database: Option<i32>);
+    /// Two databases have changed places.
+    fn swapped(first: i32, second: i32);
+    /// A key has come without a command of ours: loaded, restored, renamed, moved or copied. The context has its
+    /// database selected.
+    fn arrived(ctx: &Ctx<'_>, key: &[u8]);
+}
+
+/// Whether the event loop is going to wait for something to do, or has waited.
+#[derive(Clone, Copy)]
+pub enum EventLoop {
+    Sleeps,
+    Wakes,
+}
+
+/// The version of the event data that Redis 7.0 knows.
+const DATA_VERSION: u64 = 1;
+
+/// Notifications after which a value of ours may sit under a key that the index does not know.
+const ARRIVALS: [&[u8]; 5] = [b"loaded", b"restore", b"rename_to", b"move_to", b"copy_to"];
+
+pub(super) fn register<E: Events>(ctx: &Ctx<'_>) -> Result<(), String> {
+    let wanted = raw::REDISMODULE_NOTIFY_GENERIC | raw::REDISMODULE_NOTIFY_LOADED;
+    // SAFETY: called at load, with callbacks of the signatures asked for.
+    let codes = unsafe {
+        [
+            subscribe(ctx, raw::REDISMODULE_EVENT_FLUSHDB, Some(flushed::<E>)),
+            subscribe(ctx, raw::REDISMODULE_EVENT_SWAPDB, Some(swapped::<E>)),
+            api!(RedisModule_SubscribeToKeyspaceEvents)(ctx.raw, wanted, Some(notified::<E>)),
+        ]
+    };
+    match codes.iter().all(|&code| code == crate::redis::api::OK) {
+        true => Ok(()),
+        false => Err("the server refused a subscription to its events".into()),
+    }
+}
+
+type Callback = unsafe extern "C" fn(*mut RedisModuleCtx, RedisModuleEvent, u64, *mut c_void);
+
+/// # Safety
+/// The callback must take the data of that event.
+unsafe fn subscribe(ctx: &Ctx<'_>, id: u64, callback: Option<Callback>) -> c_int {
+    let event = RedisModuleEvent { id, dataver: DATA_VERSION };
+    unsafe { api!(RedisModule_SubscribeToServerEvent)(ctx.raw, event, callback) }
+}
+
+/// Hears when the event loop sleeps and wakes.
+pub trait EventLoopWatch {
+    fn event_loop(event: EventLoop);
+}
+
+impl Ctx<'_> {
+    /// Starts telling `W` of the event loop's sleep; until `stop_watching_event_loop`.
+    pub fn watch_event_loop<W: EventLoopWatch>(&self) {
+        // SAFETY: the event carries no data.
+        unsafe { subscribe(self, raw::REDISMODULE_EVENT_EVENTLOOP, Some(event_loop::<W>)) };
+    }
+
+    pub fn stop_watching_event_loop(&self) {
+        // SAFETY: no callback.
+        unsafe { subscribe(self, raw::REDISMODULE_EVENT_EVENTLOOP, None) };
+    }
+}
+
+unsafe extern "C" fn flushed<E: Events>(
+    _: *mut RedisModuleCtx,
+    _: RedisModuleEvent,
+    subevent: u64,
+    data: *mut c_void,
+) {
+    guard::run("a flush event", (), || {
+        if subevent != raw::REDISMODULE_SUBEVENT_FLUSHDB_START {
+            return;
+        }
+        // SAFETY: the event carries this struct.
+        let info = unsafe { data.cast::<RedisModuleFlushInfoV1>().as_ref() };
+        let database = info.map(|info| info.dbnum).filter(|&number| number >= 0);
+        E::emptied(database);
+    });
+}
+
+unsafe extern "C" fn swapped<E: Events>(
+    _: *mut RedisModuleCtx,
+    _: RedisModuleEvent,
+    _: u64,
+    data: *mut c_void,
+) {
+    guard::run("a SWAPDB event", (), || {
+        // SAFETY: the event carries this struct.
+        if let Some(info) = unsafe { data.cast::<RedisModuleSwapDbInfoV1>().as_ref() } {
+            E::swapped(info.dbnum_first, info.dbnum_second);
+        }
+    });
+}
+
+unsafe extern "C" fn event_loop<W: EventLoopWatch>(
+    _: *mut RedisModuleCtx,
+    _: RedisModuleEvent,
+    subevent: u64,
+    _: *mut c_void,
+) {
+    guard::run("an event loop event", (), || {
+        W::event_loop(match subevent {
+            raw::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP => EventLoop::Sleeps,
+            _ => EventLoop::Wakes,
+        });
+    });
+}
+
+unsafe extern "C" fn notified<E: Events>(
+    ctx: *mut RedisModuleCtx,
+    _: c_int,
+    event: *const c_char,
+    key: *mut RedisModuleString,
+) -> c_int {
+    guard::run("a notification", (), || {
+        // SAFETY: the server passes a C string.
+        let event = unsafe { CStr::from_ptr(event) }.to_bytes();
+        if ARRIVALS.contains(&event) {
+            E::arrived(&Ctx::new(ctx), bytes(key));
+        }
+    });
+    crate::redis::api::OK
+}

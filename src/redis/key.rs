@@ -1,0 +1,137 @@
+//! A key of the keyspace, opened.
+
+use crate::redis::api::OK;
+use crate::redis::ctx::{Ctx, ServerString};
+use crate::redis::datatype::DataType;
+use redis_module::raw::{self, RedisModuleKey};
+use std::marker::PhantomData;
+use std::os::raw::{c_int, c_void};
+use std::ptr;
+
+/// An open key. Closed when dropped; the server tells nobody that it changed unless `Ctx::signal_modified` does.
+pub struct Key<'c> {
+    /// Null for a key opened for reading that is not there.
+    raw: *mut RedisModuleKey,
+    _name: ServerString,
+    ctx: PhantomData<&'c ()>,
+}
+
+/// What a key holds.
+pub enum Held<'k, T> {
+    Nothing,
+    /// A value of another type.
+    Other,
+    Value(&'k T),
+}
+
+impl<T> Clone for Held<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Held<'_, T> {}
+
+impl Ctx<'_> {
+    /// Opens a key to read it, as GET does: an expired one is not there, and the key counts as used.
+    pub fn open_read(&self, name: &[u8]) -> Key<'_> {
+        self.open(name, raw::REDISMODULE_READ)
+    }
+
+    /// Opens a key to look at it without counting as a use of it.
+    pub fn open_peek(&self, name: &[u8]) -> Key<'_> {
+        self.open(name, raw::REDISMODULE_READ | raw::REDISMODULE_OPEN_KEY_NOTOUCH)
+    }
+
+    /// Opens a key to change it.
+    pub fn open_write(&self, name: &[u8]) -> Key<'_> {
+        self.open(name, raw::REDISMODULE_READ | raw::REDISMODULE_WRITE)
+    }
+
+    fn open(&self, name: &[u8], mode: u32) -> Key<'_> {
+        let name = ServerString::new(name);
+        // SAFETY: the context is the running callback's; the name lives as long as the key.
+        let raw = unsafe { api!(RedisModule_OpenKey)(self.raw, name.0, mode as c_int) };
+        Key { raw, _name: name, ctx: PhantomData }
+    }
+}
+
+impl Key<'_> {
+    /// What the key holds.
+    pub fn held<T: DataType>(&self) -> Held<'_, T> {
+        // SAFETY: both calls take a null key. A value of our type was given to the server by `set` or
+        // `replace` or the type's callbacks as a `Box<T>`, and stays until the key is changed, for which
+        // `&mut self` is needed.
+        unsafe {
+            if api!(RedisModule_KeyType)(self.raw) == raw::REDISMODULE_KEYTYPE_EMPTY as c_int {
+                return Held::Nothing;
+            }
+            if api!(RedisModule_ModuleTypeGetType)(self.raw) != T::slot().get() {
+                return Held::Other;
+            }
+            match api!(RedisModule_ModuleTypeGetValue)(self.raw).cast::<T>().as_ref() {
+                Some(value) => Held::Value(value),
+                None => Held::Other,
+            }
+        }
+    }
+
+    /// Stores a value in a key opened for writing that holds nothing. On failure the value is dropped.
+    pub fn set<T: DataType>(&mut self, value: Box<T>) -> bool {
+        let value = Box::into_raw(value);
+        // SAFETY: on success the server owns the value and frees it through the type's `free`.
+        unsafe {
+            let stored = api!(RedisModule_ModuleTypeSetValue)(self.raw, T::slot().get(), value.cast()) == OK;
+            if !stored {
+                drop(Box::from_raw(value));
+            }
+            stored
+        }
+    }
+
+    /// Puts a value in the place of one of the same type, whose TTL stays, and gives the old one back. None, and
+    /// the value dropped, where the key holds no value of that type.
+    pub fn replace<T: DataType>(&mut self, value: Box<T>) -> Option<Box<T>> {
+        let value = Box::into_raw(value);
+        let mut old: *mut c_void = ptr::null_mut();
+        // SAFETY: on success we own the old value, which the server has forgotten, and the server the new one.
+        unsafe {
+            let code =
+                api!(RedisModule_ModuleTypeReplaceValue)(self.raw, T::slot().get(), value.cast(), &mut old);
+            if code != OK {
+                drop(Box::from_raw(value));
+                return None;
+            }
+            (!old.is_null()).then(|| Box::from_raw(old.cast::<T>()))
+        }
+    }
+
+    /// Deletes the key; the type's `unlink` and `free` run before this returns.
+    pub fn delete(&mut self) {
+        // SAFETY: the key is open for writing; the server allows deleting nothing.
+        unsafe { api!(RedisModule_DeleteKey)(self.raw) };
+    }
+
+    /// When the key expires, in Unix milliseconds; None for never.
+    pub fn expires_at(&self) -> Option<i64> {
+        if self.raw.is_null() {
+            return None;
+        }
+        // SAFETY: the key is open.
+        let at = unsafe { api!(RedisModule_GetAbsExpire)(self.raw) };
+        (at >= 0).then_some(at)
+    }
+
+    /// Sets when the key expires, in Unix milliseconds; None for never.
+    pub fn set_expires_at(&mut self, at: Option<i64>) {
+        // SAFETY: the key is open for writing and holds a value.
+        unsafe { api!(RedisModule_SetAbsExpire)(self.raw, at.unwrap_or(raw::REDISMODULE_NO_EXPIRE.into())) };
+    }
+}
+
+impl Drop for Key<'_> {
+    fn drop(&mut self) {
+        // SAFETY: opened once, closed once; null is allowed.
+        unsafe { api!(RedisModule_CloseKey)(self.raw) };
+    }
+}

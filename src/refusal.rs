@@ -1,0 +1,122 @@
+//! Refusals: every reason for which a command does nothing, and the one place that words it.
+
+use crate::options::Grammar;
+use crate::request::{MAX_MESSAGE_BYTES, MAX_NAME_BYTES};
+use crate::tier::Tier;
+use std::borrow::Cow;
+
+/// What a command takes as its tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepts {
+    Tiers,
+    TiersAndAny,
+}
+
+/// What a name is the name of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    Persona,
+    User,
+    Id,
+}
+
+impl Name {
+    const fn noun(self) -> &'static str {
+        match self {
+            Name::Persona => "persona",
+            Name::User => "user",
+            Name::Id => "ID",
+        }
+    }
+}
+
+/// Why a command does nothing. A refusal holds none of the client's bytes: in an error reply they could
+/// break the protocol, or the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    UnknownTier(Accepts),
+    EmptyName(Name),
+    /// The tier's keys hold the user, and it is empty.
+    UserNeeded(Tier),
+    NameTooLong(Name),
+    MessageTooLong,
+    /// A word that is none of the command's options.
+    UnknownOption(&'static Grammar),
+    OptionTwice(&'static str),
+    OptionsExclude(&'static str, &'static str),
+    OptionNeedsValue(&'static str),
+    /// The option's value is not a whole number of 64 bits.
+    NotAnInteger(&'static str),
+    /// A TTL that is not positive, or ends after the end of time, in this command.
+    InvalidExpire(&'static str),
+    CountNotPositive,
+    InvalidCursor,
+    /// The key holds a value that is not ours.
+    WrongType,
+    ResponseTooLarge {
+        limit: u64,
+    },
+    Internal,
+}
+
+impl Refusal {
+    /// The error reply, code word and all. Where Redis has a text for it, it begins with that text.
+    pub fn message(&self) -> Cow<'static, str> {
+        let text: &'static str = match *self {
+            Refusal::UnknownTier(Accepts::Tiers) => "ERR unknown tier: use msg, persona, session or response",
+            Refusal::UnknownTier(Accepts::TiersAndAny) => {
+                "ERR unknown tier: use msg, persona, session, response or any"
+            }
+            Refusal::EmptyName(Name::Id) => "ERR the ID is empty: leave ID out where there is none",
+            Refusal::EmptyName(name) => return format!("ERR the {} is empty", name.noun()).into(),
+            Refusal::UserNeeded(tier) => {
+                return format!("ERR the user is empty: the tier {} needs one", tier.name()).into();
+            }
+            Refusal::NameTooLong(name) => {
+                return format!("ERR the {} is longer than {MAX_NAME_BYTES} bytes", name.noun()).into();
+            }
+            Refusal::MessageTooLong => {
+                return format!("ERR the message is longer than {MAX_MESSAGE_BYTES} bytes").into();
+            }
+            Refusal::UnknownOption(grammar) => {
+                return format!("ERR syntax error: {}", grammar.summary()).into();
+            }
+            Refusal::OptionTwice(option) => {
+                return format!("ERR syntax error: the option {option} is given twice").into();
+            }
+            Refusal::OptionsExclude(one, other) => {
+                return format!("ERR syntax error: {one} and {other} exclude each other").into();
+            }
+            Refusal::OptionNeedsValue(option) => {
+                return format!("ERR syntax error: the option {option} needs a value").into();
+            }
+            Refusal::NotAnInteger(option) => {
+                return format!("ERR value is not an integer or out of range: {option} takes a whole number")
+                    .into();
+            }
+            Refusal::InvalidExpire(command) => {
+                let command = command.to_ascii_lowercase();
+                return format!(
+                    "ERR invalid expire time in '{command}' command: \
+                     it must be positive, and its end in milliseconds must fit 64 bits"
+                )
+                .into();
+            }
+            Refusal::CountNotPositive => "ERR syntax error: COUNT must be positive",
+            Refusal::InvalidCursor => "ERR invalid cursor",
+            Refusal::WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value",
+            Refusal::ResponseTooLarge { limit } => {
+                return format!("ERR the response is larger than chatcache.max-response-bytes ({limit})")
+                    .into();
+            }
+            Refusal::Internal => "ERR internal error: see the server log",
+        };
+        text.into()
+    }
+}
+
+impl From<Refusal> for Cow<'static, str> {
+    fn from(refusal: Refusal) -> Self {
+        refusal.message()
+    }
+}

@@ -1,0 +1,92 @@
+//! Counters of the whole server since it started, and the list of all that INFO and STATS tell.
+//!
+//! Plain numbers on the main thread: no atomics, no look-ups. One list, `Report::fields`, feeds both INFO and
+//! CHATCACHE.STATS, so that they cannot tell different things.
+
+use crate::tier::Tier;
+
+/// What was counted.
+#[derive(Clone, Copy, Default)]
+pub struct Counters {
+    /// Answers given, by the tier they came from.
+    pub hits: [u64; 4],
+    /// Reads that found no answer.
+    pub misses: u64,
+    /// Answers stored.
+    pub sets: u64,
+    /// Answers deleted one by one, by DEL.
+    pub deleted: u64,
+    /// Calls of INVALIDATE, FORGET and FLUSH.
+    pub drops: u64,
+    /// Answers that went with them.
+    pub dropped: u64,
+    /// Of those, the ones whose key has been deleted since.
+    pub reclaimed: u64,
+    /// Milliseconds of model time that hits saved.
+    pub saved_ms: u64,
+}
+
+impl Counters {
+    pub fn count_hit(&mut self, tier: Tier, saved_ms: u64) {
+        if let Some(hits) = self.hits.get_mut(tier as usize) {
+            *hits += 1;
+        }
+        self.saved_ms += saved_ms;
+    }
+
+    fn hits_in(&self, tier: Tier) -> u64 {
+        self.hits.get(tier as usize).copied().unwrap_or(0)
+    }
+}
+
+/// The state of all databases at one moment, and the counters.
+#[derive(Clone, Copy, Default)]
+pub struct Report {
+    pub counters: Counters,
+    pub entries: u64,
+    /// Live entries by tier.
+    pub entries_by_tier: [u64; 4],
+    pub personas: u64,
+    pub users: u64,
+    /// The answers' bytes as they were given, and as they are kept.
+    pub raw_bytes: u64,
+    pub stored_bytes: u64,
+    /// Dropped entries whose keys are still to be deleted.
+    pub pending: u64,
+    /// Memory of the indexes.
+    pub index_bytes: u64,
+}
+
+impl Report {
+    /// All fields, in the order in which they are told.
+    pub fn fields(&self) -> [(&'static str, u64); 24] {
+        let Report { counters, .. } = self;
+        let entries = |tier: Tier| self.entries_by_tier.get(tier as usize).copied().unwrap_or(0);
+        [
+            ("hits", counters.hits.iter().sum()),
+            ("hits-msg", counters.hits_in(Tier::Msg)),
+            ("hits-persona", counters.hits_in(Tier::Persona)),
+            ("hits-session", counters.hits_in(Tier::Session)),
+            ("hits-response", counters.hits_in(Tier::Response)),
+            ("hits-l2", counters.hits.iter().sum()),
+            ("misses", counters.misses),
+            ("saved-ms", counters.saved_ms),
+            ("sets", counters.sets),
+            ("deleted", counters.deleted),
+            ("drops", counters.drops),
+            ("dropped", counters.dropped),
+            ("reclaimed", counters.reclaimed),
+            ("pending-reclaim", self.pending),
+            ("entries", self.entries),
+            ("entries-msg", entries(Tier::Msg)),
+            ("entries-persona", entries(Tier::Persona)),
+            ("entries-session", entries(Tier::Session)),
+            ("entries-response", entries(Tier::Response)),
+            ("personas", self.personas),
+            ("users", self.users),
+            ("raw-bytes", self.raw_bytes),
+            ("stored-bytes", self.stored_bytes),
+            ("index-bytes", self.index_bytes),
+        ]
+    }
+}

@@ -53,9 +53,10 @@ impl Cache {
         self.databases.get(&database)
     }
 
-    /// A database with dropped entries to reclaim.
-    pub fn database_to_reclaim(&self) -> Option<i32> {
-        self.databases.iter().find(|(_, index)| index.pending() > 0).map(|(&database, _)| database)
+    /// The databases with dropped entries to reclaim.
+    pub fn databases_to_reclaim(&self) -> Vec<i32> {
+        let pending = self.databases.iter().filter(|(_, index)| index.pending() > 0);
+        pending.map(|(&database, _)| database).collect()
     }
 
     pub fn count_drop(&mut self, dropped: &Dropped) {

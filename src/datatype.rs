@@ -4,7 +4,7 @@ use crate::cache::CACHE;
 use crate::codec::{self, Record, RecordRef, RecordState};
 use crate::entry::{Entry, Home};
 use crate::fingerprint::Fingerprint;
-use crate::index::{Origin, State};
+use crate::index::{NODE_BYTES, Origin, State};
 use crate::payload;
 use crate::redis::{Aof, DataType, Defrag, Digest, Loader, Place, Saver, TypeSlot};
 use crate::tier::Tier;
@@ -119,7 +119,7 @@ impl DataType for Entry {
     }
 
     fn memory(&self) -> usize {
-        size_of::<Entry>() + self.payload.len() + 32
+        size_of::<Entry>() + self.payload.len() + NODE_BYTES
     }
 
     fn digest(&self, database: i32, digest: &mut Digest) {

@@ -53,6 +53,9 @@ use table::Table;
 
 use crate::tier::Tier;
 
+/// What the index keeps of an entry beside the entry itself.
+pub const NODE_BYTES: usize = size_of::<Node>();
+
 /// An entry's place in the index: 8 bytes, as is an `Option` of it. It means nothing to any other `Index`,
 /// and nothing to this one any more once unlinked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

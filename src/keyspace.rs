@@ -8,7 +8,7 @@ use crate::cache::{self, CACHE};
 use crate::entry::{Entry, Home};
 use crate::index::State;
 use crate::reclaim;
-use crate::redis::{Ctx, Events, Held};
+use crate::redis::{Arrival, Ctx, Events, Held};
 
 pub struct Keyspace;
 
@@ -21,7 +21,7 @@ impl Events for Keyspace {
         CACHE.with(|cache| cache.swap(first, second));
     }
 
-    fn arrived(ctx: &Ctx<'_>, name: &[u8]) {
+    fn arrived(ctx: &Ctx<'_>, name: &[u8], how: Arrival) {
         let key = ctx.open_peek(name);
         let Held::Value::<Entry>(entry) = key.held() else { return };
         let Home::Loose(origin) = entry.home() else { return };
@@ -37,6 +37,11 @@ impl Events for Keyspace {
         });
         entry.move_to(Home::Linked(handle));
         if origin.state == State::Dropped {
+            // A replica or a replayed AOF may have reclaimed the dropped entry before the command that moves it:
+            // there nothing moves, and what stood under this name must go all the same.
+            if how == Arrival::FromAnotherKey && !ctx.is_replica() && !ctx.is_loading() {
+                ctx.replicate_unlink(name);
+            }
             reclaim::wake(ctx);
         }
     }

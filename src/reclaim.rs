@@ -2,15 +2,18 @@
 //!
 //! A drop marks; its keys still stand in the keyspace. Small batches are deleted at once, inside the command.
 //! Large ones are deleted by a timer in slices: at most some 5 % of the main thread's time while others use it,
-//! and more the longer the event loop sleeps. Nothing is replicated: a replica has had the same command and
-//! reclaims for itself.
+//! and more the longer the event loop sleeps.
+//!
+//! Nothing is replicated: a replica has had the same command and reclaims for itself, sooner or later than its
+//! master. So a command from the master may name a key that is gone there and still stands here. While a replica
+//! reclaims, it looks at the arguments of commands before they run, and a dropped key that one names goes first.
 
 use crate::cache::CACHE;
 use crate::config;
 use crate::entry::Entry;
 use crate::index::{BatchId, Dropped, Handle, Name};
 use crate::key::{self, Tail};
-use crate::redis::{Ctx, EventLoop, EventLoopWatch, Held, MainThread, Timer};
+use crate::redis::{ArgumentWatch, Ctx, EventLoop, EventLoopWatch, Held, MainThread, Timer, Watching};
 use std::time::{Duration, Instant};
 
 /// The share of the main thread that reclaiming takes while the rest of it is in use, and while none is.
@@ -24,11 +27,16 @@ const IDLE_SLICE: Duration = Duration::from_micros(1000);
 /// How many keys are deleted between two looks at the clock.
 const KEYS_A_LOOK: u32 = 16;
 
-static RECLAIMER: MainThread<Reclaimer> = MainThread::new(Reclaimer { pace: None });
+/// Longer arguments are no key of ours: two names of 65,535 bytes, percent-encoded, and some.
+const LONGEST_KEY: usize = 400_000;
+
+static RECLAIMER: MainThread<Reclaimer> = MainThread::new(Reclaimer { pace: None, watching: None });
 
 struct Reclaimer {
     /// None while there is nothing to reclaim.
     pace: Option<Pace>,
+    /// Some on a replica that reclaims.
+    watching: Option<Watching>,
 }
 
 /// What the event loop did since the last slice.
@@ -68,11 +76,19 @@ fn pause_ms(took: Duration, idle: f64) -> i64 {
 pub fn after_drop(ctx: &Ctx<'_>, dropped: &Dropped) {
     let Some(batch) = dropped.batch else { return };
     let database = ctx.database();
-    if dropped.answers <= config::invalidate_sync_limit() || ctx.is_loading() {
-        while delete_next(ctx, database, Some(batch)) {}
-    } else {
-        wake(ctx);
+    let limit = config::invalidate_sync_limit();
+    // A batch may bring more than its answers: what an earlier drop of another kind has left in it.
+    let at_once = match dropped.answers <= limit {
+        _ if ctx.is_loading() => u64::MAX,
+        true => limit,
+        false => 0,
+    };
+    for _ in 0..at_once {
+        if !delete_next(ctx, database, Some(batch)) {
+            return;
+        }
     }
+    wake(ctx);
 }
 
 /// Starts the timer unless it runs.
@@ -87,6 +103,57 @@ pub fn wake(ctx: &Ctx<'_>) {
     if sleeping {
         ctx.watch_event_loop::<Slice>();
         ctx.start_timer::<Slice>(1);
+    }
+    watch_or_not(ctx, Work::Left);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Left,
+    Done,
+}
+
+/// Watches arguments where this is a replica with work left, and nowhere else.
+fn watch_or_not(ctx: &Ctx<'_>, work: Work) {
+    let wanted = work == Work::Left && ctx.is_replica();
+    let watching = RECLAIMER.with(|reclaimer| reclaimer.watching.take());
+    let watching = match watching {
+        Some(watching) if !wanted => {
+            ctx.stop_watching_arguments(watching);
+            None
+        }
+        None if wanted => ctx.watch_arguments::<Slice>(),
+        unchanged => unchanged,
+    };
+    RECLAIMER.with(|reclaimer| reclaimer.watching = watching);
+}
+
+impl ArgumentWatch for Slice {
+    fn argument(ctx: &Ctx<'_>, argument: &[u8]) {
+        if argument.len() > LONGEST_KEY {
+            return;
+        }
+        // Nothing tells which database the command is for; what is dropped may go in any.
+        for database in CACHE.with(|cache| cache.databases_to_reclaim()) {
+            if ctx.select(database) {
+                delete_if_dropped(ctx, database, argument);
+            }
+        }
+    }
+}
+
+/// Deletes a key if it holds a dropped entry.
+fn delete_if_dropped(ctx: &Ctx<'_>, database: i32, name: &[u8]) {
+    let mut key = ctx.open_write(name);
+    let Held::Value::<Entry>(entry) = key.held() else { return };
+    let Some(handle) = entry.handle() else { return };
+    let dropped = CACHE.with(|cache| {
+        cache.known_index(database).is_some_and(|index| index.contains(handle) && !index.is_live(handle))
+    });
+    if dropped {
+        key.delete();
+        ctx.signal_modified(name);
+        CACHE.with(|cache| cache.counters.reclaimed += 1);
     }
 }
 
@@ -119,15 +186,17 @@ impl Timer for Slice {
         RECLAIMER.with(|reclaimer| reclaimer.pace = more.then(|| Pace::new(now)));
         if more {
             ctx.start_timer::<Slice>(pause_ms(now.duration_since(started), idle));
+            watch_or_not(ctx, Work::Left);
         } else {
             ctx.stop_watching_event_loop();
+            watch_or_not(ctx, Work::Done);
         }
     }
 }
 
 /// Deletes a few keys of whichever database has some to delete; false where none has.
 fn delete_some(ctx: &Ctx<'_>) -> bool {
-    let Some(database) = CACHE.with(|cache| cache.database_to_reclaim()) else { return false };
+    let Some(&database) = CACHE.with(|cache| cache.databases_to_reclaim()).first() else { return false };
     if !ctx.select(database) {
         return false;
     }

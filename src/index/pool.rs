@@ -204,9 +204,9 @@ impl<T> Pool<T> {
         Some(value)
     }
 
-    /// The number of slots: those of `at`.
+    /// The number of slots up to the last that was ever taken: those of `at`.
     pub fn slots(&self) -> usize {
-        self.pages.len() * PAGE
+        self.pages.last().map_or(0, |last| (self.pages.len() - 1) * PAGE + last.cells.len())
     }
 
     /// The value in a slot, by position: for walks that stop and go on.

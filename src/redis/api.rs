@@ -52,6 +52,8 @@ required!(
     RedisModule_Call,
     RedisModule_FreeCallReply,
     RedisModule_CloseKey,
+    RedisModule_CommandFilterArgGet,
+    RedisModule_CommandFilterArgsCount,
     RedisModule_CreateCommand,
     RedisModule_CreateDataType,
     RedisModule_CreateString,
@@ -68,7 +70,7 @@ required!(
     RedisModule_GetDbIdFromDigest,
     RedisModule_GetDbIdFromIO,
     RedisModule_GetDbIdFromOptCtx,
-    RedisModule_GetToDbIdFromOptCtx,
+    RedisModule_GetDetachedThreadSafeContext,
     RedisModule_GetSelectedDb,
     RedisModule_InfoAddFieldLongLong,
     RedisModule_InfoAddSection,
@@ -85,6 +87,7 @@ required!(
     RedisModule_ModuleTypeSetValue,
     RedisModule_NotifyKeyspaceEvent,
     RedisModule_OpenKey,
+    RedisModule_RegisterCommandFilter,
     RedisModule_RegisterInfoFunc,
     RedisModule_RegisterNumericConfig,
     RedisModule_Replicate,
@@ -105,6 +108,7 @@ required!(
     RedisModule_StringPtrLen,
     RedisModule_SubscribeToKeyspaceEvents,
     RedisModule_SubscribeToServerEvent,
+    RedisModule_UnregisterCommandFilter,
     RedisModule_WrongArity,
 );
 

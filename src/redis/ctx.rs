@@ -165,6 +165,20 @@ impl<'a> Ctx<'a> {
         };
     }
 
+    /// Sends `UNLINK name` to replicas and the AOF.
+    pub fn replicate_unlink(&self, name: &[u8]) {
+        // SAFETY: format `b` takes a pointer and a length.
+        unsafe {
+            api!(RedisModule_Replicate)(
+                self.raw,
+                c"UNLINK".as_ptr(),
+                c"b".as_ptr(),
+                name.as_ptr().cast::<c_char>(),
+                name.len(),
+            )
+        };
+    }
+
     /// Deletes a key by name, on this server only: nothing goes to replicas or the AOF.
     ///
     /// For what cannot be opened: a replica's expired key, which waits for the master's DEL.

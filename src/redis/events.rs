@@ -16,9 +16,28 @@ pub trait Events {
     fn emptied(database: Option<i32>);
     /// Two databases have changed places.
     fn swapped(first: i32, second: i32);
-    /// A key has come without a command of ours: loaded, restored, renamed, moved or copied. The context has its
-    /// database selected.
-    fn arrived(ctx: &Ctx<'_>, key: &[u8]);
+    /// A key has come without a command of ours. The context has its database selected.
+    fn arrived(ctx: &Ctx<'_>, key: &[u8], how: Arrival);
+}
+
+/// How a value comes under a key without a command of ours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// From an RDB file or a full sync, or by RESTORE.
+    FromOutside,
+    /// By RENAME, MOVE or COPY, from a key that was here.
+    FromAnotherKey,
+}
+
+impl Arrival {
+    /// What a notification tells, if it tells of an arrival.
+    fn of(event: &[u8]) -> Option<Arrival> {
+        match event {
+            b"loaded" | b"restore" => Some(Arrival::FromOutside),
+            b"rename_to" | b"move_to" | b"copy_to" => Some(Arrival::FromAnotherKey),
+            _ => None,
+        }
+    }
 }
 
 /// Whether the event loop is going to wait for something to do, or has waited.
@@ -30,9 +49,6 @@ pub enum EventLoop {
 
 /// The version of the event data that Redis 7.0 knows.
 const DATA_VERSION: u64 = 1;
-
-/// Notifications after which a value of ours may sit under a key that the index does not know.
-const ARRIVALS: [&[u8]; 5] = [b"loaded", b"restore", b"rename_to", b"move_to", b"copy_to"];
 
 pub(super) fn register<E: Events>(ctx: &Ctx<'_>) -> Result<(), String> {
     let wanted = raw::REDISMODULE_NOTIFY_GENERIC | raw::REDISMODULE_NOTIFY_LOADED;
@@ -131,8 +147,8 @@ unsafe extern "C" fn notified<E: Events>(
     guard::run("a notification", (), || {
         // SAFETY: the server passes a C string.
         let event = unsafe { CStr::from_ptr(event) }.to_bytes();
-        if ARRIVALS.contains(&event) {
-            E::arrived(&Ctx::new(ctx), bytes(key));
+        if let Some(how) = Arrival::of(event) {
+            E::arrived(&Ctx::new(ctx), bytes(key), how);
         }
     });
     crate::redis::api::OK

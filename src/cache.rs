@@ -45,7 +45,7 @@ impl Cache {
 
     /// The index of a database, made where there is none.
     pub fn index(&mut self, database: i32) -> &mut Index {
-        self.databases.entry(database).or_insert_with(Index::new)
+        self.databases.entry(database).or_default()
     }
 
     /// The index of a database that may have none.

@@ -5,7 +5,7 @@
 //! fingerprint, and an index in which that entry lives.
 
 use crate::entry::Entry;
-use crate::index::{Dropped, Index, Name};
+use crate::index::{Handle, Index, Name, Origin};
 use crate::key::{self, Layout};
 use crate::redis::{Ctx, Held, Key, MainThread};
 use crate::refusal::Refusal;
@@ -59,9 +59,11 @@ impl Cache {
         pending.map(|(&database, _)| database).collect()
     }
 
-    pub fn count_drop(&mut self, dropped: &Dropped) {
-        self.counters.drops += 1;
-        self.counters.dropped += dropped.answers;
+    /// Whose the entry with this handle is. The database is where it should be; but MIGRATE saves a value in the
+    /// name of the database that it goes to, so any other may know it.
+    pub fn origin(&self, database: i32, handle: Handle) -> Option<Origin> {
+        let here = self.known_index(database).and_then(|index| index.origin(handle));
+        here.or_else(|| self.databases.values().find_map(|index| index.origin(handle)))
     }
 
     /// Forgets all of one database, or of every one.

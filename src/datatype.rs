@@ -5,6 +5,7 @@ use crate::codec::{self, Record, RecordRef, RecordState};
 use crate::entry::{Entry, Home};
 use crate::fingerprint::Fingerprint;
 use crate::index::{NODE_BYTES, Origin, State};
+use crate::keyspace;
 use crate::payload;
 use crate::redis::{Aof, DataType, Defrag, Digest, Loader, Place, Saver, TypeSlot};
 use crate::tier::Tier;
@@ -20,9 +21,7 @@ impl Entry {
     fn origin(&self, database: i32) -> Origin {
         let known = match self.home() {
             Home::Loose(origin) => Some(*origin),
-            Home::Linked(handle) => {
-                CACHE.with(|cache| cache.known_index(database).and_then(|index| index.origin(handle)))
-            }
+            Home::Linked(handle) => CACHE.with(|cache| cache.origin(database, handle)),
         };
         known.unwrap_or_else(|| Origin {
             tier: Tier::Msg,
@@ -86,7 +85,9 @@ impl DataType for Entry {
         let header = loader.bytes()?;
         let record = codec::decode_header(version, &header).map_err(|error| error.to_string())?;
         let payload = loader.bytes()?;
-        Entry::from_parts(record, payload).map_err(|error| error.to_string())
+        let entry = Entry::from_parts(record, payload).map_err(|error| error.to_string())?;
+        keyspace::expect_arrival();
+        Ok(entry)
     }
 
     fn save(&self, database: i32, saver: &mut Saver) {

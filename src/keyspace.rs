@@ -8,13 +8,26 @@ use crate::cache::{self, CACHE};
 use crate::entry::{Entry, Home};
 use crate::index::State;
 use crate::reclaim;
-use crate::redis::{Arrival, Ctx, Events, Held};
+use crate::redis::{Arrival, Ctx, Events, Held, MainThread};
 
 pub struct Keyspace;
+
+/// Whether a value of ours was read from outside and has not arrived under a key since. Spares the look-up for all
+/// other keys of an RDB file.
+static AWAITED: MainThread<bool> = MainThread::new(false);
+
+/// A value was read from an RDB file or by RESTORE; its arrival comes next, unless the server throws it away.
+pub fn expect_arrival() {
+    AWAITED.with(|awaited| *awaited = true);
+}
 
 impl Events for Keyspace {
     fn emptied(database: Option<i32>) {
         CACHE.with(|cache| cache.empty(database));
+    }
+
+    fn loading(ctx: &Ctx<'_>) {
+        reclaim::at_once(ctx);
     }
 
     fn swapped(first: i32, second: i32) {
@@ -22,6 +35,12 @@ impl Events for Keyspace {
     }
 
     fn arrived(ctx: &Ctx<'_>, name: &[u8], how: Arrival) {
+        if how == Arrival::FromOutside && !AWAITED.with(std::mem::take) {
+            return;
+        }
+        if ctx.is_loading() {
+            reclaim::at_once(ctx);
+        }
         let key = ctx.open_peek(name);
         let Held::Value::<Entry>(entry) = key.held() else { return };
         let Home::Loose(origin) = entry.home() else { return };

@@ -7,6 +7,8 @@
 //! Nothing is replicated: a replica has had the same command and reclaims for itself, sooner or later than its
 //! master. So a command from the master may name a key that is gone there and still stands here. While a replica
 //! reclaims, it looks at the arguments of commands before they run, and a dropped key that one names goes first.
+//! Inside a transaction there is no such look; there a replica deletes at once what is not too much. A server that
+//! loads its data has nobody waiting and deletes all at once: what follows in an AOF may name those keys too.
 
 use crate::cache::CACHE;
 use crate::config;
@@ -29,6 +31,9 @@ const KEYS_A_LOOK: u32 = 16;
 
 /// Longer arguments are no key of ours: two names of 65,535 bytes, percent-encoded, and some.
 const LONGEST_KEY: usize = 400_000;
+
+/// Up to how many answers a replica deletes at once inside its master's transactions: some 20 ms of its time.
+const TRANSACTION_LIMIT: u64 = 10_000;
 
 static RECLAIMER: MainThread<Reclaimer> = MainThread::new(Reclaimer { pace: None, watching: None });
 
@@ -77,18 +82,26 @@ pub fn after_drop(ctx: &Ctx<'_>, dropped: &Dropped) {
     let Some(batch) = dropped.batch else { return };
     let database = ctx.database();
     let limit = config::invalidate_sync_limit();
-    // A batch may bring more than its answers: what an earlier drop of another kind has left in it.
-    let at_once = match dropped.answers <= limit {
+    let at_once = match ctx.is_replayed() && ctx.is_in_transaction() {
         _ if ctx.is_loading() => u64::MAX,
-        true => limit,
-        false => 0,
+        true => limit.max(TRANSACTION_LIMIT),
+        false => limit,
     };
-    for _ in 0..at_once {
+    // A batch may bring more than its answers: what an earlier drop of another kind has left in it.
+    let keys = if dropped.answers <= at_once { at_once } else { 0 };
+    for _ in 0..keys {
         if !delete_next(ctx, database, Some(batch)) {
             return;
         }
     }
     wake(ctx);
+}
+
+/// Deletes all that is to be reclaimed. For a server that loads its data.
+pub fn at_once(ctx: &Ctx<'_>) {
+    let selected = ctx.database();
+    while delete_some(ctx) {}
+    ctx.select(selected);
 }
 
 /// Starts the timer unless it runs.

@@ -53,9 +53,8 @@ impl Command for Inspect {
             ctx.reply_null();
             return Ok(());
         };
-        let origin = entry.handle().and_then(|handle| {
-            CACHE.with(|cache| cache.known_index(ctx.database()).and_then(|index| index.origin(handle)))
-        });
+        let database = ctx.database();
+        let origin = entry.handle().and_then(|handle| CACHE.with(|cache| cache.origin(database, handle)));
         let Some(Origin { tier, persona, user, .. }) = origin else {
             ctx.reply_null();
             return Ok(());

@@ -34,9 +34,7 @@ impl Command for Invalidate {
             ctx.signal_modified(persona);
             ctx.notify(Class::Module, c"invalidate", persona);
         }
-        ctx.replicate_verbatim();
-        ctx.reply_count(answers);
-        Ok(())
+        finish(ctx, answers)
     }
 }
 
@@ -65,9 +63,7 @@ impl Command for Forget {
                 ctx.signal_modified(&persona);
             }
         }
-        ctx.replicate_verbatim();
-        ctx.reply_count(answers);
-        Ok(())
+        finish(ctx, answers)
     }
 }
 
@@ -89,10 +85,16 @@ impl Command for Flush {
         let named: Vec<Tier> = args.from(1).map(request::parse_tier).collect::<Result<_, Refusal>>()?;
         let tiers = if named.is_empty() { &Tier::ALL[..] } else { &named };
         let answers = tiers.iter().map(|&tier| drop_answers(ctx, |index| index.drop_tier(tier))).sum();
-        ctx.replicate_verbatim();
-        ctx.reply_count(answers);
-        Ok(())
+        finish(ctx, answers)
     }
+}
+
+/// Counts the command, sends it on as it came, and replies how many answers went.
+fn finish(ctx: &Ctx<'_>, answers: u64) -> Outcome {
+    CACHE.with(|cache| cache.counters.drops += 1);
+    ctx.replicate_verbatim();
+    ctx.reply_count(answers);
+    Ok(())
 }
 
 /// Drops answers of the caller's database; how many there were.
@@ -100,7 +102,7 @@ fn drop_answers(ctx: &Ctx<'_>, mark: impl FnOnce(&mut Index) -> Dropped) -> u64 
     let database = ctx.database();
     let dropped = CACHE.with(|cache| {
         let dropped = mark(cache.index(database));
-        cache.count_drop(&dropped);
+        cache.counters.dropped += dropped.answers;
         dropped
     });
     reclaim::after_drop(ctx, &dropped);

@@ -51,6 +51,11 @@ impl<'a> Ctx<'a> {
         self.has(raw::REDISMODULE_CTX_FLAGS_LOADING)
     }
 
+    /// Whether the command runs inside MULTI.
+    pub fn is_in_transaction(&self) -> bool {
+        self.has(raw::REDISMODULE_CTX_FLAGS_MULTI)
+    }
+
     /// Whether this server follows a master.
     pub fn is_replica(&self) -> bool {
         self.has(raw::REDISMODULE_CTX_FLAGS_SLAVE)

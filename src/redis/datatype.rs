@@ -4,6 +4,7 @@
 //! generic over it. A value is a `Box<T>` that the server owns. `free` may run on a background thread, so `T`
 //! must be `Send` and its drop must call nothing of the server's but its allocator.
 
+use crate::redis::alloc::NATURAL;
 use crate::redis::args::bytes;
 use crate::redis::ctx::Ctx;
 use crate::redis::guard;
@@ -280,7 +281,7 @@ extern "C" fn defrag<T: DataType>(
     guard::run("defrag", 0, || {
         // SAFETY: nobody else holds the value while the server defragments it. Its block came from the server's
         // allocator; `T`'s alignment is one that `ServerAlloc` passes through.
-        const { assert!(align_of::<T>() <= 16) };
+        const { assert!(align_of::<T>() <= NATURAL) };
         unsafe {
             let moved = api!(RedisModule_DefragAlloc)(ctx, *value);
             if !moved.is_null() {

@@ -18,6 +18,9 @@ pub trait Events {
     fn swapped(first: i32, second: i32);
     /// A key has come without a command of ours. The context has its database selected.
     fn arrived(ctx: &Ctx<'_>, key: &[u8], how: Arrival);
+    /// The server is loading its data, and is between two keys or commands. Comes now and then, and when the
+    /// commands of an AOF begin.
+    fn loading(ctx: &Ctx<'_>);
 }
 
 /// How a value comes under a key without a command of ours.
@@ -57,6 +60,7 @@ pub(super) fn register<E: Events>(ctx: &Ctx<'_>) -> Result<(), String> {
         [
             subscribe(ctx, raw::REDISMODULE_EVENT_FLUSHDB, Some(flushed::<E>)),
             subscribe(ctx, raw::REDISMODULE_EVENT_SWAPDB, Some(swapped::<E>)),
+            subscribe(ctx, raw::REDISMODULE_EVENT_LOADING_PROGRESS, Some(loading::<E>)),
             api!(RedisModule_SubscribeToKeyspaceEvents)(ctx.raw, wanted, Some(notified::<E>)),
         ]
     };
@@ -122,6 +126,15 @@ unsafe extern "C" fn swapped<E: Events>(
             E::swapped(info.dbnum_first, info.dbnum_second);
         }
     });
+}
+
+unsafe extern "C" fn loading<E: Events>(
+    ctx: *mut RedisModuleCtx,
+    _: RedisModuleEvent,
+    _: u64,
+    _: *mut c_void,
+) {
+    guard::run("a loading event", (), || E::loading(&Ctx::new(ctx)));
 }
 
 unsafe extern "C" fn event_loop<W: EventLoopWatch>(

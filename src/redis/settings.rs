@@ -53,7 +53,8 @@ impl Setting {
         };
         let text = std::str::from_utf8(text).map_err(|_| expected())?;
         let value = match self.unit {
-            Unit::Plain => text.parse().ok(),
+            // Written as CONFIG SET takes it: no plus, no leading zeros.
+            Unit::Plain => text.parse().ok().filter(|value: &i64| value.to_string() == text),
             Unit::Bytes => parse_size(text),
         };
         value.filter(|value| (self.min..=self.max).contains(value)).ok_or_else(expected)

@@ -32,6 +32,9 @@ const KEYS_A_LOOK: u32 = 16;
 /// Longer arguments are no key of ours: two names of 65,535 bytes, percent-encoded, and some.
 const LONGEST_KEY: usize = 400_000;
 
+/// How many small personas, users or tiers one command deletes at once.
+const SMALL_ONES_A_COMMAND: u64 = 10;
+
 /// Up to how many answers a replica deletes at once inside its master's transactions: some 20 ms of its time.
 const TRANSACTION_LIMIT: u64 = 10_000;
 
@@ -76,25 +79,41 @@ fn pause_ms(took: Duration, idle: f64) -> i64 {
     (pause * 1000.0).ceil().clamp(1.0, 1000.0) as i64
 }
 
-/// Reclaims what a drop in the caller's database has marked: at once where it is little, or while the server
-/// loads an AOF and nobody waits; else in slices.
-pub fn after_drop(ctx: &Ctx<'_>, dropped: &Dropped) {
-    let Some(batch) = dropped.batch else { return };
-    let database = ctx.database();
-    let limit = config::invalidate_sync_limit();
-    let at_once = match ctx.is_replayed() && ctx.is_in_transaction() {
-        _ if ctx.is_loading() => u64::MAX,
-        true => limit.max(TRANSACTION_LIMIT),
-        false => limit,
-    };
-    // A batch may bring more than its answers: what an earlier drop of another kind has left in it.
-    let keys = if dropped.answers <= at_once { at_once } else { 0 };
-    for _ in 0..keys {
-        if !delete_next(ctx, database, Some(batch)) {
-            return;
+/// What one command may delete at once, keys and all.
+pub struct AtOnce {
+    /// Up to how many answers a persona, user or tier is small.
+    small: u64,
+    /// How many keys the command may still delete.
+    keys: u64,
+}
+
+impl AtOnce {
+    pub fn for_command(ctx: &Ctx<'_>) -> Self {
+        if ctx.is_loading() {
+            return AtOnce { small: u64::MAX, keys: u64::MAX };
         }
+        let limit = config::invalidate_sync_limit();
+        let small = match ctx.is_replayed() && ctx.is_in_transaction() {
+            true => limit.max(TRANSACTION_LIMIT),
+            false => limit,
+        };
+        AtOnce { small, keys: small.saturating_mul(SMALL_ONES_A_COMMAND) }
     }
-    wake(ctx);
+
+    /// Reclaims what a drop in the caller's database has marked: at once where it is little, else in slices.
+    pub fn reclaim(&mut self, ctx: &Ctx<'_>, dropped: &Dropped) {
+        let Some(batch) = dropped.batch else { return };
+        let database = ctx.database();
+        // A batch may bring more than its answers: what an earlier drop of another kind has left in it.
+        let keys = if dropped.answers <= self.small { self.small.min(self.keys) } else { 0 };
+        for _ in 0..keys {
+            if !delete_next(ctx, database, Some(batch)) {
+                return;
+            }
+            self.keys -= 1;
+        }
+        wake(ctx);
+    }
 }
 
 /// Deletes all that is to be reclaimed. For a server that loads its data.

@@ -6,7 +6,7 @@
 use super::TIER;
 use crate::cache::CACHE;
 use crate::index::{Dropped, Index};
-use crate::reclaim;
+use crate::reclaim::AtOnce;
 use crate::redis::{ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::refusal::Refusal;
 use crate::request;
@@ -28,9 +28,10 @@ impl Command for Invalidate {
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         args.from(1).try_for_each(request::check_persona)?;
+        let mut at_once = AtOnce::for_command(ctx);
         let mut answers = 0;
         for persona in args.from(1) {
-            answers += drop_answers(ctx, |index| index.drop_persona(persona));
+            answers += drop_answers(ctx, &mut at_once, |index| index.drop_persona(persona));
             ctx.signal_modified(persona);
             ctx.notify(Class::Module, c"invalidate", persona);
         }
@@ -55,10 +56,11 @@ impl Command for Forget {
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         args.from(1).try_for_each(request::check_user)?;
         let database = ctx.database();
+        let mut at_once = AtOnce::for_command(ctx);
         let mut answers = 0;
         for user in args.from(1) {
             let personas = CACHE.with(|cache| cache.index(database).personas_of_user(user));
-            answers += drop_answers(ctx, |index| index.drop_user(user));
+            answers += drop_answers(ctx, &mut at_once, |index| index.drop_user(user));
             for persona in personas {
                 ctx.signal_modified(&persona);
             }
@@ -84,7 +86,9 @@ impl Command for Flush {
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         let named: Vec<Tier> = args.from(1).map(request::parse_tier).collect::<Result<_, Refusal>>()?;
         let tiers = if named.is_empty() { &Tier::ALL[..] } else { &named };
-        let answers = tiers.iter().map(|&tier| drop_answers(ctx, |index| index.drop_tier(tier))).sum();
+        let mut at_once = AtOnce::for_command(ctx);
+        let answers =
+            tiers.iter().map(|&tier| drop_answers(ctx, &mut at_once, |index| index.drop_tier(tier))).sum();
         finish(ctx, answers)
     }
 }
@@ -98,13 +102,13 @@ fn finish(ctx: &Ctx<'_>, answers: u64) -> Outcome {
 }
 
 /// Drops answers of the caller's database; how many there were.
-fn drop_answers(ctx: &Ctx<'_>, mark: impl FnOnce(&mut Index) -> Dropped) -> u64 {
+fn drop_answers(ctx: &Ctx<'_>, at_once: &mut AtOnce, mark: impl FnOnce(&mut Index) -> Dropped) -> u64 {
     let database = ctx.database();
     let dropped = CACHE.with(|cache| {
         let dropped = mark(cache.index(database));
         cache.counters.dropped += dropped.answers;
         dropped
     });
-    reclaim::after_drop(ctx, &dropped);
+    at_once.reclaim(ctx, &dropped);
     dropped.answers
 }

@@ -1,0 +1,103 @@
+//! Long random tests against a model of what Redis with chatcache must do (random/model.rs).
+//!
+//! `CHATCACHE_SEED` repeats a run, which prints it when it starts and when it fails (keys that really expire
+//! and reclaiming in the background make that a good approximation); `CHATCACHE_STEPS` makes it longer.
+
+mod support;
+
+#[path = "random/checks.rs"]
+mod checks;
+#[path = "random/draw.rs"]
+mod draw;
+#[path = "random/driver.rs"]
+mod driver;
+#[path = "random/eviction.rs"]
+mod eviction;
+#[path = "random/model.rs"]
+mod model;
+#[path = "random/ops.rs"]
+mod ops;
+#[path = "random/requests.rs"]
+mod requests;
+
+use driver::{Driver, Pause, steps};
+use model::Reclaim;
+use support::{Raw, Server, args, eventually, replica_caught_up};
+
+/// Every drop is done, keys and all, when it replies.
+fn at_once() -> Driver {
+    let server = Server::builder().config("chatcache.invalidate-sync-limit 1000000").start();
+    Driver::new(server, Reclaim::AtOnce, Pause::None)
+}
+
+/// Every drop is reclaimed in the background.
+fn later(pause: Pause) -> Driver {
+    let server = Server::builder().config("chatcache.invalidate-sync-limit 0").start();
+    Driver::new(server, Reclaim::Later, pause)
+}
+
+#[test]
+fn any_commands_leave_the_cache_as_the_model_says_where_drops_are_done_at_once() {
+    let mut driver = at_once();
+    driver.run(steps(6000));
+    restarted(driver);
+}
+
+#[test]
+fn any_commands_leave_the_cache_as_the_model_says_where_drops_are_reclaimed_before_the_next() {
+    let mut driver = later(Pause::UntilReclaimed);
+    driver.run(steps(4000));
+    restarted(driver);
+}
+
+#[test]
+fn any_commands_leave_the_cache_as_the_model_says_while_drops_are_being_reclaimed() {
+    let mut driver = later(Pause::None);
+    driver.run(steps(6000));
+    restarted(driver);
+}
+
+#[test]
+fn a_replica_follows_any_commands_where_drops_are_done_at_once() {
+    let mut driver = at_once();
+    driver.replica = Some(Server::builder().replica_of(&driver.server).start());
+    driver.run(steps(2500));
+    replica_is_equal(&mut driver);
+}
+
+#[test]
+fn a_replica_follows_any_commands_where_drops_are_reclaimed_before_the_next() {
+    let mut driver = later(Pause::UntilReclaimed);
+    driver.replica = Some(
+        Server::builder().config("chatcache.invalidate-sync-limit 0").replica_of(&driver.server).start(),
+    );
+    driver.run(steps(1000));
+    replica_is_equal(&mut driver);
+}
+
+/// What is left is left after a restart.
+fn restarted(mut driver: Driver) {
+    driver.wait_out_deadlines(driver::LONG_MARGIN_MS);
+    driver.server.restart();
+    driver.reconnect();
+    checks::everything(&mut driver);
+    driver.reclaimed();
+    checks::everything(&mut driver);
+}
+
+/// The replica has the same keys, answers and index as its master.
+fn replica_is_equal(driver: &mut Driver) {
+    // A replica deletes nothing that expires: its master does, while there is one to ask.
+    driver.wait_out_deadlines(driver::NO_DEADLINE_MS);
+    let replica = driver.replica.take().expect("a replica");
+    replica_caught_up(&driver.server, &replica);
+    let mut con = replica.raw();
+    eventually(|| driver::pending(&mut con) == 0 && driver::pending(&mut driver.con) == 0);
+    let digests = [&mut driver.con, &mut con].map(|con| con.call(&args!["DEBUG", "DIGEST"]));
+    if digests[0] != digests[1] || matches!(digests[0], Raw::Error(_)) {
+        driver.fail(&format!("DEBUG DIGEST of master and replica: {digests:?}"));
+    }
+    driver.con = con;
+    driver.model.selected = 0;
+    checks::everything(driver);
+}

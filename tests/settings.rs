@@ -1,0 +1,33 @@
+//! The settings: at run time, in redis.conf, as arguments of loadmodule, and what is no setting.
+
+mod support;
+
+#[path = "settings/at_load.rs"]
+mod at_load;
+#[path = "settings/at_run_time.rs"]
+mod at_run_time;
+#[path = "commands/words.rs"]
+mod words;
+
+/// All settings and their defaults.
+const DEFAULTS: [(&str, &str); 6] = [
+    ("chatcache.invalidate-sync-limit", "512"),
+    ("chatcache.max-response-bytes", "16777216"),
+    ("chatcache.ttl-msg", "300"),
+    ("chatcache.ttl-persona", "3600"),
+    ("chatcache.ttl-response", "3600"),
+    ("chatcache.ttl-session", "86400"),
+];
+
+/// All settings as CONFIG GET tells them, by name.
+#[track_caller]
+fn settings(con: &mut support::RawClient) -> std::collections::BTreeMap<String, String> {
+    let told = words::fields(words::Says::say(con, "CONFIG GET chatcache.*"));
+    told.into_iter().map(|(name, value)| (name, words::text_of(&value))).collect()
+}
+
+/// The defaults, but for these.
+fn defaults_but(others: &[(&str, &str)]) -> std::collections::BTreeMap<String, String> {
+    let all = DEFAULTS.iter().chain(others);
+    all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}

@@ -44,7 +44,7 @@ impl Events for Keyspace {
         let key = ctx.open_peek(name);
         let Held::Value::<Entry>(entry) = key.held() else { return };
         let Home::Loose(origin) = entry.home() else { return };
-        let database = ctx.database();
+        let database = key.database();
         let handle = CACHE.with(|cache| {
             let (tier, persona, user) = (origin.tier, &*origin.persona, &*origin.user);
             let kept = cache::index_name(cache.layout, tier, persona, user, name);

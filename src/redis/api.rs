@@ -69,6 +69,7 @@ required!(
     RedisModule_GetContextFlags,
     RedisModule_GetDbIdFromDigest,
     RedisModule_GetDbIdFromIO,
+    RedisModule_GetDbIdFromModuleKey,
     RedisModule_GetDbIdFromOptCtx,
     RedisModule_GetDetachedThreadSafeContext,
     RedisModule_GetSelectedDb,

@@ -76,6 +76,15 @@ impl Key<'_> {
         }
     }
 
+    /// The database that the key is in. Ask this, not the context, after a notification: inside MULTI, Valkey 9.1
+    /// names the client's database for a MOVE into another (seen there).
+    ///
+    /// Only for a key that holds something.
+    pub fn database(&self) -> i32 {
+        // SAFETY: a key that holds something is not null.
+        unsafe { api!(RedisModule_GetDbIdFromModuleKey)(self.raw) }
+    }
+
     /// Stores a value in a key opened for writing that holds nothing. On failure the value is dropped.
     pub fn set<T: DataType>(&mut self, value: Box<T>) -> bool {
         let value = Box::into_raw(value);

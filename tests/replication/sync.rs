@@ -150,6 +150,8 @@ fn a_replica_of_a_replica_follows() {
     assert_eq!(crate::words::seen(&mut there, &request).1, end);
     assert_eq!(count(&mut con, &["CHATCACHE.FORGET", "ann"]), 1);
     caught_up();
+    assert_eq!(get(&mut there, "response", "ann", "helper", "q5"), None);
+    reclaimed(&last);
     assert_eq!(dbsize(&mut there), 0);
 }
 

@@ -9,6 +9,7 @@ pub mod codec;
 pub mod fingerprint;
 pub mod index;
 pub mod key;
+pub mod lease;
 pub mod options;
 pub mod payload;
 pub mod refusal;

@@ -1,0 +1,108 @@
+//! Drops: the leases that end because what they would answer is dropped, so that no late answer comes.
+//!
+//! A drop is of one database, found by chains (`flights`), and costs as much as there are leases that it ends.
+//!
+//! **SWAPDB** lets clients keep the number of their database while its contents change, so leases and waiters
+//! stay under their number too: an answer goes where its client's SET goes. The waiters look again, as there may
+//! be an answer in the new contents. But these may bring a drop with them: a persona invalidated in database 1
+//! must not get an answer that was begun for database 0 before that, because the two were swapped. So a swap
+//! ends the leases that are older than the last drop in the contents that come (whatever that drop was: swaps
+//! are rare, and a lease too many costs one model call). Only drops younger than the oldest lease matter, so
+//! nothing is kept while there are no leases.
+
+use super::flights::Mark;
+use super::ids::FlightId;
+use super::names::NameHash;
+use super::report::End;
+use super::types::{Outcome, Question, Turn, Wake};
+use super::{LeaseTable, Waiter};
+use crate::tier::Tier;
+
+/// What was dropped, and in which database: the leases of that end.
+#[derive(Clone, Copy, Debug)]
+pub enum Void<'a> {
+    /// DEL, in whatever guise.
+    Question(Question),
+    /// INVALIDATE.
+    Persona(i32, &'a [u8]),
+    /// FORGET.
+    User(i32, &'a [u8]),
+    /// FLUSH of a tier.
+    Tier(i32, Tier),
+    /// FLUSH, FLUSHDB.
+    Database(i32),
+    /// FLUSHALL.
+    All,
+}
+
+impl LeaseTable {
+    /// Something was dropped: the tokens of its leases never hold again, and the first waiter of each, whose
+    /// question is still without an answer, gets a new one. How many leases ended.
+    pub fn void(&mut self, what: Void<'_>, turn: &mut Turn<'_>) -> usize {
+        let (database, ids) = match what {
+            Void::Question(question) => {
+                (Some(question.database), Vec::from_iter(self.flights.find(&question)))
+            }
+            Void::Persona(database, name) => {
+                let name = NameHash::of(&self.names, name);
+                (Some(database), self.flights.marked(Mark::Persona(database, name)))
+            }
+            Void::User(database, name) => {
+                let name = NameHash::of(&self.names, name);
+                (Some(database), self.flights.marked(Mark::User(database, name)))
+            }
+            Void::Tier(database, tier) => (Some(database), self.flights.marked(Mark::Tier(database, tier))),
+            Void::Database(database) => (Some(database), self.flights.of_database(database)),
+            Void::All => (None, self.flights.all()),
+        };
+        // No lease is older than a drop of all.
+        if let Some(database) = database {
+            self.dropped_at.insert(database, turn.now_ms);
+        }
+        self.void_each(&ids, turn);
+        self.tidy();
+        ids.len()
+    }
+
+    /// Two databases have swapped their contents; see the head of this file.
+    pub fn swapped(&mut self, one: i32, other: i32, turn: &mut Turn<'_>) {
+        if one == other {
+            return;
+        }
+        let dropped = (self.dropped_at.remove(&one), self.dropped_at.remove(&other));
+        for (database, dropped) in [(one, dropped.1), (other, dropped.0)] {
+            let ids = self.flights.of_database(database);
+            if let Some(dropped) = dropped {
+                self.dropped_at.insert(database, dropped);
+                let is_older =
+                    |id: &FlightId| self.flights.get(*id).is_some_and(|f| f.lease.granted_at_ms <= dropped);
+                let old: Vec<_> = ids.iter().copied().filter(is_older).collect();
+                self.void_each(&old, turn);
+            }
+            for id in ids {
+                self.look_again(id, turn);
+            }
+        }
+        self.tidy();
+    }
+
+    /// The server gives up its part (it shuts down, or becomes a replica): all leases end, and all waits with
+    /// `Busy`.
+    pub fn end_all(&mut self, turn: &mut Turn<'_>) {
+        for id in self.flights.all() {
+            let Some(mut flight) = self.flights.close(id) else { continue };
+            self.counters.ended.count(End::Voided);
+            while let Some((waiter, Waiter { client, .. })) = self.waiters.pop(&mut flight.queue) {
+                self.counters.waits_over += 1;
+                turn.wakes.push(Wake { waiter, client, outcome: Outcome::Busy { ms: 0 } });
+            }
+        }
+        self.tidy();
+    }
+
+    fn void_each(&mut self, ids: &[FlightId], turn: &mut Turn<'_>) {
+        for id in ids {
+            self.pass_on(*id, End::Voided, turn);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+mod lists;
+mod memory;
+mod model;
+mod stories;
+mod support;

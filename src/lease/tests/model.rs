@@ -1,0 +1,379 @@
+//! Random interleavings, on the table and on plain lists that are searched from end to end for every event.
+
+use std::collections::{BTreeMap, HashSet};
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+
+use super::lists::{Expected, Lease, Model, Waiting};
+use super::support::Desk;
+use crate::lease::{Ask, Fetched, Leaving, Outcome, Question, Token, Void, WaiterId, Wake};
+use crate::tier::Tier;
+
+/// How wide a run is, and how fast its time goes.
+#[derive(Clone, Copy)]
+struct Plan {
+    questions: u8,
+    clients: u64,
+    max_waiters: usize,
+    steps: u32,
+    step_ms: i64,
+}
+
+struct Run {
+    rng: StdRng,
+    plan: Plan,
+    desk: Desk,
+    model: Model,
+    issued: Vec<(Question, Token)>,
+    ended: HashSet<WaiterId>,
+    seen: BTreeMap<&'static str, u32>,
+}
+
+#[test]
+fn the_table_agrees_with_plain_lists_after_any_interleaving() {
+    let seed = std::env::var("CHATCACHE_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(rand::random::<u64>);
+    println!("CHATCACHE_SEED={seed}");
+    let plans = [
+        Plan { questions: 1, clients: 6, max_waiters: 100, steps: 4000, step_ms: 20 },
+        Plan { questions: 4, clients: 12, max_waiters: 4, steps: 8000, step_ms: 20 },
+        Plan { questions: 12, clients: 100, max_waiters: 1000, steps: 8000, step_ms: 4 },
+        Plan { questions: 60, clients: 300, max_waiters: 1000, steps: 8000, step_ms: 2 },
+    ];
+    let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
+    for (n, plan) in plans.into_iter().enumerate() {
+        for (what, times) in Run::new(seed.wrapping_add(n as u64), plan).go() {
+            *seen.entry(what).or_default() += times;
+        }
+    }
+    println!("{seen:?}");
+    assert!(
+        seen.len() == 23 && seen.values().all(|times| *times > 5),
+        "a run that missed something: {seen:?}"
+    );
+}
+
+impl Run {
+    fn new(seed: u64, plan: Plan) -> Run {
+        Run {
+            rng: StdRng::seed_from_u64(seed),
+            plan,
+            desk: Desk::with_at_most(plan.max_waiters),
+            model: Model::default(),
+            issued: Vec::new(),
+            ended: HashSet::new(),
+            seen: BTreeMap::new(),
+        }
+    }
+
+    fn go(mut self) -> BTreeMap<&'static str, u32> {
+        for _ in 0..self.plan.steps {
+            self.desk.now_ms += self.rng.random_range(0..=self.plan.step_ms);
+            self.step();
+        }
+        // Nothing more comes: all ends by itself, timer by timer.
+        while let Some(deadline) = self.desk.table.next_deadline() {
+            self.desk.now_ms = self.desk.now_ms.max(deadline);
+            self.tick();
+        }
+        assert!(self.model.leases.is_empty() && self.model.waiters.is_empty());
+        assert_eq!(self.desk.table.heap_bytes(), 0);
+        assert!(self.desk.table.report().counters.waited > 0);
+        self.seen
+    }
+
+    fn saw(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
+    }
+
+    fn question(&mut self) -> Question {
+        let n = self.rng.random_range(0..self.plan.questions);
+        Question { database: i32::from(n % 3), tier: Tier::ALL[usize::from(n % 4)], identity: [n; 32] }
+    }
+
+    fn name(&mut self, names: &[&'static str]) -> &'static str {
+        names.choose(&mut self.rng).copied().unwrap()
+    }
+
+    fn client(&mut self) -> u64 {
+        self.rng.random_range(1..=self.plan.clients)
+    }
+
+    /// A token of some time, mostly one that holds.
+    fn token(&mut self) -> Option<(Question, Token)> {
+        match self.rng.random_range(0..3) {
+            0 => self.issued.choose(&mut self.rng).copied(),
+            _ => self.model.leases.choose(&mut self.rng).map(|lease| (lease.question, lease.token)),
+        }
+    }
+
+    fn step(&mut self) {
+        match self.rng.random_range(0..100) {
+            0..50 => self.fetch(),
+            50..55 => self.refresh(),
+            55..63 => self.store(),
+            63..69 => self.release(),
+            69..73 => self.gone(),
+            73..78 => self.leave(),
+            78..92 => self.tick(),
+            92..97 => self.void(),
+            97 => self.appeared(),
+            98 => self.swap(),
+            _ if self.rng.random_range(0..10) == 0 => self.end_all(),
+            _ => self.tick(),
+        }
+    }
+
+    fn fetch(&mut self) {
+        let (question, client, now) = (self.question(), self.client(), self.desk.now_ms);
+        let (persona, user) = (self.name(&["p", "q", "r"]), self.name(&["", "ann", "bob"]));
+        let lease_ms = self.rng.random_range(1..400);
+        let ask = Ask { lease_ms, ..Desk::ask(question, persona, user, client) };
+        let wait = if self.rng.random_range(0..5) == 0 { 0 } else { self.rng.random_range(1..600) };
+        let (fetched, wakes) = self.desk.fetch(ask, wait);
+        if self.model.lease(question).is_some_and(|lease| lease.ends <= now) {
+            self.model.pass_on(question, now);
+        }
+        let deadline = now + wait as i64;
+        let ms = self.model.left(question, now);
+        match self.model.lease(question).map(|lease| lease.holder) {
+            None => {
+                let Fetched::Leased(leased) = fetched else { panic!("{fetched:?}") };
+                assert_eq!(leased.ms, lease_ms);
+                self.granted(ask, leased.token);
+                self.saw("leased");
+            }
+            Some(holder) => {
+                let what = match () {
+                    () if wait == 0 => "no wait",
+                    () if self.model.waits(client).is_some() => "waits already",
+                    () if self.model.leads_to(holder, client) => "a circle",
+                    () if self.model.waiters.len() >= self.plan.max_waiters => "too many",
+                    () => "waits",
+                };
+                self.saw(what);
+                if what == "waits" {
+                    let Fetched::Waiting(id) = fetched else { panic!("{fetched:?}") };
+                    assert!(self.model.waiters.iter().all(|waiter| waiter.id < id));
+                    let (persona, user) = (persona.into(), user.into());
+                    let waiter = Waiting { id, question, client, deadline, lease_ms, persona, user };
+                    self.model.waiters.push(waiter);
+                } else {
+                    assert_eq!(fetched, Fetched::Busy { ms }, "{what}");
+                }
+            }
+        }
+        self.agree(wakes);
+    }
+
+    fn refresh(&mut self) {
+        let (question, client, now) = (self.question(), self.client(), self.desk.now_ms);
+        let ask = Ask { lease_ms: 100, ..Desk::ask(question, "p", "ann", client) };
+        let (leased, wakes) = self.desk.turn(|table, turn| table.refresh(&ask, turn));
+        if self.model.lease(question).is_some_and(|lease| lease.ends <= now) {
+            self.model.pass_on(question, now);
+        }
+        assert_eq!(leased.is_some(), self.model.lease(question).is_none());
+        if let Some(leased) = leased {
+            self.granted(ask, leased.token);
+            self.saw("refreshes");
+        }
+        self.agree(wakes);
+    }
+
+    fn granted(&mut self, ask: Ask<'_>, token: Token) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (persona, user) = (text(ask.persona), text(ask.user));
+        let Ask { question, client: holder, lease_ms, .. } = ask;
+        let (granted, ends) = (self.desk.now_ms, self.desk.now_ms + lease_ms as i64);
+        self.model.leases.push(Lease { question, token, holder, granted, ends, persona, user });
+        self.issue(question, token);
+    }
+
+    fn issue(&mut self, question: Question, token: Token) {
+        assert!(self.issued.iter().all(|(_, old)| *old != token), "a token given twice");
+        self.issued.push((question, token));
+    }
+
+    fn store(&mut self) {
+        let now = self.desk.now_ms;
+        let mut question = self.question();
+        if self.rng.random_range(0..4) > 0 {
+            let Some((of, token)) = self.token() else { return };
+            question = of;
+            let held = self.model.holds(question, token, now).map(|lease| (now - lease.granted) as u64);
+            assert_eq!(self.desk.check(question, token), held, "a token that should not hold, or should");
+            if held.is_none() {
+                self.saw("refused");
+                return;
+            }
+            self.saw("accepted");
+        }
+        let wakes = self.desk.stored(question);
+        self.model.leases.retain(|lease| lease.question != question);
+        self.model.wake_all(question, Expected::Hit);
+        self.agree(wakes);
+    }
+
+    fn release(&mut self) {
+        let Some((question, token)) = self.token() else { return };
+        let now = self.desk.now_ms;
+        let (released, wakes) = self.desk.release(question, token);
+        assert_eq!(released, self.model.holds(question, token, now).is_some());
+        if released {
+            self.model.pass_on(question, now);
+        }
+        self.saw(if released { "released" } else { "not released" });
+        self.agree(wakes);
+    }
+
+    fn gone(&mut self) {
+        let (client, now) = (self.client(), self.desk.now_ms);
+        let wakes = self.desk.gone(client);
+        self.model.waiters.retain(|waiter| waiter.client != client);
+        self.model.end_where(now, |lease| lease.holder == client);
+        self.agree(wakes);
+    }
+
+    fn leave(&mut self) {
+        let now = self.desk.now_ms;
+        let Some(waiter) = self.model.waiters.choose(&mut self.rng).map(|waiter| waiter.id) else { return };
+        let question = self.model.remove(waiter).question;
+        let why = [Leaving::Answered, Leaving::TimedOut, Leaving::Gone];
+        let why = why.choose(&mut self.rng).copied().unwrap();
+        assert_eq!(self.desk.table.leave(waiter, why, now), Some(self.model.left(question, now)));
+        self.ended.insert(waiter);
+        let other = self.ended.iter().next().copied().unwrap();
+        assert_eq!(self.desk.table.leave(other, why, now), None);
+        self.saw("leaves");
+        self.agree(Vec::new());
+    }
+
+    fn tick(&mut self) {
+        let now = self.desk.now_ms;
+        let wakes = self.desk.pass(0);
+        self.model.tick(now);
+        self.agree(wakes);
+        assert!(self.model.waiters.iter().all(|waiter| waiter.deadline > now), "a wait without end");
+        assert!(self.desk.table.next_deadline().is_none_or(|deadline| deadline > now));
+    }
+
+    fn void(&mut self) {
+        let (question, now) = (self.question(), self.desk.now_ms);
+        let Question { database, tier, .. } = question;
+        let (persona, user) = (self.name(&["p", "q", "r"]), self.name(&["", "ann", "bob"]));
+        let (void, what) = match self.rng.random_range(0..20) {
+            0..6 => (Void::Question(question), "void question"),
+            6..11 => (Void::Persona(database, persona.as_bytes()), "void persona"),
+            11..16 => (Void::User(database, user.as_bytes()), "void user"),
+            16..18 => (Void::Tier(database, tier), "void tier"),
+            18 => (Void::Database(database), "void database"),
+            _ => (Void::All, "void all"),
+        };
+        let (voided, wakes) = self.desk.void(void);
+        let expected = self.model.end_where(now, |lease| {
+            let here = lease.question.database == database;
+            match void {
+                Void::Question(question) => lease.question == question,
+                Void::Persona(..) => here && lease.persona == persona,
+                Void::User(..) => here && lease.user == user && !user.is_empty(),
+                Void::Tier(..) => here && lease.question.tier == tier,
+                Void::Database(..) => here,
+                Void::All => true,
+            }
+        });
+        assert_eq!(voided, expected, "{void:?}");
+        if !matches!(void, Void::All) {
+            self.model.dropped.insert(database, now);
+        }
+        self.saw(what);
+        self.agree(wakes);
+    }
+
+    fn appeared(&mut self) {
+        let question = self.question();
+        let ((), wakes) = self.desk.turn(|table, turn| table.answer_appeared(&question, turn));
+        self.model.wake_all(question, Expected::LookAgain);
+        self.agree(wakes);
+    }
+
+    fn swap(&mut self) {
+        let (one, other) = (self.rng.random_range(0..3), self.rng.random_range(0..3));
+        let now = self.desk.now_ms;
+        let ((), wakes) = self.desk.turn(|table, turn| table.swapped(one, other, turn));
+        if one != other {
+            let (of_one, of_other) = (self.model.dropped.remove(&one), self.model.dropped.remove(&other));
+            for (database, dropped) in [(one, of_other), (other, of_one)] {
+                let Some(dropped) = dropped else { continue };
+                self.model.dropped.insert(database, dropped);
+                let is_older = |l: &Lease| l.question.database == database && l.granted <= dropped;
+                if self.model.end_where(now, is_older) > 0 {
+                    self.saw("void by swap");
+                }
+            }
+            let questions: Vec<_> = self.model.leases.iter().map(|lease| lease.question).collect();
+            for question in questions.into_iter().filter(|q| [one, other].contains(&q.database)) {
+                self.model.wake_all(question, Expected::LookAgain);
+            }
+        }
+        self.agree(wakes);
+    }
+
+    fn end_all(&mut self) {
+        let ((), wakes) = self.desk.turn(|table, turn| table.end_all(turn));
+        for lease in std::mem::take(&mut self.model.leases) {
+            self.model.wake_all(lease.question, Expected::Busy { ms: 0 });
+        }
+        assert_eq!(self.desk.table.heap_bytes(), 0);
+        self.agree(wakes);
+    }
+
+    /// Compares what came out, in order for each question, and what is left.
+    fn agree(&mut self, wakes: Vec<Wake>) {
+        let mut seen = Vec::new();
+        for Wake { waiter, client, outcome } in wakes {
+            assert!(!self.ended.contains(&waiter), "woken after its end");
+            let outcome = match outcome {
+                Outcome::Hit => Expected::Hit,
+                Outcome::Busy { ms } => Expected::Busy { ms },
+                Outcome::LookAgain => Expected::LookAgain,
+                Outcome::Lease { token, ms } => {
+                    let mut leases = self.model.leases.iter_mut();
+                    let unnamed =
+                        |lease: &&mut Lease| lease.holder == client && *lease.token.as_bytes() == [0; 16];
+                    // A client waits for one question, so it gets one lease at a time.
+                    let lease = leases.find(unnamed).unwrap();
+                    lease.token = token;
+                    let question = lease.question;
+                    self.issue(question, token);
+                    Expected::Lease { ms }
+                }
+            };
+            self.saw(match outcome {
+                Expected::Hit => "woken with a hit",
+                Expected::Lease { .. } => "woken with a lease",
+                Expected::Busy { .. } => "woken to be busy",
+                Expected::LookAgain => "woken to look again",
+            });
+            if outcome != Expected::LookAgain {
+                self.ended.insert(waiter);
+            }
+            seen.push((waiter, client, outcome));
+        }
+        let mut expected = std::mem::take(&mut self.model.wakes);
+        seen.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(seen, expected);
+        if self.model.leases.is_empty() {
+            self.model.dropped.clear();
+        }
+        let questions: HashSet<_> = self.model.leases.iter().map(|lease| lease.question).collect();
+        assert_eq!(questions.len(), self.model.leases.len(), "two leases for one question");
+        assert!(self.model.waiters.iter().all(|waiter| questions.contains(&waiter.question)));
+        let report = self.desk.table.report();
+        assert_eq!((report.leases, report.waiters), (self.model.leases.len(), self.model.waiters.len()));
+        assert_eq!(self.desk.table.next_deadline(), self.model.next_deadline());
+    }
+}

@@ -4,7 +4,8 @@
 //! answer is given only where three agree: a key of the request's name, an entry with the request's
 //! fingerprint, and an index in which that entry lives.
 
-use crate::entry::Entry;
+use crate::entry::{ALWAYS_FRESH, Entry};
+use crate::flight;
 use crate::index::{Handle, Index, Name, Origin};
 use crate::key::{self, Layout};
 use crate::redis::{Ctx, Held, Key, MainThread};
@@ -38,6 +39,8 @@ impl Cache {
             drops: 0,
             dropped: 0,
             reclaimed: 0,
+            stale_hits: 0,
+            coalesced: 0,
             saved_ms: 0,
         };
         Cache { databases: BTreeMap::new(), counters, layout: Layout::Single }
@@ -86,7 +89,7 @@ impl Cache {
     }
 
     /// The sums over all databases.
-    pub fn report(&self) -> Report {
+    fn report(&self) -> Report {
         let mut report = Report { counters: self.counters, ..Report::default() };
         for index in self.databases.values() {
             report.entries += index.entries();
@@ -98,6 +101,7 @@ impl Cache {
             report.raw_bytes += index.bytes();
             report.stored_bytes += index.bytes();
             report.pending += index.pending();
+            report.stale += index.stale();
             report.index_bytes += index.heap_bytes();
         }
         report
@@ -110,6 +114,19 @@ pub fn loaded(ctx: &Ctx<'_>) {
     CACHE.with(|cache| cache.layout = layout);
 }
 
+/// The state of the whole module at this moment.
+pub fn report() -> Report {
+    let flight = flight::report();
+    Report {
+        leases: flight.leases as u64,
+        waiters: flight.waiters as u64,
+        leases_granted: flight.counters.granted,
+        leases_ended: flight.counters.ended.total(),
+        tokens_refused: flight.counters.refused,
+        ..CACHE.with(|cache| cache.report())
+    }
+}
+
 /// The name of the request's key.
 pub fn key_name(request: &Request<'_>) -> Vec<u8> {
     let layout = CACHE.with(|cache| cache.layout);
@@ -119,19 +136,31 @@ pub fn key_name(request: &Request<'_>) -> Vec<u8> {
 }
 
 /// What a request's key holds, for that request.
+#[derive(Clone, Copy)]
 pub enum Slot<'k> {
     /// Nothing: no key, or one that has expired.
     Free,
     /// An entry that answers this request no more, or another request: dropped, or of a colliding MD5.
     Unrelated,
+    /// The answer, past its freshness and inside its grace.
+    Stale(&'k Entry),
     /// The answer.
-    Answer(&'k Entry),
+    Fresh(&'k Entry),
 }
 
 impl<'k> Slot<'k> {
+    /// The answer, if it is fresh: what GET gives.
+    pub fn fresh(self) -> Option<&'k Entry> {
+        match self {
+            Slot::Fresh(entry) => Some(entry),
+            Slot::Free | Slot::Unrelated | Slot::Stale(_) => None,
+        }
+    }
+
+    /// The answer, fresh or stale.
     pub fn answer(self) -> Option<&'k Entry> {
         match self {
-            Slot::Answer(entry) => Some(entry),
+            Slot::Fresh(entry) | Slot::Stale(entry) => Some(entry),
             Slot::Free | Slot::Unrelated => None,
         }
     }
@@ -144,8 +173,53 @@ pub fn look<'k>(ctx: &Ctx<'_>, key: &'k Key<'_>, request: &Request<'_>) -> Resul
         Held::Other => return Err(Refusal::WrongType),
         Held::Value(entry) => entry,
     };
-    let answers = entry.fingerprint == request.fingerprint() && is_live(ctx.database(), entry);
-    Ok(if answers { Slot::Answer(entry) } else { Slot::Unrelated })
+    let database = ctx.database();
+    if entry.fingerprint != request.fingerprint() || !is_live(database, entry) {
+        return Ok(Slot::Unrelated);
+    }
+    Ok(if in_its_time(ctx, database, entry) { Slot::Fresh(entry) } else { Slot::Stale(entry) })
+}
+
+/// Whether the entry may be given as a fresh answer.
+pub fn is_fresh(ctx: &Ctx<'_>, database: i32, entry: &Entry) -> bool {
+    is_live(database, entry) && in_its_time(ctx, database, entry)
+}
+
+/// Whether a live entry is within its freshness.
+fn in_its_time(ctx: &Ctx<'_>, database: i32, entry: &Entry) -> bool {
+    let until_ms = entry.fresh_until_ms.get();
+    (until_ms == ALWAYS_FRESH || ctx.now_ms() < until_ms) && !is_softly_stale(database, entry)
+}
+
+/// Whether SOFTINVALIDATE has made the entry stale.
+pub fn is_softly_stale(database: i32, entry: &Entry) -> bool {
+    let Some(handle) = entry.handle() else { return false };
+    CACHE.with(|cache| cache.known_index(database).is_some_and(|index| index.is_soft_stale(handle)))
+}
+
+/// Counts a fresh answer that was given.
+pub fn count_hit(ctx: &Ctx<'_>, tier: Tier, entry: &Entry) {
+    entry.count_hit();
+    CACHE.with(|cache| {
+        let saved_ms = entry.cost_ms.into();
+        cache.counters.count_hit(tier, saved_ms);
+        if let Some(handle) = entry.handle() {
+            cache.index(ctx.database()).record_hit(handle, saved_ms);
+        }
+    });
+}
+
+/// Counts a stale answer that was given.
+pub fn count_stale_hit(ctx: &Ctx<'_>, entry: &Entry) {
+    entry.count_hit();
+    CACHE.with(|cache| {
+        let saved_ms = entry.cost_ms.into();
+        cache.counters.stale_hits += 1;
+        cache.counters.saved_ms += saved_ms;
+        if let Some(handle) = entry.handle() {
+            cache.index(ctx.database()).record_hit(handle, saved_ms);
+        }
+    });
 }
 
 fn is_live(database: i32, entry: &Entry) -> bool {

@@ -9,13 +9,23 @@ const MAX_TTL_S: i64 = 100 * 366 * 86_400;
 /// How large an answer can ever be: what the server takes as one argument by default.
 const MAX_RESPONSE_BYTES: i64 = 512 * 1024 * 1024;
 
-static SETTINGS: [Setting; 6] = [
+/// The longest lease: a day.
+const MAX_LEASE_MS: i64 = 86_400_000;
+
+static SETTINGS: [Setting; 13] = [
     Setting::new(c"ttl-msg", 300, 1, MAX_TTL_S),
     Setting::new(c"ttl-persona", 3600, 1, MAX_TTL_S),
     Setting::new(c"ttl-session", 86_400, 1, MAX_TTL_S),
     Setting::new(c"ttl-response", 3600, 1, MAX_TTL_S),
     Setting::bytes(c"max-response-bytes", 16 * 1024 * 1024, 1, MAX_RESPONSE_BYTES),
     Setting::new(c"invalidate-sync-limit", 512, 0, 1_000_000),
+    Setting::new(c"stale-msg", 0, 0, MAX_TTL_S),
+    Setting::new(c"stale-persona", 0, 0, MAX_TTL_S),
+    Setting::new(c"stale-session", 0, 0, MAX_TTL_S),
+    Setting::new(c"stale-response", 0, 0, MAX_TTL_S),
+    Setting::new(c"ttl-jitter", 0, 0, 50),
+    Setting::new(c"lease-ms", 30_000, 1, MAX_LEASE_MS),
+    Setting::new(c"max-waiters", 100_000, 0, 10_000_000),
 ];
 
 /// All settings, for registering them.
@@ -35,15 +45,45 @@ pub fn ttl_ms(tier: Tier) -> i64 {
     setting.get() * 1000
 }
 
+/// How long an answer of this tier is given as stale after that, in milliseconds.
+pub fn stale_ms(tier: Tier) -> i64 {
+    let [_, _, _, _, _, _, msg, persona, session, response, ..] = &SETTINGS;
+    let setting = match tier {
+        Tier::Msg => msg,
+        Tier::Persona => persona,
+        Tier::Session => session,
+        Tier::Response => response,
+    };
+    setting.get() * 1000
+}
+
+/// By how many percent at most a TTL is cut, at random.
+pub fn ttl_jitter() -> i64 {
+    let [.., jitter, _, _] = &SETTINGS;
+    jitter.get()
+}
+
+/// How long a lease is where LEASE is not given, in milliseconds.
+pub fn lease_ms() -> i64 {
+    let [.., lease, _] = &SETTINGS;
+    lease.get()
+}
+
+/// How many clients may wait for answers.
+pub fn max_waiters() -> usize {
+    let [.., waiters] = &SETTINGS;
+    usize::try_from(waiters.get()).unwrap_or(usize::MAX)
+}
+
 /// The longest answer that SET takes, in bytes.
 pub fn max_response_bytes() -> u64 {
-    let [_, _, _, _, limit, _] = &SETTINGS;
+    let [_, _, _, _, limit, ..] = &SETTINGS;
     limit.get().unsigned_abs()
 }
 
 /// Up to how many answers a drop deletes at once, keys and all.
 pub fn invalidate_sync_limit() -> u64 {
-    let [_, _, _, _, _, limit] = &SETTINGS;
+    let [_, _, _, _, _, limit, ..] = &SETTINGS;
     limit.get().unsigned_abs()
 }
 

@@ -1,8 +1,8 @@
 //! The entry as a value type of the server: RDB, AOF, COPY, MEMORY, DEBUG DIGEST and defragmentation.
 
-use crate::cache::CACHE;
+use crate::cache::{self, CACHE};
 use crate::codec::{self, Record, RecordRef, RecordState};
-use crate::entry::{Entry, Home};
+use crate::entry::{ALWAYS_FRESH, Entry, Home, NEVER_FRESH};
 use crate::fingerprint::Fingerprint;
 use crate::index::{NODE_BYTES, Origin, State};
 use crate::keyspace;
@@ -45,7 +45,11 @@ impl Entry {
             user: &origin.user,
             fingerprint: *self.fingerprint.as_bytes(),
             stored_at_ms: self.stored_at_ms,
-            fresh_until_ms: None,
+            fresh_until_ms: match self.fresh_until_ms.get() {
+                _ if cache::is_softly_stale(database, self) => Some(NEVER_FRESH),
+                ALWAYS_FRESH => None,
+                until_ms => Some(until_ms),
+            },
             hits: self.hits.get(),
             cost_ms: self.cost_ms,
             raw_bytes: self.raw_bytes,
@@ -66,6 +70,7 @@ impl Entry {
         let home = Home::Loose(Box::new(origin));
         let mut entry = Entry::new(home, fingerprint, payload.into_boxed_slice(), record.stored_at_ms);
         entry.hits.set(record.hits);
+        entry.fresh_until_ms.set(record.fresh_until_ms.unwrap_or(ALWAYS_FRESH));
         entry.cost_ms = record.cost_ms;
         entry.raw_bytes = record.raw_bytes;
         entry.encoding = record.encoding;
@@ -107,16 +112,25 @@ impl DataType for Entry {
 
     fn unlinked(&self, database: i32) {
         let Some(handle) = self.handle() else { return };
+        // The index forgets that it was made stale; the entry takes that with it.
+        if cache::is_softly_stale(database, self) {
+            self.fresh_until_ms.set(NEVER_FRESH);
+        }
         let origin = CACHE.with(|cache| cache.index(database).unlink(handle, self.stored_bytes()));
         // An index that was emptied, or never knew the entry, has nothing to say of it: then it stays as it is,
         // and is not live anywhere.
         if let Some(origin) = origin {
+            keyspace::left(database, &origin, &self.fingerprint);
             self.move_to(Home::Loose(Box::new(origin)));
         }
     }
 
     fn copied(&self, from_database: i32) -> Self {
-        self.copy(Home::Loose(Box::new(self.origin(from_database))))
+        let copy = self.copy(Home::Loose(Box::new(self.origin(from_database))));
+        if cache::is_softly_stale(from_database, self) {
+            copy.fresh_until_ms.set(NEVER_FRESH);
+        }
+        copy
     }
 
     fn memory(&self) -> usize {

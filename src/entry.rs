@@ -17,6 +17,9 @@ pub struct Entry {
     home: RefCell<Home>,
     pub fingerprint: Fingerprint,
     pub payload: Box<[u8]>,
+    /// Until when the answer is fresh, in Unix milliseconds; `ALWAYS_FRESH` for as long as its key lives. Past
+    /// it the answer is stale, to the end of its key.
+    pub fresh_until_ms: Cell<i64>,
     /// When this server stored it, in Unix milliseconds.
     pub stored_at_ms: i64,
     /// How often it was given since.
@@ -28,9 +31,15 @@ pub struct Entry {
     pub encoding: Encoding,
 }
 
-// fingerprint 32, payload 16, home 24, stored_at 8, hits 4, cost 4, raw_bytes 4, encoding 1, padding 3. Its share
-// of the index is `index::Node`, 32 bytes, beside it.
-const _: () = assert!(size_of::<Entry>() == 96);
+/// The `fresh_until_ms` of an entry without a time of its own for that.
+pub const ALWAYS_FRESH: i64 = i64::MAX;
+
+/// The `fresh_until_ms` of an entry that was made stale before its time.
+pub const NEVER_FRESH: i64 = 0;
+
+// fingerprint 32, payload 16, home 24, fresh_until 8, stored_at 8, hits 4, cost 4, raw_bytes 4, encoding 1, padding
+// 3. Its share of the index is `index::Node`, 32 bytes, beside it.
+const _: () = assert!(size_of::<Entry>() == 104);
 
 /// Where an entry belongs.
 #[derive(Clone, Debug)]
@@ -49,6 +58,7 @@ impl Entry {
             home: RefCell::new(home),
             fingerprint,
             payload,
+            fresh_until_ms: Cell::new(ALWAYS_FRESH),
             stored_at_ms,
             hits: Cell::new(0),
             cost_ms: 0,
@@ -89,6 +99,7 @@ impl Entry {
             home: RefCell::new(home),
             fingerprint: self.fingerprint,
             payload: self.payload.clone(),
+            fresh_until_ms: self.fresh_until_ms.clone(),
             stored_at_ms: self.stored_at_ms,
             hits: self.hits.clone(),
             cost_ms: self.cost_ms,

@@ -2,10 +2,13 @@
 //!
 //! Every entry of the keyspace has a *node* here and holds its `Handle`. Nodes of the same persona, user and
 //! tier are in one *group*; each persona, user and tier chains up its groups and has a *generation*. A group
-//! is live while the three generations it was made in are the current ones. So a drop, of however many
-//! answers, raises one generation, corrects the counts and cuts off one chain (`chains`), which then waits
-//! as a *batch* (`batches`) until the caller has deleted its keys one by one: each deletion ends in `unlink`.
-//! An answer stored meanwhile goes into a new group.
+//! is live while no drop has come after any of the three generations it was made in. So a drop, of however
+//! many answers, raises one generation, corrects the counts and cuts off one chain (`chains`), which then
+//! waits as a *batch* (`batches`) until the caller has deleted its keys one by one: each deletion ends in
+//! `unlink`. An answer stored meanwhile goes into a new group.
+//!
+//! A *soft* drop of a persona raises its generation too, but cuts nothing off and moves the generation from
+//! which on groups live (`Named::is_live`) not at all: the groups made before are *stale*, and stay live.
 //!
 //! Entries and index do not point at each other: handles carry a stamp, so whatever goes wrong between the
 //! keyspace and this index can make a count wrong, never a pointer. What is unknown here is not live.
@@ -106,7 +109,7 @@ pub struct Index {
     groups: Pool<Group>,
     personas: Names<PersonaData>,
     users: Names<()>,
-    /// The youngest group of each tier, persona and user that entries were stored in; it may be dead.
+    /// The youngest group of each tier, persona and user that entries were stored in; it may be stale or dead.
     by_key: Table<Group>,
     /// The group of each tier, persona and user for entries that come already dropped.
     graves: Table<Group>,
@@ -176,6 +179,7 @@ impl Index {
     /// Lets go of an entry that has left the keyspace. None if it was not known, say unlinked before.
     pub fn unlink(&mut self, handle: Handle, bytes: u64) -> Option<Origin> {
         let origin = self.origin(handle)?;
+        let stale = u32::from(self.is_soft_stale(handle));
         let node = self.nodes.remove(handle.node)?;
         if let Key::Own(id) = node.key()
             && let Some(OwnName(name)) = self.own_names.remove(id)
@@ -198,8 +202,9 @@ impl Index {
                 // The last one takes what is left: should a caller ever miscount, it does not stay so.
                 let bytes = if empty { group.bytes } else { bytes.min(group.bytes) };
                 group.bytes -= bytes;
+                let lost = Amount { entries: 1, stale, bytes };
                 if let Some(persona) = self.personas.get_mut(group.persona) {
-                    self.ledger.lose(&mut persona.more.counts, group.tier, Amount { entries: 1, bytes });
+                    self.ledger.lose(&mut persona.more.counts, group.tier, lost);
                 }
             }
         }
@@ -217,6 +222,11 @@ impl Index {
     /// Whether the entry may be served: it is known and not dropped.
     pub fn is_live(&self, handle: Handle) -> bool {
         self.group_of(handle).is_some_and(|group| self.is_group_live(group))
+    }
+
+    /// Whether the entry is live, but older than the last soft drop of its persona.
+    pub fn is_soft_stale(&self, handle: Handle) -> bool {
+        self.group_of(handle).is_some_and(|group| self.is_group_live(group) && self.is_group_old(group))
     }
 
     /// Where the entry belongs; None if it is not known.
@@ -245,8 +255,8 @@ impl Index {
         let Some(persona) = self.personas.get_mut(group.persona) else { return };
         let old = old.min(group.bytes);
         group.bytes = (group.bytes - old).saturating_add(new);
-        self.ledger.lose(&mut persona.more.counts, group.tier, Amount { entries: 0, bytes: old });
-        self.ledger.gain(&mut persona.more.counts, group.tier, Amount { entries: 0, bytes: new });
+        self.ledger.lose(&mut persona.more.counts, group.tier, Amount { bytes: old, ..Amount::default() });
+        self.ledger.gain(&mut persona.more.counts, group.tier, Amount { bytes: new, ..Amount::default() });
     }
 
     /// The one limit, 2³¹ entries, checked before anything is made: groups, records and own names are never
@@ -269,7 +279,7 @@ impl Index {
         let group = self.groups.get_mut(id)?;
         group.bytes = group.bytes.saturating_add(bytes);
         let persona = self.personas.get_mut(group.persona)?;
-        self.ledger.gain(&mut persona.more.counts, tier, Amount { entries: 1, bytes });
+        self.ledger.gain(&mut persona.more.counts, tier, Amount { entries: 1, stale: 0, bytes });
         Some(handle)
     }
 
@@ -319,13 +329,18 @@ impl Index {
 
     fn is_group_live(&self, group: &Group) -> bool {
         let user = match group.user {
-            Some(user) => self.users.get(user).is_some_and(|user| user.generation == group.born.user),
+            Some(user) => self.users.get(user).is_some_and(|user| user.is_live(group.born.user)),
             None => true,
         };
         group.kind == Kind::Stored
             && user
             && self.ledger.generation(group.tier) == group.born.tier
-            && self.personas.get(group.persona).is_some_and(|p| p.generation == group.born.persona)
+            && self.personas.get(group.persona).is_some_and(|persona| persona.is_live(group.born.persona))
+    }
+
+    /// Whether its persona was dropped, hard or softly, after it was made: it is stale then, if it is live.
+    fn is_group_old(&self, group: &Group) -> bool {
+        self.personas.get(group.persona).is_some_and(|persona| !persona.is_fresh(group.born.persona))
     }
 }
 

@@ -6,7 +6,10 @@
 
 use crate::cache::{self, CACHE};
 use crate::entry::{Entry, Home};
-use crate::index::State;
+use crate::fingerprint::Fingerprint;
+use crate::flight;
+use crate::index::{Origin, State};
+use crate::lease::{Question, Void};
 use crate::reclaim;
 use crate::redis::{Arrival, Ctx, Events, Held, MainThread};
 
@@ -16,22 +19,47 @@ pub struct Keyspace;
 /// other keys of an RDB file.
 static AWAITED: MainThread<bool> = MainThread::new(false);
 
+/// What the entry that left its key last was the answer to. A `del` that comes next is about it.
+static LEFT: MainThread<Option<Question>> = MainThread::new(None);
+
+/// An entry has left its key.
+pub fn left(database: i32, origin: &Origin, fingerprint: &Fingerprint) {
+    let question = flight::question(database, origin.tier, fingerprint, &origin.persona);
+    LEFT.with(|left| *left = Some(question));
+}
+
 /// A value was read from an RDB file or by RESTORE; its arrival comes next, unless the server throws it away.
 pub fn expect_arrival() {
     AWAITED.with(|awaited| *awaited = true);
 }
 
 impl Events for Keyspace {
-    fn emptied(database: Option<i32>) {
+    fn emptied(ctx: &Ctx<'_>, database: Option<i32>) {
         CACHE.with(|cache| cache.empty(database));
+        flight::void(ctx, database.map_or(Void::All, Void::Database));
     }
 
     fn loading(ctx: &Ctx<'_>) {
         reclaim::at_once(ctx);
     }
 
-    fn swapped(first: i32, second: i32) {
+    fn swapped(ctx: &Ctx<'_>, first: i32, second: i32) {
         CACHE.with(|cache| cache.swap(first, second));
+        flight::swapped(ctx, first, second);
+    }
+
+    fn deleted(ctx: &Ctx<'_>) {
+        if let Some(question) = LEFT.with(Option::take) {
+            flight::void(ctx, Void::Question(question));
+        }
+    }
+
+    fn client_gone(ctx: &Ctx<'_>, client: u64) {
+        flight::client_gone(ctx, client);
+    }
+
+    fn became_replica(ctx: &Ctx<'_>) {
+        flight::end_all(ctx);
     }
 
     fn arrived(ctx: &Ctx<'_>, name: &[u8], how: Arrival) {
@@ -62,6 +90,11 @@ impl Events for Keyspace {
                 ctx.replicate_unlink(name);
             }
             reclaim::wake(ctx);
+        } else {
+            flight::appeared(
+                ctx,
+                &flight::question(database, origin.tier, &entry.fingerprint, &origin.persona),
+            );
         }
     }
 }

@@ -21,6 +21,7 @@ mod commands;
 mod config;
 mod datatype;
 mod entry;
+mod flight;
 mod keyspace;
 mod reclaim;
 mod stats;
@@ -52,7 +53,10 @@ impl Module for Chatcache {
         load.command::<commands::Get>()?;
         load.command::<commands::Set>()?;
         load.command::<commands::Delete>()?;
+        load.command::<commands::Fetch>()?;
+        load.command::<commands::Release>()?;
         load.command::<commands::Invalidate>()?;
+        load.command::<commands::SoftInvalidate>()?;
         load.command::<commands::Forget>()?;
         load.command::<commands::Flush>()?;
         load.command::<commands::KeyName>()?;
@@ -68,7 +72,7 @@ impl Module for Chatcache {
     }
 
     fn info(section: &mut InfoSection) {
-        for (name, value) in cache::CACHE.with(|cache| cache.report()).fields() {
+        for (name, value) in cache::report().fields() {
             section.field(name, value);
         }
     }

@@ -20,6 +20,11 @@ pub enum Word {
     Xx,
     Cursor,
     Count,
+    Stale,
+    Token,
+    Cost,
+    Wait,
+    Lease,
 }
 
 /// What is true of an option wherever it stands.
@@ -44,7 +49,7 @@ enum Family {
 }
 
 impl Word {
-    const ALL: [Word; 10] = [
+    const ALL: [Word; 15] = [
         Word::Id,
         Word::Ex,
         Word::Px,
@@ -55,6 +60,11 @@ impl Word {
         Word::Xx,
         Word::Cursor,
         Word::Count,
+        Word::Stale,
+        Word::Token,
+        Word::Cost,
+        Word::Wait,
+        Word::Lease,
     ];
 
     const fn rule(self) -> Rule {
@@ -69,6 +79,11 @@ impl Word {
             Word::Xx => ("XX", Takes::Nothing, Family::Condition),
             Word::Cursor => ("CURSOR", Takes::Value, Family::Alone),
             Word::Count => ("COUNT", Takes::Value, Family::Alone),
+            Word::Stale => ("STALE", Takes::Value, Family::Alone),
+            Word::Token => ("TOKEN", Takes::Value, Family::Alone),
+            Word::Cost => ("COST", Takes::Value, Family::Alone),
+            Word::Wait => ("WAIT", Takes::Value, Family::Alone),
+            Word::Lease => ("LEASE", Takes::Value, Family::Alone),
         };
         Rule { name, takes, family }
     }
@@ -93,8 +108,23 @@ pub static KEY: Grammar = Grammar { command: "CHATCACHE.KEY", options: REQUEST }
 pub static INSPECT: Grammar = Grammar { command: "CHATCACHE.INSPECT", options: REQUEST };
 pub static SET: Grammar = Grammar {
     command: "CHATCACHE.SET",
-    options: &[Word::Id, Word::Ex, Word::Px, Word::ExAt, Word::PxAt, Word::KeepTtl, Word::Nx, Word::Xx],
+    options: &[
+        Word::Id,
+        Word::Ex,
+        Word::Px,
+        Word::ExAt,
+        Word::PxAt,
+        Word::KeepTtl,
+        Word::Stale,
+        Word::Nx,
+        Word::Xx,
+        Word::Token,
+        Word::Cost,
+    ],
 };
+pub static FETCH: Grammar =
+    Grammar { command: "CHATCACHE.FETCH", options: &[Word::Id, Word::Wait, Word::Lease] };
+pub static RELEASE: Grammar = Grammar { command: "CHATCACHE.RELEASE", options: &[Word::Id, Word::Token] };
 pub static PERSONAS: Grammar =
     Grammar { command: "CHATCACHE.PERSONAS", options: &[Word::Cursor, Word::Count] };
 
@@ -161,11 +191,30 @@ impl<'a> Given<'a> {
         given.find(|word| family != Family::Alone && word.rule().family == family)
     }
 
+    /// The option's number, which must be one of these.
+    fn within(&self, word: Word, min: i64, max: i64) -> Result<Option<i64>, Refusal> {
+        match self.integer(word)? {
+            Some(number) if !(min..=max).contains(&number) => {
+                Err(Refusal::OutOfRange { option: word.name(), min, max })
+            }
+            number => Ok(number),
+        }
+    }
+
     fn integer(&self, word: Word) -> Result<Option<i64>, Refusal> {
         let parse = |value| parse_integer(value).ok_or(Refusal::NotAnInteger(word.name()));
         self.value(word).map(parse).transpose()
     }
 }
+
+/// The longest WAIT and LEASE: a day.
+const DAY_MS: i64 = 86_400_000;
+
+/// The longest STALE: a hundred years, as the longest TTL of a setting.
+pub const MAX_STALE_MS: i64 = 100 * 366 * DAY_MS;
+
+/// The highest COST that an entry can hold, some 50 days.
+const MAX_COST_MS: i64 = u32::MAX as i64;
 
 /// The options of the commands that only need to know which request is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -205,7 +254,13 @@ pub enum Condition {
 pub struct SetOptions<'a> {
     pub id: Option<&'a [u8]>,
     pub ttl: Ttl,
+    /// For how many milliseconds after its TTL the answer is given as stale; None where nothing is said.
+    pub stale_ms: Option<i64>,
     pub condition: Condition,
+    /// What is to prove a lease; any bytes.
+    pub token: Option<&'a [u8]>,
+    /// What computing the answer took, in milliseconds, where the caller has measured it.
+    pub cost_ms: Option<u32>,
 }
 
 impl<'a> SetOptions<'a> {
@@ -217,7 +272,53 @@ impl<'a> SetOptions<'a> {
             (_, true) => Condition::IfPresent,
             _ => Condition::Always,
         };
-        Ok(SetOptions { id: given.value(Word::Id), ttl: parse_ttl(&given, now_ms)?, condition })
+        if given.has(Word::KeepTtl) && given.has(Word::Stale) {
+            return Err(Refusal::OptionsExclude(Word::KeepTtl.name(), Word::Stale.name()));
+        }
+        Ok(SetOptions {
+            id: given.value(Word::Id),
+            ttl: parse_ttl(&given, now_ms)?,
+            stale_ms: given.within(Word::Stale, 0, MAX_STALE_MS)?,
+            condition,
+            token: given.value(Word::Token),
+            cost_ms: given.within(Word::Cost, 0, MAX_COST_MS)?.and_then(|ms| u32::try_from(ms).ok()),
+        })
+    }
+}
+
+/// The options of FETCH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchOptions<'a> {
+    pub id: Option<&'a [u8]>,
+    /// For how many milliseconds to wait for somebody else's answer.
+    pub wait_ms: i64,
+    /// For how many milliseconds to have the lease; None for the setting's.
+    pub lease_ms: Option<i64>,
+}
+
+impl<'a> FetchOptions<'a> {
+    pub fn parse(args: &[&'a [u8]]) -> Result<FetchOptions<'a>, Refusal> {
+        let given = FETCH.read(args)?;
+        Ok(FetchOptions {
+            id: given.value(Word::Id),
+            wait_ms: given.within(Word::Wait, 0, DAY_MS)?.unwrap_or(0),
+            lease_ms: given.within(Word::Lease, 1, DAY_MS)?,
+        })
+    }
+}
+
+/// The options of RELEASE, which is nothing without a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReleaseOptions<'a> {
+    pub id: Option<&'a [u8]>,
+    pub token: &'a [u8],
+}
+
+impl<'a> ReleaseOptions<'a> {
+    pub fn parse(args: &[&'a [u8]]) -> Result<ReleaseOptions<'a>, Refusal> {
+        let given = RELEASE.read(args)?;
+        let token = given.value(Word::Token).ok_or(Refusal::OptionMissing(Word::Token.name()))?;
+        Ok(ReleaseOptions { id: given.value(Word::Id), token })
     }
 }
 

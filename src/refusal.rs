@@ -45,6 +45,16 @@ pub enum Refusal {
     OptionTwice(&'static str),
     OptionsExclude(&'static str, &'static str),
     OptionNeedsValue(&'static str),
+    /// The command is nothing without this option.
+    OptionMissing(&'static str),
+    /// The option's value is a number, but none that it takes.
+    OutOfRange {
+        option: &'static str,
+        min: i64,
+        max: i64,
+    },
+    /// A replica gives no leases: it takes no answers.
+    LeaseOnReplica,
     /// The option's value is not a whole number of 64 bits.
     NotAnInteger(&'static str),
     /// A TTL that is not positive, or ends after the end of time, in this command.
@@ -89,6 +99,15 @@ impl Refusal {
             }
             Refusal::OptionNeedsValue(option) => {
                 return format!("ERR syntax error: the option {option} needs a value").into();
+            }
+            Refusal::OptionMissing(option) => {
+                return format!("ERR syntax error: the option {option} is missing").into();
+            }
+            Refusal::OutOfRange { option, min, max } => {
+                return format!("ERR value is out of range: {option} takes {min} to {max}").into();
+            }
+            Refusal::LeaseOnReplica => {
+                "READONLY You can't compute an answer for a read only replica: ask the master for a lease"
             }
             Refusal::NotAnInteger(option) => {
                 return format!("ERR value is not an integer or out of range: {option} takes a whole number")

@@ -22,6 +22,10 @@ pub struct Counters {
     pub dropped: u64,
     /// Of those, the ones whose key has been deleted since.
     pub reclaimed: u64,
+    /// Stale answers given by FETCH.
+    pub stale_hits: u64,
+    /// Waits that ended with an answer: model calls that were not made.
+    pub coalesced: u64,
     /// Milliseconds of model time that hits saved.
     pub saved_ms: u64,
 }
@@ -53,13 +57,21 @@ pub struct Report {
     pub stored_bytes: u64,
     /// Dropped entries whose keys are still to be deleted.
     pub pending: u64,
+    /// Live answers that SOFTINVALIDATE has made stale.
+    pub stale: u64,
+    /// Leases held, and clients that wait, now; leases that were given, and that ended without an answer.
+    pub leases: u64,
+    pub waiters: u64,
+    pub leases_granted: u64,
+    pub leases_ended: u64,
+    pub tokens_refused: u64,
     /// Memory of the indexes.
     pub index_bytes: u64,
 }
 
 impl Report {
     /// All fields, in the order in which they are told.
-    pub fn fields(&self) -> [(&'static str, u64); 24] {
+    pub fn fields(&self) -> [(&'static str, u64); 32] {
         let Report { counters, .. } = self;
         let entries = |tier: Tier| self.entries_by_tier.get(tier as usize).copied().unwrap_or(0);
         [
@@ -70,7 +82,14 @@ impl Report {
             ("hits-response", counters.hits_in(Tier::Response)),
             ("hits-l2", counters.hits.iter().sum()),
             ("misses", counters.misses),
+            ("stale-hits", counters.stale_hits),
+            ("coalesced", counters.coalesced),
             ("saved-ms", counters.saved_ms),
+            ("leases", self.leases),
+            ("leases-granted", self.leases_granted),
+            ("leases-ended", self.leases_ended),
+            ("tokens-refused", self.tokens_refused),
+            ("waiters", self.waiters),
             ("sets", counters.sets),
             ("deleted", counters.deleted),
             ("drops", counters.drops),
@@ -82,6 +101,7 @@ impl Report {
             ("entries-persona", entries(Tier::Persona)),
             ("entries-session", entries(Tier::Session)),
             ("entries-response", entries(Tier::Response)),
+            ("entries-stale", self.stale),
             ("personas", self.personas),
             ("users", self.users),
             ("raw-bytes", self.raw_bytes),

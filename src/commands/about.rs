@@ -1,8 +1,9 @@
 //! KEY, INSPECT, PERSONAS and STATS: what there is, without touching it.
 
 use super::{PERSONA_AT, REQUEST, parse_request};
-use crate::cache::{self, CACHE};
+use crate::cache::{self, CACHE, Slot};
 use crate::codec::Encoding;
+use crate::entry::ALWAYS_FRESH;
 use crate::index::Origin;
 use crate::options::{self, PageOptions};
 use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
@@ -49,7 +50,9 @@ impl Command for Inspect {
         let request = asked.request();
         let name = cache::key_name(&request);
         let key = ctx.open_peek(&name);
-        let Some(entry) = cache::look(ctx, &key, &request)?.answer() else {
+        let slot = cache::look(ctx, &key, &request)?;
+        let stale = matches!(slot, Slot::Stale(_));
+        let Some(entry) = slot.answer() else {
             ctx.reply_null();
             return Ok(());
         };
@@ -62,13 +65,21 @@ impl Command for Inspect {
         let now_ms = ctx.now_ms();
         // As PTTL says it: -1 for a key that never expires.
         let ttl_ms = key.expires_at().map_or(-1, |at| at.saturating_sub(now_ms).max(0));
+        let fresh_ms = match entry.fresh_until_ms.get() {
+            _ if stale => 0,
+            ALWAYS_FRESH => ttl_ms,
+            until_ms => {
+                let left_ms = until_ms.saturating_sub(now_ms).max(0);
+                if ttl_ms < 0 { left_ms } else { left_ms.min(ttl_ms) }
+            }
+        };
         ctx.reply_map(12);
         text(ctx, "key", &name);
         text(ctx, "tier", tier.name().as_bytes());
         text(ctx, "user", &user);
         text(ctx, "persona", &persona);
         number(ctx, "age-ms", now_ms.saturating_sub(entry.stored_at_ms).max(0));
-        number(ctx, "fresh-ms", ttl_ms);
+        number(ctx, "fresh-ms", fresh_ms);
         number(ctx, "ttl-ms", ttl_ms);
         number(ctx, "hits", entry.hits.get().into());
         number(ctx, "cost-ms", entry.cost_ms.into());
@@ -146,7 +157,7 @@ impl Command for Stats {
 }
 
 fn server_stats(ctx: &Ctx<'_>) {
-    let fields = CACHE.with(|cache| cache.report()).fields();
+    let fields = cache::report().fields();
     ctx.reply_map(fields.len());
     for (name, value) in fields {
         count_of(ctx, name, value);

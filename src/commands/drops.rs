@@ -5,7 +5,9 @@
 
 use super::TIER;
 use crate::cache::CACHE;
+use crate::flight;
 use crate::index::{Dropped, Index};
+use crate::lease::Void;
 use crate::reclaim::AtOnce;
 use crate::redis::{ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::refusal::Refusal;
@@ -32,10 +34,42 @@ impl Command for Invalidate {
         let mut answers = 0;
         for persona in args.from(1) {
             answers += drop_answers(ctx, &mut at_once, |index| index.drop_persona(persona));
+            flight::void(ctx, Void::Persona(ctx.database(), persona));
             ctx.signal_modified(persona);
             ctx.notify(Class::Module, c"invalidate", persona);
         }
         finish(ctx, answers)
+    }
+}
+
+/// `CHATCACHE.SOFTINVALIDATE persona [persona ...]`
+pub struct SoftInvalidate;
+
+impl Command for SoftInvalidate {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"chatcache.softinvalidate",
+        summary: c"Makes every cached response of one or more personas stale, to be refreshed by FETCH",
+        complexity: c"O(N) where N is the number of personas, however many responses they have",
+        flags: c"write fast",
+        arity: -2,
+        keys: KeySpec::WriteFrom(1),
+        args: &[ArgSpec::new(c"persona", ArgKind::Key).repeated()],
+    };
+
+    fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
+        args.from(1).try_for_each(request::check_persona)?;
+        let database = ctx.database();
+        let mut answers = 0;
+        for persona in args.from(1) {
+            answers += CACHE.with(|cache| cache.index(database).soft_drop_persona(persona));
+            // What is being computed was begun with the old prompt.
+            flight::void(ctx, Void::Persona(database, persona));
+            ctx.signal_modified(persona);
+            ctx.notify(Class::Module, c"softinvalidate", persona);
+        }
+        ctx.replicate_verbatim();
+        ctx.reply_count(answers);
+        Ok(())
     }
 }
 
@@ -61,6 +95,7 @@ impl Command for Forget {
         for user in args.from(1) {
             let personas = CACHE.with(|cache| cache.index(database).personas_of_user(user));
             answers += drop_answers(ctx, &mut at_once, |index| index.drop_user(user));
+            flight::void(ctx, Void::User(database, user));
             for persona in personas {
                 ctx.signal_modified(&persona);
             }
@@ -87,8 +122,11 @@ impl Command for Flush {
         let named: Vec<Tier> = args.from(1).map(request::parse_tier).collect::<Result<_, Refusal>>()?;
         let tiers = if named.is_empty() { &Tier::ALL[..] } else { &named };
         let mut at_once = AtOnce::for_command(ctx);
-        let answers =
-            tiers.iter().map(|&tier| drop_answers(ctx, &mut at_once, |index| index.drop_tier(tier))).sum();
+        let mut answers = 0;
+        for &tier in tiers {
+            answers += drop_answers(ctx, &mut at_once, |index| index.drop_tier(tier));
+            flight::void(ctx, Void::Tier(ctx.database(), tier));
+        }
         finish(ctx, answers)
     }
 }

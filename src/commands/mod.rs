@@ -2,12 +2,14 @@
 
 mod about;
 mod drops;
+mod flight;
 mod help;
 mod reads;
 mod store;
 
 pub use about::{Inspect, KeyName, Personas, Stats};
-pub use drops::{Flush, Forget, Invalidate};
+pub use drops::{Flush, Forget, Invalidate, SoftInvalidate};
+pub use flight::{Fetch, Release};
 pub use help::Help;
 pub use reads::Get;
 pub use store::{Delete, Set};

@@ -33,24 +33,16 @@ impl Command for Get {
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         let asked = parse_request(Accepts::TiersAndAny, &options::GET, args)?;
-        let database = ctx.database();
         for request in asked.requests() {
             let key = ctx.open_read(&cache::key_name(&request));
-            let Some(entry) = cache::look(ctx, &key, &request)?.answer() else { continue };
-            entry.count_hit();
-            CACHE.with(|cache| {
-                let saved_ms = entry.cost_ms.into();
-                cache.counters.count_hit(request.tier, saved_ms);
-                if let Some(handle) = entry.handle() {
-                    cache.index(database).record_hit(handle, saved_ms);
-                }
-            });
+            let Some(entry) = cache::look(ctx, &key, &request)?.fresh() else { continue };
+            cache::count_hit(ctx, request.tier, entry);
             ctx.reply_bytes(&entry.payload);
             return Ok(());
         }
         CACHE.with(|cache| {
             cache.counters.misses += 1;
-            cache.index(database).record_miss(asked.persona);
+            cache.index(ctx.database()).record_miss(asked.persona);
         });
         ctx.reply_null();
         Ok(())

@@ -3,7 +3,8 @@
 use super::{ID, MESSAGE, PERSONA, PERSONA_AT, REQUEST, REQUEST_ARGS, TIER, USER, fixed, parse_request};
 use crate::cache::{self, CACHE, Slot};
 use crate::config;
-use crate::entry::{Entry, Home};
+use crate::entry::{ALWAYS_FRESH, Entry, Home};
+use crate::flight;
 use crate::index::Name;
 use crate::key::Tail;
 use crate::options::{self, Condition, SetOptions, Ttl};
@@ -11,7 +12,8 @@ use crate::redis::{ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Ctx, Key
 use crate::refusal::{Accepts, Refusal};
 use crate::request::{Asked, Request};
 
-/// `CHATCACHE.SET tier user persona message response [ID id] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL] [NX | XX]`
+/// `CHATCACHE.SET tier user persona message response [ID id] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL] [STALE ms] [NX | XX]
+/// [TOKEN token] [COST ms]`
 pub struct Set;
 
 impl Command for Set {
@@ -48,6 +50,9 @@ impl Command for Set {
                 ]),
             )
             .optional(),
+            ArgSpec::new(c"stale-milliseconds", ArgKind::Integer).token(c"STALE").optional(),
+            ArgSpec::new(c"token", ArgKind::String).token(c"TOKEN").optional(),
+            ArgSpec::new(c"cost-milliseconds", ArgKind::Integer).token(c"COST").optional(),
         ],
     };
 
@@ -66,7 +71,7 @@ impl Command for Set {
         let name = cache::key_name(&request);
         let mut key = ctx.open_write(&name);
         let slot = cache::look(ctx, &key, &request)?;
-        let present = matches!(slot, Slot::Answer(_));
+        let present = slot.fresh().is_some();
         let forbidden = match options.condition {
             Condition::Always => false,
             Condition::IfAbsent => present,
@@ -76,25 +81,87 @@ impl Command for Set {
             ctx.reply_null();
             return Ok(());
         }
-        let taken = !matches!(slot, Slot::Free);
-        let expires_at = match options.ttl {
-            Ttl::Relative { until_ms, .. } | Ttl::At(until_ms) => Some(until_ms),
-            Ttl::Keep if present => key.expires_at(),
-            Ttl::Keep | Ttl::Tier => Some(now_ms.saturating_add(config::ttl_ms(request.tier))),
+        let held_ms = match options.token {
+            None => None,
+            Some(token) => match flight::check(ctx, &request, token) {
+                Some(held_ms) => Some(held_ms),
+                None => {
+                    ctx.reply_null();
+                    return Ok(());
+                }
+            },
         };
-        put(ctx, &mut key, taken, entry_for(ctx, &request, &name, response, now_ms))?;
-        key.set_expires_at(expires_at);
+        let cost_ms =
+            options.cost_ms.or(held_ms.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX))).unwrap_or(0);
+        let taken = !matches!(slot, Slot::Free);
+        let lifetime = match (options.ttl, slot) {
+            (Ttl::Keep, Slot::Fresh(entry)) => {
+                Lifetime { expires_at: key.expires_at(), fresh_until: entry.fresh_until_ms.get() }
+            }
+            _ => Lifetime::new(ctx, &options, &request, now_ms)?,
+        };
+        let mut entry = entry_for(ctx, &request, &name, response, now_ms);
+        entry.fresh_until_ms.set(lifetime.fresh_until);
+        entry.cost_ms = cost_ms;
+        put(ctx, &mut key, taken, entry)?;
+        key.set_expires_at(lifetime.expires_at);
         CACHE.with(|cache| cache.counters.sets += 1);
+        flight::stored(ctx, &request, response, cost_ms);
 
         ctx.signal_modified(&name);
         ctx.notify(Class::Module, c"set", &name);
-        if expires_at.is_some() {
+        if lifetime.expires_at.is_some() {
             ctx.notify(Class::Generic, c"expire", &name);
         }
-        replicate(ctx, args, &request, expires_at);
+        replicate(ctx, args, &request, &lifetime, cost_ms);
         ctx.reply_status(c"OK");
         Ok(())
     }
+}
+
+/// How long an answer lives: fresh until one time, and there until another.
+struct Lifetime {
+    /// When its key ends; None for never.
+    expires_at: Option<i64>,
+    fresh_until: i64,
+}
+
+impl Lifetime {
+    /// The lifetime that the options of SET ask for, or the settings.
+    fn new(
+        ctx: &Ctx<'_>,
+        options: &SetOptions<'_>,
+        request: &Request<'_>,
+        now_ms: i64,
+    ) -> Result<Self, Refusal> {
+        let fresh_until = match options.ttl {
+            Ttl::At(until_ms) => until_ms,
+            Ttl::Relative { ms, .. } => now_ms.saturating_add(spread(ctx, ms)),
+            Ttl::Tier | Ttl::Keep => now_ms.saturating_add(spread(ctx, config::ttl_ms(request.tier))),
+        };
+        // What is replayed says all itself: this server's settings may be others.
+        let by_setting = if ctx.is_replayed() { 0 } else { config::stale_ms(request.tier) };
+        match options.stale_ms.unwrap_or(by_setting) {
+            0 => Ok(Lifetime { expires_at: Some(fresh_until), fresh_until: ALWAYS_FRESH }),
+            stale_ms => {
+                let expires_at =
+                    fresh_until.checked_add(stale_ms).ok_or(Refusal::InvalidExpire(options::SET.command))?;
+                Ok(Lifetime { expires_at: Some(expires_at), fresh_until })
+            }
+        }
+    }
+}
+
+/// A TTL cut by up to `ttl-jitter` percent, at random, so that answers stored together do not end together.
+fn spread(ctx: &Ctx<'_>, ttl_ms: i64) -> i64 {
+    let percent = config::ttl_jitter();
+    if percent == 0 || ctx.is_replayed() {
+        return ttl_ms;
+    }
+    let [a, b, c, d, ..] = ctx.random();
+    let share = f64::from(u32::from_le_bytes([a, b, c, d])) / f64::from(u32::MAX);
+    let cut = ttl_ms as f64 * share * percent as f64 / 100.0;
+    (ttl_ms - cut as i64).max(1)
 }
 
 /// A new entry, known to the index under this name.
@@ -137,16 +204,27 @@ fn put(ctx: &Ctx<'_>, key: &mut Key<'_>, taken: bool, entry: Box<Entry>) -> Resu
 
 /// Sends what was stored to replicas and the AOF: with the time at which it ends, since there it is later now,
 /// and without the condition, which has been decided.
-fn replicate(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, expires_at: Option<i64>) {
-    let until = expires_at.map(|at| at.to_string());
-    let mut more: Vec<&[u8]> = Vec::with_capacity(4);
+fn replicate(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, lifetime: &Lifetime, cost_ms: u32) {
+    let times = lifetime.expires_at.map(|at| {
+        let fresh_until = lifetime.fresh_until.min(at);
+        (fresh_until.to_string(), at.saturating_sub(fresh_until))
+    });
+    let stale = times.as_ref().map(|(_, stale)| stale.to_string());
+    let cost = cost_ms.to_string();
+    let mut more: Vec<&[u8]> = Vec::with_capacity(8);
     if let Some(id) = request.id {
         more.extend([b"ID", id]);
     }
-    match &until {
-        Some(until) => more.extend([b"PXAT", until.as_bytes()]),
+    match &times {
+        Some((until, _)) => more.extend([b"PXAT", until.as_bytes()]),
         // Only KEEPTTL finds an answer that never ends, and the replicas' does not either.
         None => more.push(b"KEEPTTL"),
+    }
+    if let Some(stale) = stale.as_ref().filter(|stale| *stale != "0") {
+        more.extend([b"STALE", stale.as_bytes()]);
+    }
+    if cost_ms > 0 {
+        more.extend([b"COST", cost.as_bytes()]);
     }
     ctx.replicate(c"CHATCACHE.SET", args, REQUEST_ARGS, &more);
 }
@@ -168,6 +246,7 @@ impl Command for Delete {
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         let asked = parse_request(Accepts::Tiers, &options::DEL, args)?;
         let request = asked.request();
+        flight::void_request(ctx, &request);
         let name = cache::key_name(&request);
         let mut key = ctx.open_write(&name);
         if cache::look(ctx, &key, &request)?.answer().is_none() {

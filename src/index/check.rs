@@ -11,6 +11,13 @@ use super::records::{Axis, Before, Group, Key, Kind, OwnName};
 use crate::tier::Tier;
 
 impl Index {
+    /// An empty index that has already given out this generation.
+    pub(super) fn of_generation(generation: u32) -> Index {
+        let mut index = Index { generation, ..Index::new() };
+        Tier::ALL.into_iter().for_each(|tier| _ = index.ledger.drop_tier(tier, generation));
+        index
+    }
+
     /// Panics if anything contradicts anything.
     pub(super) fn check(&self) {
         self.check_nodes();
@@ -28,7 +35,8 @@ impl Index {
         assert_eq!((self.personas.len(), self.users.len()), (0, 0));
         assert_eq!((self.by_key.ids().len(), self.graves.ids().len()), (0, 0));
         assert_eq!((self.batches.all().len(), self.own_names_bytes), (0, 0));
-        assert_eq!((self.entries(), self.bytes(), self.pending(), self.personas_len()), (0, 0, 0, 0));
+        assert_eq!((self.entries(), self.stale(), self.bytes()), (0, 0, 0));
+        assert_eq!((self.pending(), self.personas_len()), (0, 0));
     }
 
     fn check_nodes(&self) {
@@ -76,7 +84,7 @@ impl Index {
                     assert!(seen.insert(id));
                     let group = self.groups.get(id).unwrap();
                     let owner = self.personas.get(group.persona).unwrap();
-                    assert_eq!((&owner.name, owner.generation), (&persona.name, group.born.persona));
+                    assert_eq!((&owner.name, owner.is_live(group.born.persona)), (&persona.name, true));
                 }
             }
             for (_, user) in self.users.records().iter().filter(|_| axis == Axis::User) {
@@ -84,7 +92,7 @@ impl Index {
                     assert!(seen.insert(id));
                     let group = self.groups.get(id).unwrap();
                     let owner = self.users.get(group.user.unwrap()).unwrap();
-                    assert_eq!((&owner.name, owner.generation), (&user.name, group.born.user));
+                    assert_eq!((&owner.name, owner.is_fresh(group.born.user)), (&user.name, true));
                 }
             }
             for tier in Tier::ALL.into_iter().filter(|_| axis == Axis::Tier) {
@@ -142,7 +150,7 @@ impl Index {
             }
             let ids: HashSet<_> = ids.into_iter().collect();
             for (id, group) in self.groups.iter().filter(|(_, group)| group.kind == kind) {
-                let must = kind == Kind::Grave || self.is_group_live(group);
+                let must = kind == Kind::Grave || self.is_group_live(group) && !self.is_group_old(group);
                 assert!(!must || ids.contains(&id), "what may still be filled is found");
             }
         }
@@ -161,6 +169,7 @@ impl Index {
             let (persona, _) = self.names_of(group).unwrap();
             for amount in [tiers.entry(tier).or_default(), counts.entry((persona, tier)).or_default()] {
                 amount.entries += group.entries;
+                amount.stale += if self.is_group_old(group) { group.entries } else { 0 };
                 amount.bytes += group.bytes;
             }
         }
@@ -172,6 +181,7 @@ impl Index {
                 assert_eq!(counted, value(&counts, &(&persona.name, tier as u8)));
             }
         }
+        assert_eq!(self.stale(), tiers.values().map(|amount| u64::from(amount.stale)).sum::<u64>());
         let personas: HashSet<_> = counts.keys().map(|(persona, _)| persona).collect();
         assert_eq!(personas.len() as u64, self.personas_len());
     }

@@ -4,13 +4,16 @@
 //! and is 0 under any other. The number of personas with live answers stays exact all the same: the ledger
 //! counts personas by the *set* of tiers they have answers in (16 sets), and a flush moves each set that
 //! has the tier to the set without it.
+//!
+//! Softly stale answers are live ones: every amount says how many of its answers are stale.
 
 use crate::tier::Tier;
 
-/// Some answers and their stored bytes.
+/// Some answers, how many of them are softly stale, and their stored bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Amount {
     pub entries: u32,
+    pub stale: u32,
     pub bytes: u64,
 }
 
@@ -19,11 +22,13 @@ impl Amount {
     // wrong number is better than a server that is down.
     fn add(&mut self, other: Amount) {
         self.entries = self.entries.saturating_add(other.entries);
+        self.stale = self.stale.saturating_add(other.stale);
         self.bytes = self.bytes.saturating_add(other.bytes);
     }
 
     fn subtract(&mut self, other: Amount) {
         self.entries = self.entries.saturating_sub(other.entries);
+        self.stale = self.stale.saturating_sub(other.stale);
         self.bytes = self.bytes.saturating_sub(other.bytes);
     }
 }
@@ -57,18 +62,13 @@ impl<T> PerTier<T> {
     }
 }
 
-/// A persona's live answers in one tier: these as long as the tier is in this generation, then none.
-/// (An `Amount` and the generation would take 24 bytes.)
-#[derive(Clone, Copy, Default)]
-struct Count {
-    entries: u32,
-    generation: u32,
-    bytes: u64,
-}
-
-/// A persona's live answers.
+/// A persona's live answers in each tier: that many as long as the tier is in that generation, then none.
+/// (Amount and generation side by side would take 16 bytes more in all.)
 #[derive(Default)]
-pub(super) struct Counts(PerTier<Count>);
+pub(super) struct Counts {
+    live: PerTier<Amount>,
+    generations: PerTier<u32>,
+}
 
 /// A tier's live answers, and the generation that its drops move on.
 #[derive(Clone, Copy, Default)]
@@ -114,11 +114,10 @@ impl Ledger {
 
     /// A persona's live answers in one tier.
     pub fn count(&self, persona: &Counts, tier: Tier) -> Amount {
-        let count = persona.0.of(tier);
-        if count.generation != self.generation(tier) {
+        if *persona.generations.of(tier) != self.generation(tier) {
             return Amount::default();
         }
-        Amount { entries: count.entries, bytes: count.bytes }
+        *persona.live.of(tier)
     }
 
     /// A persona's live answers.
@@ -140,6 +139,18 @@ impl Ledger {
         count.subtract(amount);
         self.set(persona, tier, count);
         self.tiers.of_mut(tier).live.subtract(amount);
+    }
+
+    /// Counts all of a persona's answers as stale, and says how many were not.
+    pub fn soft_drop_persona(&mut self, persona: &mut Counts) -> u64 {
+        let mut fresh = 0;
+        for tier in Tier::ALL {
+            let count = self.count(persona, tier);
+            let stale = count.entries.saturating_sub(count.stale);
+            self.gain(persona, tier, Amount { stale, ..Amount::default() });
+            fresh += u64::from(stale);
+        }
+        fresh
     }
 
     /// Takes all of a persona's answers off the counts, and says how many there were.
@@ -167,9 +178,10 @@ impl Ledger {
         u64::from(dropped.entries)
     }
 
-    fn set(&mut self, persona: &mut Counts, tier: Tier, Amount { entries, bytes }: Amount) {
+    fn set(&mut self, persona: &mut Counts, tier: Tier, amount: Amount) {
         let before = self.tiers_of(persona);
-        *persona.0.of_mut(tier) = Count { entries, bytes, generation: self.generation(tier) };
+        *persona.live.of_mut(tier) = amount;
+        *persona.generations.of_mut(tier) = self.generation(tier);
         let after = self.tiers_of(persona);
         if before != after {
             self.recount(before, |personas| personas.saturating_sub(1));
@@ -199,7 +211,7 @@ mod tests {
     fn a_flushed_tier_counts_no_more_though_no_persona_was_visited() {
         let mut ledger = Ledger::default();
         let (mut both, mut one) = (Counts::default(), Counts::default());
-        let amount = Amount { entries: 3, bytes: 30 };
+        let amount = Amount { entries: 3, stale: 0, bytes: 30 };
         ledger.gain(&mut both, Tier::Msg, amount);
         ledger.gain(&mut both, Tier::Session, amount);
         ledger.gain(&mut one, Tier::Msg, amount);
@@ -210,11 +222,30 @@ mod tests {
         assert_eq!(ledger.sum(&one), Amount::default());
         assert_eq!(ledger.sum(&both), amount);
 
-        ledger.gain(&mut one, Tier::Msg, Amount { entries: 1, bytes: 7 });
+        let one_more = Amount { entries: 1, stale: 0, bytes: 7 };
+        ledger.gain(&mut one, Tier::Msg, one_more);
         assert_eq!((ledger.personas_len(), ledger.sum(&one).bytes), (2, 7));
         assert_eq!(ledger.drop_persona(&mut both), 3);
         assert_eq!((ledger.personas_len(), ledger.total().entries), (1, 1));
-        ledger.lose(&mut one, Tier::Msg, Amount { entries: 1, bytes: 7 });
+        ledger.lose(&mut one, Tier::Msg, one_more);
         assert_eq!((ledger.personas_len(), ledger.total()), (0, Amount::default()));
+    }
+
+    #[test]
+    fn stale_answers_are_counted_once_and_go_with_their_tier() {
+        let mut ledger = Ledger::default();
+        let mut counts = Counts::default();
+        let amount = Amount { entries: 3, stale: 0, bytes: 30 };
+        ledger.gain(&mut counts, Tier::Msg, amount);
+        ledger.gain(&mut counts, Tier::Session, amount);
+        assert_eq!(ledger.soft_drop_persona(&mut counts), 6);
+        assert_eq!(ledger.soft_drop_persona(&mut counts), 0);
+        assert_eq!(ledger.total(), Amount { entries: 6, stale: 6, bytes: 60 });
+
+        ledger.drop_tier(Tier::Msg, 1);
+        ledger.gain(&mut counts, Tier::Msg, amount);
+        assert_eq!(ledger.sum(&counts), Amount { entries: 6, stale: 3, bytes: 60 });
+        assert_eq!(ledger.soft_drop_persona(&mut counts), 3);
+        assert_eq!((ledger.drop_persona(&mut counts), ledger.total()), (6, Amount::default()));
     }
 }

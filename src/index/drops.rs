@@ -1,4 +1,5 @@
-//! Dropping answers: at once for every reader, then key by key for the memory.
+//! Dropping answers: at once for every reader, then key by key for the memory. Or softly: then they are
+//! stale at once, and stay live.
 
 use std::iter::successors;
 use std::sync::Arc;
@@ -38,8 +39,15 @@ impl Index {
         self.try_drop_persona(persona).unwrap_or_default()
     }
 
+    /// Makes all live answers of a persona softly stale, in every tier, and says how many of them were not.
+    /// They stay live and counted as before; what is linked from now on is fresh. O(1).
+    pub fn soft_drop_persona(&mut self, persona: &[u8]) -> u64 {
+        self.try_soft_drop_persona(persona).unwrap_or_default()
+    }
+
     /// Drops all answers of a user, of every persona. O(groups of the user): four at most for each persona
-    /// he has talked to, and those not yet reclaimed. Nothing for the empty user, who is nobody.
+    /// he has talked to, as many again for each soft drop that left some of them, and those not yet
+    /// reclaimed. Nothing for the empty user, who is nobody.
     pub fn drop_user(&mut self, user: &[u8]) -> Dropped {
         self.try_drop_user(user).unwrap_or_default()
     }
@@ -78,19 +86,29 @@ impl Index {
         Some(Dropping { handle, tier: group.tier, persona, user, name })
     }
 
-    // In all three: no live answer means no live group, and then there is nothing to cut off. The dead
+    fn try_soft_drop_persona(&mut self, persona: &[u8]) -> Option<u64> {
+        let id = self.personas.find(persona)?;
+        let persona = self.personas.get_mut(id)?;
+        let answers = self.ledger.soft_drop_persona(&mut persona.more.counts);
+        if answers > 0 {
+            self.generation = self.generation.wrapping_add(1);
+            persona.drop_soft(self.generation);
+        }
+        Some(answers)
+    }
+
+    // In all three hard ones: no live answer means no live group, and then there is nothing to cut off. The dead
     // groups that may be in the chain are in a batch already.
 
     fn try_drop_persona(&mut self, persona: &[u8]) -> Option<Dropped> {
         let id = self.personas.find(persona)?;
-        let generation = self.generation.wrapping_add(1);
         let persona = self.personas.get_mut(id)?;
         let answers = self.ledger.drop_persona(&mut persona.more.counts);
         if answers == 0 {
             return None;
         }
-        persona.generation = generation;
-        self.generation = generation;
+        self.generation = self.generation.wrapping_add(1);
+        persona.drop_hard(self.generation);
         let head = persona.head.take()?;
         Some(self.queue(Axis::Persona, head, answers))
     }
@@ -100,7 +118,10 @@ impl Index {
         let head = self.users.get(id)?.head;
         let live: Vec<_> = self
             .live_groups_of_user(head)
-            .map(|group| (group.persona, group.tier, Amount { entries: group.entries, bytes: group.bytes }))
+            .map(|group| {
+                let stale = if self.is_group_old(group) { group.entries } else { 0 };
+                (group.persona, group.tier, Amount { entries: group.entries, stale, bytes: group.bytes })
+            })
             .collect();
         if live.is_empty() {
             return None;
@@ -114,7 +135,7 @@ impl Index {
         }
         self.generation = self.generation.wrapping_add(1);
         let user = self.users.get_mut(id)?;
-        user.generation = self.generation;
+        user.drop_hard(self.generation);
         let head = user.head.take()?;
         Some(self.queue(Axis::User, head, answers))
     }

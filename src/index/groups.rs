@@ -9,19 +9,19 @@ use super::table::Table;
 use crate::tier::Tier;
 
 impl Index {
-    /// The group that a live entry goes into. One look-up if it is there.
+    /// The group that a live entry goes into: a fresh one. One look-up if it is there.
     pub(super) fn live_group(&mut self, tier: Tier, persona: &[u8], user: &[u8]) -> Option<Id<Group>> {
         let hash = self.hash(tier, persona, user);
         let found = self.find_group(&self.by_key, hash, tier, persona, user);
         if let Some(id) = found
-            && self.groups.get(id).is_some_and(|group| self.is_group_live(group))
+            && self.groups.get(id).is_some_and(|group| self.is_group_live(group) && !self.is_group_old(group))
         {
             return Some(id);
         }
         let (persona, user) = self.owners(found, persona, user)?;
         let id = self.open_group(tier, persona, user, Kind::Stored)?;
         match found {
-            Some(dead) => self.by_key.replace(hash, dead, id),
+            Some(older) => self.by_key.replace(hash, older, id),
             None => self.by_key.insert(hash, id),
         }
         self.chain(id);
@@ -80,11 +80,11 @@ impl Index {
         let mut born = Generations { persona: 0, user: 0, tier: self.ledger.generation(tier) };
         let record = self.personas.get_mut(persona)?;
         record.groups += 1;
-        born.persona = record.generation;
+        born.persona = record.generation();
         if let Some(user) = user {
             let record = self.users.get_mut(user)?;
             record.groups += 1;
-            born.user = record.generation;
+            born.user = record.generation();
         }
         self.groups.insert(Group::new(tier, persona, user, born, kind))
     }

@@ -4,7 +4,6 @@
 //! the record too (`release`).
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::Arc;
 
 use super::pool::{Id, Pool};
 use super::records::Named;
@@ -38,8 +37,7 @@ impl<X> Names<X> {
 
     /// Adds a record, of no group as yet, for a name that has none.
     pub fn insert(&mut self, name: &[u8], generation: u32, more: X) -> Option<Id<Named<X>>> {
-        let record = Named { name: Arc::from(name), generation, head: None, groups: 0, more };
-        let id = self.records.insert(record)?;
+        let id = self.records.insert(Named::new(name, generation, more))?;
         self.table.insert(self.hash(name), id);
         self.bytes += name_bytes(name);
         Some(id)

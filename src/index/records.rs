@@ -127,7 +127,8 @@ impl Link {
     }
 }
 
-/// The generations of a group's persona, user (0 without one) and tier, as they were when it was made.
+/// The generations of a group's persona, user (0 without one) and tier, as they were when it was made. The
+/// persona's tells both whether it lives and whether it is stale.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Generations {
     pub persona: u32,
@@ -138,14 +139,15 @@ pub(super) struct Generations {
 /// How a group came to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
-    /// For entries that were live when they came; live while its generations are the current ones.
+    /// For entries that were live when they came; live while its generations are.
     Stored,
     /// For entries that came dropped; never live.
     Grave,
 }
 
-/// The entries of one persona, user and tier that came between two drops that hit them: so they are all
-/// live, or all dropped. It has at least one node, except while `link` makes it.
+/// The entries of one persona, user and tier that came between two drops that hit them, hard or soft: so
+/// they are all live, or all dropped, and all stale or none. It has at least one node, except while `link`
+/// makes it.
 pub(super) struct Group {
     /// Of its entries, as stored; no longer kept up once it is dropped.
     pub bytes: u64,
@@ -208,13 +210,50 @@ impl Group {
 /// A persona or a user. It stays as long as a group refers to it, live or not: reclaim needs the name.
 pub(super) struct Named<X> {
     pub name: Arc<[u8]>,
-    /// Goes up with every drop; a group born in another one is dead.
-    pub generation: u32,
-    /// The chain of groups made since the last drop. Some of them may be dead by another axis.
+    /// Goes up with every drop, hard or soft; a group born in an earlier one is dead or stale.
+    generation: u32,
+    /// How far before `generation` the last hard drop (or the beginning) is: a group born since then lives.
+    /// 0 for a user, who is not dropped softly.
+    reach: u32,
+    /// The chain of groups made since the last hard drop. Some of them may be dead by another axis.
     pub head: Option<Id<Group>>,
     /// How many groups refer to this.
     pub groups: u32,
     pub more: X,
+}
+
+impl<X> Named<X> {
+    /// A record of no group as yet.
+    pub fn new(name: &[u8], generation: u32, more: X) -> Self {
+        Named { name: Arc::from(name), generation, reach: 0, head: None, groups: 0, more }
+    }
+
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Everything born before `generation`, which is the newest of all, is dead.
+    pub fn drop_hard(&mut self, generation: u32) {
+        self.generation = generation;
+        self.reach = 0;
+    }
+
+    /// Everything born before `generation`, which is the newest of all, is stale.
+    pub fn drop_soft(&mut self, generation: u32) {
+        // It must not wrap: beyond what it can tell, nothing is too old to live.
+        self.reach = self.reach.saturating_add(generation.wrapping_sub(self.generation));
+        self.generation = generation;
+    }
+
+    /// Whether no hard drop came after this generation. Generations wrap around, so their age is compared.
+    pub fn is_live(&self, born: u32) -> bool {
+        self.generation.wrapping_sub(born) <= self.reach
+    }
+
+    /// Whether no drop came after this generation.
+    pub fn is_fresh(&self, born: u32) -> bool {
+        self.generation == born
+    }
 }
 
 /// What only personas have.
@@ -227,7 +266,7 @@ pub(super) struct PersonaData {
 pub(super) type Persona = Named<PersonaData>;
 pub(super) type User = Named<()>;
 
-// 16 name, 4 generation, 4 head, 4 groups; a persona's 64 counts and 24 stats; 4 spare.
+// 16 name, 4 generation, 4 reach, 4 head, 4 groups; a persona's 80 counts and 24 stats.
 const _: () = assert!(size_of::<Cell<User>>() == 32);
-const _: () = assert!(size_of::<Cell<Persona>>() == 120);
+const _: () = assert!(size_of::<Cell<Persona>>() == 136);
 const _: () = assert!(size_of::<Cell<OwnName>>() == 16);

@@ -12,6 +12,8 @@ use crate::tier::Tier;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PersonaReport {
     pub entries: u64,
+    /// How many of the entries are softly stale.
+    pub stale: u64,
     pub bytes: u64,
     pub hits: u64,
     pub misses: u64,
@@ -24,7 +26,9 @@ pub type PersonaList = Vec<(Arc<[u8]>, PersonaReport)>;
 impl PersonaReport {
     fn new(live: Amount, stats: PersonaStats) -> Self {
         let PersonaStats { hits, misses, saved_ms } = stats;
-        PersonaReport { entries: u64::from(live.entries), bytes: live.bytes, hits, misses, saved_ms }
+        let Amount { entries, stale, bytes } = live;
+        let (entries, stale) = (u64::from(entries), u64::from(stale));
+        PersonaReport { entries, stale, bytes, hits, misses, saved_ms }
     }
 }
 
@@ -32,6 +36,11 @@ impl Index {
     /// Live answers.
     pub fn entries(&self) -> u64 {
         u64::from(self.ledger.total().entries)
+    }
+
+    /// Live answers that are softly stale.
+    pub fn stale(&self) -> u64 {
+        u64::from(self.ledger.total().stale)
     }
 
     /// Live answers of a tier.

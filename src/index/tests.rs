@@ -2,4 +2,5 @@
 
 mod memory;
 mod model;
+mod soft;
 mod stories;

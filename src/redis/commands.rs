@@ -52,6 +52,8 @@ pub enum KeySpec {
     Write(i32),
     /// One argument, some of whose data is deleted.
     Delete(i32),
+    /// All arguments from this one, whose data is written.
+    WriteFrom(i32),
     /// All arguments from this one, whose data is deleted.
     DeleteFrom(i32),
 }
@@ -70,6 +72,9 @@ impl KeySpec {
             }
             KeySpec::Delete(at) => {
                 Some((at, at, raw::REDISMODULE_CMD_KEY_RM | raw::REDISMODULE_CMD_KEY_DELETE))
+            }
+            KeySpec::WriteFrom(at) => {
+                Some((at, -1, raw::REDISMODULE_CMD_KEY_RW | raw::REDISMODULE_CMD_KEY_UPDATE))
             }
             KeySpec::DeleteFrom(at) => {
                 Some((at, -1, raw::REDISMODULE_CMD_KEY_RM | raw::REDISMODULE_CMD_KEY_DELETE))

@@ -36,7 +36,7 @@ impl<'a> Ctx<'a> {
         unsafe { api!(RedisModule_GetContextFlags)(self.raw) }
     }
 
-    fn has(&self, flags: u32) -> bool {
+    pub(super) fn has(&self, flags: u32) -> bool {
         self.flags() & flags as c_int != 0
     }
 
@@ -70,6 +70,14 @@ impl<'a> Ctx<'a> {
     pub fn now_ms(&self) -> i64 {
         // SAFETY: takes no argument.
         unsafe { api!(RedisModule_Milliseconds)() }
+    }
+
+    /// Bytes that nobody can guess: SHA-1 in counter mode, with a seed from the system's random source.
+    pub fn random(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        // SAFETY: the server fills as many bytes as there are.
+        unsafe { api!(RedisModule_GetRandomBytes)(bytes.as_mut_ptr(), bytes.len()) };
+        bytes
     }
 
     /// The database that the caller has selected.

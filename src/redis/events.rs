@@ -4,8 +4,8 @@ use crate::redis::args::bytes;
 use crate::redis::ctx::Ctx;
 use crate::redis::guard;
 use redis_module::raw::{
-    self, RedisModuleCtx, RedisModuleEvent, RedisModuleFlushInfoV1, RedisModuleString,
-    RedisModuleSwapDbInfoV1,
+    self, RedisModuleClientInfoV1, RedisModuleCtx, RedisModuleEvent, RedisModuleFlushInfoV1,
+    RedisModuleString, RedisModuleSwapDbInfoV1,
 };
 use std::ffi::CStr;
 use std::os::raw::{c_char, c_int, c_void};
@@ -13,14 +13,20 @@ use std::os::raw::{c_char, c_int, c_void};
 /// What an upper room wants to hear of.
 pub trait Events {
     /// All keys of one database, or of all, are about to go; their values' `unlinked` is not called.
-    fn emptied(database: Option<i32>);
+    fn emptied(ctx: &Ctx<'_>, database: Option<i32>);
     /// Two databases have changed places.
-    fn swapped(first: i32, second: i32);
+    fn swapped(ctx: &Ctx<'_>, first: i32, second: i32);
     /// A key has come without a command of ours. The context has its database selected.
     fn arrived(ctx: &Ctx<'_>, key: &[u8], how: Arrival);
     /// The server is loading its data, and is between two keys or commands. Comes now and then, and when the
     /// commands of an AOF begin.
     fn loading(ctx: &Ctx<'_>);
+    /// A key was deleted by a command (not by expiry or eviction).
+    fn deleted(ctx: &Ctx<'_>);
+    /// A client's connection is closing.
+    fn client_gone(ctx: &Ctx<'_>, client: u64);
+    /// This server has begun to follow a master.
+    fn became_replica(ctx: &Ctx<'_>);
 }
 
 /// How a value comes under a key without a command of ours.
@@ -61,6 +67,8 @@ pub(super) fn register<E: Events>(ctx: &Ctx<'_>) -> Result<(), String> {
             subscribe(ctx, raw::REDISMODULE_EVENT_FLUSHDB, Some(flushed::<E>)),
             subscribe(ctx, raw::REDISMODULE_EVENT_SWAPDB, Some(swapped::<E>)),
             subscribe(ctx, raw::REDISMODULE_EVENT_LOADING_PROGRESS, Some(loading::<E>)),
+            subscribe(ctx, raw::REDISMODULE_EVENT_CLIENT_CHANGE, Some(client_changed::<E>)),
+            subscribe(ctx, raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, Some(role_changed::<E>)),
             api!(RedisModule_SubscribeToKeyspaceEvents)(ctx.raw, wanted, Some(notified::<E>)),
         ]
     };
@@ -98,7 +106,7 @@ impl Ctx<'_> {
 }
 
 unsafe extern "C" fn flushed<E: Events>(
-    _: *mut RedisModuleCtx,
+    ctx: *mut RedisModuleCtx,
     _: RedisModuleEvent,
     subevent: u64,
     data: *mut c_void,
@@ -110,12 +118,12 @@ unsafe extern "C" fn flushed<E: Events>(
         // SAFETY: the event carries this struct.
         let info = unsafe { data.cast::<RedisModuleFlushInfoV1>().as_ref() };
         let database = info.map(|info| info.dbnum).filter(|&number| number >= 0);
-        E::emptied(database);
+        E::emptied(&Ctx::new(ctx), database);
     });
 }
 
 unsafe extern "C" fn swapped<E: Events>(
-    _: *mut RedisModuleCtx,
+    ctx: *mut RedisModuleCtx,
     _: RedisModuleEvent,
     _: u64,
     data: *mut c_void,
@@ -123,7 +131,35 @@ unsafe extern "C" fn swapped<E: Events>(
     guard::run("a SWAPDB event", (), || {
         // SAFETY: the event carries this struct.
         if let Some(info) = unsafe { data.cast::<RedisModuleSwapDbInfoV1>().as_ref() } {
-            E::swapped(info.dbnum_first, info.dbnum_second);
+            E::swapped(&Ctx::new(ctx), info.dbnum_first, info.dbnum_second);
+        }
+    });
+}
+
+unsafe extern "C" fn client_changed<E: Events>(
+    ctx: *mut RedisModuleCtx,
+    _: RedisModuleEvent,
+    subevent: u64,
+    data: *mut c_void,
+) {
+    guard::run("a client event", (), || {
+        // SAFETY: the event carries this struct.
+        let info = unsafe { data.cast::<RedisModuleClientInfoV1>().as_ref() };
+        if let (raw::REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED, Some(info)) = (subevent, info) {
+            E::client_gone(&Ctx::new(ctx), info.id);
+        }
+    });
+}
+
+unsafe extern "C" fn role_changed<E: Events>(
+    ctx: *mut RedisModuleCtx,
+    _: RedisModuleEvent,
+    subevent: u64,
+    _: *mut c_void,
+) {
+    guard::run("a role event", (), || {
+        if subevent == raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_REPLICA {
+            E::became_replica(&Ctx::new(ctx));
         }
     });
 }
@@ -162,6 +198,8 @@ unsafe extern "C" fn notified<E: Events>(
         let event = unsafe { CStr::from_ptr(event) }.to_bytes();
         if let Some(how) = Arrival::of(event) {
             E::arrived(&Ctx::new(ctx), bytes(key), how);
+        } else if event == b"del" {
+            E::deleted(&Ctx::new(ctx));
         }
     });
     crate::redis::api::OK

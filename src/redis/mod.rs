@@ -16,6 +16,7 @@
 mod api;
 mod alloc;
 mod args;
+mod blocking;
 mod commands;
 mod ctx;
 mod datatype;
@@ -31,6 +32,7 @@ mod timer;
 
 pub use alloc::ServerAlloc;
 pub use args::Args;
+pub use blocking::{Blocked, Waiting};
 pub use commands::{ArgKind, ArgSpec, Command, CommandSpec, KeySpec, Outcome};
 pub use ctx::{Class, Ctx};
 pub use datatype::{Aof, DataType, Defrag, Digest, Loader, Place, Saver, TypeSlot};

@@ -27,6 +27,8 @@ struct Entry {
     name: Result<[u8; 16], Vec<u8>>,
     bytes: u64,
     state: State,
+    /// As long as it is live.
+    stale: bool,
 }
 
 struct Run {
@@ -57,10 +59,13 @@ fn the_index_agrees_with_a_plain_list_after_any_operations() {
 
 impl Run {
     fn new(seed: u64, plan: Plan) -> Run {
+        let mut rng = StdRng::seed_from_u64(seed);
+        // The generations wrap around early on.
+        let index = Index::of_generation(rng.random_range(0..50_u32).wrapping_neg());
         Run {
-            rng: StdRng::seed_from_u64(seed),
+            rng,
             plan,
-            index: Index::new(),
+            index,
             entries: Vec::new(),
             gone: Vec::new(),
             batches: Vec::new(),
@@ -72,6 +77,8 @@ impl Run {
         for step in 0..self.plan.steps {
             self.step();
             assert_eq!(self.index.entries(), self.live(|_| true).0, "step {step}");
+            let stale = self.entries.iter().filter(|entry| entry.stale).count();
+            assert_eq!(self.index.stale(), stale as u64, "step {step}");
             assert_eq!(self.index.pending(), self.entries.len() as u64 - self.index.entries());
             if step % 40 == 0 || self.plan.personas < 5 && step % 4 == 0 {
                 self.compare();
@@ -93,9 +100,10 @@ impl Run {
 
     fn step(&mut self) {
         if self.rng.random_range(0..100) < self.plan.drops {
-            match self.rng.random_range(0..10) {
+            match self.rng.random_range(0..15) {
                 0..4 => self.drop_persona(),
                 4..8 => self.drop_user(),
+                8..13 => self.soft_drop_persona(),
                 _ => {
                     let tier = self.tier();
                     self.drop_tier(tier);
@@ -169,7 +177,7 @@ impl Run {
             State::Live => self.index.link(tier, &persona, &user, given, bytes),
             State::Dropped => self.index.link_dropped(tier, &persona, &user, given),
         };
-        self.entries.push(Entry { handle, tier, persona, user, name, bytes, state });
+        self.entries.push(Entry { handle, tier, persona, user, name, bytes, state, stale: false });
     }
 
     fn unlink(&mut self) {
@@ -216,6 +224,18 @@ impl Run {
         self.drop_all(dropped, |entry| entry.persona == persona);
     }
 
+    fn soft_drop_persona(&mut self) {
+        let persona = self.persona();
+        let of_it = |entry: &Entry| entry.state == State::Live && entry.persona == persona;
+        let mut fresh = 0;
+        for entry in self.entries.iter_mut().filter(|entry| of_it(entry) && !entry.stale) {
+            entry.stale = true;
+            fresh += 1;
+        }
+        assert_eq!(self.index.soft_drop_persona(&persona), fresh);
+        assert_eq!(self.index.soft_drop_persona(&persona), 0);
+    }
+
     fn drop_user(&mut self) {
         let user = self.user();
         let mut personas = self.personas_of(&user);
@@ -237,6 +257,7 @@ impl Run {
         let mut handles = Vec::new();
         for entry in self.entries.iter_mut().filter(|entry| entry.state == State::Live && hit(entry)) {
             entry.state = State::Dropped;
+            entry.stale = false;
             handles.push(entry.handle);
         }
         assert_eq!(dropped.answers, handles.len() as u64);
@@ -294,23 +315,26 @@ impl Run {
         for entry in &self.entries {
             assert!(index.contains(entry.handle));
             assert_eq!(index.is_live(entry.handle), entry.state == State::Live);
+            assert_eq!(index.is_soft_stale(entry.handle), entry.stale);
             assert_eq!(index.origin(entry.handle).map(|origin| origin.state), Some(entry.state));
         }
         for handle in self.gone.drain(..) {
-            assert!(!index.contains(handle) && !index.is_live(handle) && index.origin(handle).is_none());
+            assert!(!index.contains(handle) && index.origin(handle).is_none());
+            assert!(!index.is_live(handle) && !index.is_soft_stale(handle));
         }
         let mut expected = HashMap::new();
         for entry in self.entries.iter().filter(|entry| entry.state == State::Live) {
-            let (entries, bytes) = expected.entry(entry.persona.clone()).or_insert((0, 0));
+            let (entries, stale, bytes) = expected.entry(entry.persona.clone()).or_insert((0, 0, 0));
             *entries += 1;
+            *stale += u64::from(entry.stale);
             *bytes += entry.bytes;
         }
         for n in 0..self.plan.personas {
             let persona = format!("p{n}").into_bytes();
-            let (entries, bytes) = expected.get(&persona).copied().unwrap_or_default();
+            let (entries, stale, bytes) = expected.get(&persona).copied().unwrap_or_default();
             let PersonaStats { hits, misses, saved_ms } =
                 self.stats.get(&persona).copied().unwrap_or_default();
-            let report = PersonaReport { entries, bytes, hits, misses, saved_ms };
+            let report = PersonaReport { entries, stale, bytes, hits, misses, saved_ms };
             assert_eq!(index.persona_stats(&persona).unwrap_or_default(), report);
         }
         assert_eq!(index.personas_len(), expected.len() as u64);
@@ -321,7 +345,8 @@ impl Run {
             let (next, personas) = index.personas(cursor, count);
             assert!(personas.len() <= count.max(1));
             for (persona, report) in personas {
-                let before = listed.insert(persona.to_vec(), (report.entries, report.bytes));
+                let PersonaReport { entries, stale, bytes, .. } = report;
+                let before = listed.insert(persona.to_vec(), (entries, stale, bytes));
                 assert_eq!(before, None);
             }
             calls += 1;

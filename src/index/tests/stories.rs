@@ -3,16 +3,16 @@
 use crate::index::{Dropped, Handle, Index, Name, PersonaReport, State};
 use crate::tier::Tier;
 
-fn digest(n: u64) -> Name<'static> {
+pub(super) fn digest(n: u64) -> Name<'static> {
     Name::Canonical(u128::from(n).to_le_bytes())
 }
 
-fn store(index: &mut Index, tier: Tier, persona: &str, user: &str, n: u64) -> Handle {
+pub(super) fn store(index: &mut Index, tier: Tier, persona: &str, user: &str, n: u64) -> Handle {
     index.link(tier, persona.as_bytes(), user.as_bytes(), digest(n), 100)
 }
 
 /// Deletes everything that waits, as the reclaimer does, and says how much it was.
-fn reclaim(index: &mut Index) -> u64 {
+pub(super) fn reclaim(index: &mut Index) -> u64 {
     let mut reclaimed = 0;
     while let Some(handle) = index.next_dropped(None).map(|dropping| dropping.handle) {
         assert!(index.unlink(handle, 100).is_some_and(|origin| origin.state == State::Dropped));
@@ -138,7 +138,7 @@ fn statistics_outlive_the_answers_and_come_back_with_them() {
     let handle = store(&mut index, Tier::Msg, "p", "", 1);
     index.record_hit(handle, 250);
     index.record_miss(b"p");
-    let report = PersonaReport { entries: 1, bytes: 100, hits: 1, misses: 2, saved_ms: 250 };
+    let report = PersonaReport { entries: 1, stale: 0, bytes: 100, hits: 1, misses: 2, saved_ms: 250 };
     assert_eq!(index.persona_stats(b"p"), Some(report));
     index.unlink(handle, 100);
     assert_eq!(index.persona_stats(b"p"), Some(PersonaReport { entries: 0, bytes: 0, ..report }));

@@ -1,0 +1,99 @@
+//! FETCH and RELEASE: an answer, or the lease to compute it.
+
+use super::{ID, MESSAGE, PERSONA, PERSONA_AT, REQUEST_ARGS, TIER, USER, fixed};
+use crate::cache::{self, CACHE, Slot};
+use crate::config;
+use crate::flight;
+use crate::options::{FetchOptions, ReleaseOptions};
+use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
+use crate::refusal::{Accepts, Refusal};
+use crate::request::Asked;
+
+/// `CHATCACHE.FETCH tier user persona message [ID id] [WAIT ms] [LEASE ms]`
+pub struct Fetch;
+
+impl Command for Fetch {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"chatcache.fetch",
+        summary: c"Returns the cached response to a message, or the lease to compute it, or waits for it",
+        complexity: c"O(N) where N is the length of the message",
+        flags: c"readonly blocking",
+        arity: -5,
+        keys: KeySpec::Read(PERSONA_AT),
+        args: &[
+            TIER,
+            USER,
+            PERSONA,
+            MESSAGE,
+            ID,
+            ArgSpec::new(c"wait-milliseconds", ArgKind::Integer).token(c"WAIT").optional(),
+            ArgSpec::new(c"lease-milliseconds", ArgKind::Integer).token(c"LEASE").optional(),
+        ],
+    };
+
+    fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
+        let words: Vec<&[u8]> = args.from(REQUEST_ARGS).collect();
+        let options = FetchOptions::parse(&words)?;
+        let asked = Asked::parse(Accepts::Tiers, fixed(args), options.id)?;
+        let request = asked.request();
+        let name = cache::key_name(&request);
+        let lease_ms = options.lease_ms.unwrap_or_else(config::lease_ms);
+        let key = ctx.open_read(&name);
+        match cache::look(ctx, &key, &request)? {
+            Slot::Fresh(entry) => {
+                cache::count_hit(ctx, request.tier, entry);
+                flight::reply_hit(ctx, &entry.payload);
+            }
+            Slot::Stale(entry) => {
+                cache::count_stale_hit(ctx, entry);
+                let token = if ctx.is_replica() { None } else { flight::refresh(ctx, &request, lease_ms) };
+                ctx.reply_array(3);
+                ctx.reply_bytes(b"stale");
+                ctx.reply_bytes(&entry.payload);
+                match token {
+                    Some(token) => ctx.reply_bytes(&flight::token_text(&token)),
+                    None => ctx.reply_null(),
+                }
+            }
+            Slot::Free | Slot::Unrelated => {
+                drop(key);
+                if ctx.is_replica() {
+                    return Err(Refusal::LeaseOnReplica.into());
+                }
+                CACHE.with(|cache| {
+                    cache.counters.misses += 1;
+                    cache.index(ctx.database()).record_miss(asked.persona);
+                });
+                let waiters = config::max_waiters();
+                let answer = flight::fetch(ctx, &request, &name, lease_ms, options.wait_ms, waiters);
+                if let Some(answer) = answer {
+                    flight::reply(ctx, &answer);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `CHATCACHE.RELEASE tier user persona message [ID id] TOKEN token`
+pub struct Release;
+
+impl Command for Release {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"chatcache.release",
+        summary: c"Gives back the lease to compute the response to a message",
+        complexity: c"O(N) where N is the length of the message",
+        flags: c"readonly fast",
+        arity: -7,
+        keys: KeySpec::Named(PERSONA_AT),
+        args: &[TIER, USER, PERSONA, MESSAGE, ID, ArgSpec::new(c"token", ArgKind::String).token(c"TOKEN")],
+    };
+
+    fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
+        let words: Vec<&[u8]> = args.from(REQUEST_ARGS).collect();
+        let options = ReleaseOptions::parse(&words)?;
+        let asked = Asked::parse(Accepts::Tiers, fixed(args), options.id)?;
+        ctx.reply_integer(flight::release(ctx, &asked.request(), options.token).into());
+        Ok(())
+    }
+}

@@ -1,0 +1,391 @@
+//! Single flight: who computes an answer, and who waits for it, between the lease table and blocked clients.
+//!
+//! The table (`lease`) decides; this room brings it the events, blocks and wakes the clients, and keeps one timer at
+//! the table's next deadline. Leases live in this process alone: nothing here is persisted or replicated.
+//!
+//! A client that waits has a seat: its handle, and where its answer would stand. It loses the seat the moment
+//! its wait ends, whichever way, so it is woken once.
+
+use crate::cache::{self, CACHE};
+use crate::entry::Entry;
+use crate::fingerprint::Fingerprint;
+use crate::key::Layout;
+use crate::lease::{
+    Ask, Fetched, LeaseTable, Leased, Leaving, Outcome, Question, Report, Token, Turn, Void, Wait, WaiterId,
+    Wake,
+};
+use crate::redis::{Blocked, Ctx, Held, MainThread, Timer, Waiting};
+use crate::request::Request;
+use crate::tier::Tier;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
+
+static FLIGHT: MainThread<Option<Flight>> = MainThread::new(None);
+
+/// When the clock of the leases began. It never steps back, as the system's may.
+static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// The lease table, and the clients that it keeps waiting.
+struct Flight {
+    table: LeaseTable,
+    seats: HashMap<WaiterId, Seat>,
+    by_client: HashMap<u64, WaiterId>,
+    /// When the earliest timer that was started goes off.
+    timer_at_ms: Option<i64>,
+}
+
+/// A waiting client, and where its answer would stand.
+struct Seat {
+    blocked: Blocked,
+    client: u64,
+    database: i32,
+    key: Box<[u8]>,
+    fingerprint: Fingerprint,
+}
+
+/// An answer for those who wait, and what computing it took.
+#[derive(Clone)]
+pub struct Served {
+    pub response: Arc<[u8]>,
+    pub cost_ms: u32,
+}
+
+/// What FETCH replies.
+pub enum Answer {
+    Hit(Arc<[u8]>),
+    Lease { token: Token, ms: u64 },
+    Busy { ms: u64 },
+}
+
+impl Flight {
+    fn new() -> Self {
+        Flight {
+            table: LeaseTable::new(),
+            seats: HashMap::new(),
+            by_client: HashMap::new(),
+            timer_at_ms: None,
+        }
+    }
+
+    /// Ends a client's wait: who is to be answered.
+    fn take(&mut self, waiter: WaiterId) -> Option<Blocked> {
+        let seat = self.seats.remove(&waiter)?;
+        self.by_client.remove(&seat.client);
+        Some(seat.blocked)
+    }
+
+    /// Ends the wait of a client whom the server has unblocked: its handle, and what is left of the lease.
+    fn leave(&mut self, client: u64, leaving: Leaving) -> Option<(Blocked, u64)> {
+        let waiter = *self.by_client.get(&client)?;
+        let left_ms = self.table.leave(waiter, leaving, now_ms());
+        Some((self.take(waiter)?, left_ms.unwrap_or(0)))
+    }
+}
+
+/// What tells a request from all others, in its database.
+pub fn question(database: i32, tier: Tier, fingerprint: &Fingerprint, persona: &[u8]) -> Question {
+    let identity = match CACHE.with(|cache| cache.layout) {
+        Layout::Single => *fingerprint.as_bytes(),
+        // In a cluster every key holds the persona, also where the fingerprint does not.
+        Layout::Cluster => {
+            let mut hasher = blake3::Hasher::new();
+            hasher.update(fingerprint.as_bytes()).update(persona);
+            *hasher.finalize().as_bytes()
+        }
+    };
+    Question { database, tier, identity }
+}
+
+fn question_of(ctx: &Ctx<'_>, request: &Request<'_>) -> Question {
+    question(ctx.database(), request.tier, &request.fingerprint(), request.persona)
+}
+
+fn now_ms() -> i64 {
+    i64::try_from(BEGIN.elapsed().as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Brings the table an event, and does what comes of it.
+fn turn<R>(
+    ctx: &Ctx<'_>,
+    served: Option<Served>,
+    event: impl FnOnce(&mut LeaseTable, &mut Turn<'_>) -> R,
+) -> R {
+    let mut wakes = Vec::new();
+    let result = FLIGHT.with(|flight| {
+        let table = &mut flight.get_or_insert_with(Flight::new).table;
+        event(table, &mut Turn { now_ms: now_ms(), random: &mut || ctx.random(), wakes: &mut wakes })
+    });
+    for wake in wakes {
+        perform(ctx, wake, served.as_ref());
+    }
+    set_timer(ctx);
+    result
+}
+
+/// The same for an event that means nothing where nobody has a lease.
+fn turn_if_flying(ctx: &Ctx<'_>, served: Option<Served>, event: impl FnOnce(&mut LeaseTable, &mut Turn<'_>)) {
+    if report().leases > 0 {
+        turn(ctx, served, event);
+    }
+}
+
+/// Wakes a client, or looks again for its answer.
+fn perform(ctx: &Ctx<'_>, wake: Wake, served: Option<&Served>) {
+    let answer = match (wake.outcome, served) {
+        (Outcome::Lease { token, ms }, _) => Answer::Lease { token, ms },
+        (Outcome::Busy { ms }, _) => Answer::Busy { ms },
+        (Outcome::Hit, Some(served)) => hit(served),
+        // An answer that has come by another way, or (a hit without one) has gone again.
+        (Outcome::Hit, None) => Answer::Busy { ms: 0 },
+        (Outcome::LookAgain, _) => match look_again(ctx, wake.waiter) {
+            Some(served) => {
+                FLIGHT.with(|flight| {
+                    let table = flight.as_mut().map(|flight| &mut flight.table);
+                    table.map(|table| table.leave(wake.waiter, Leaving::Answered, now_ms()))
+                });
+                hit(&served)
+            }
+            None => return,
+        },
+    };
+    if let Some(blocked) = FLIGHT.with(|flight| flight.as_mut().and_then(|flight| flight.take(wake.waiter))) {
+        blocked.answer::<Seats>(answer);
+    }
+}
+
+/// An answer for one who waited: a model call that was not made.
+fn hit(served: &Served) -> Answer {
+    CACHE.with(|cache| {
+        cache.counters.coalesced += 1;
+        cache.counters.saved_ms += u64::from(served.cost_ms);
+    });
+    Answer::Hit(Arc::clone(&served.response))
+}
+
+/// The fresh answer that a waiting client waits for, if there is one now.
+fn look_again(ctx: &Ctx<'_>, waiter: WaiterId) -> Option<Served> {
+    let (database, name, fingerprint) = FLIGHT.with(|flight| {
+        let seat = flight.as_ref()?.seats.get(&waiter)?;
+        Some((seat.database, seat.key.clone(), seat.fingerprint))
+    })?;
+    let selected = ctx.database();
+    if !ctx.select(database) {
+        return None;
+    }
+    let key = ctx.open_peek(&name);
+    let served = match key.held::<Entry>() {
+        Held::Value(entry) if entry.fingerprint == fingerprint && cache::is_fresh(ctx, database, entry) => {
+            Some(Served { response: Arc::from(&*entry.payload), cost_ms: entry.cost_ms })
+        }
+        _ => None,
+    };
+    ctx.select(selected);
+    served
+}
+
+/// Has a timer go off when the table next has something to do.
+fn set_timer(ctx: &Ctx<'_>) {
+    let now_ms = now_ms();
+    let delay_ms = FLIGHT.with(|flight| {
+        let flight = flight.as_mut()?;
+        let next_ms = flight.table.next_deadline()?;
+        if flight.timer_at_ms.is_some_and(|set_ms| set_ms <= next_ms) {
+            return None;
+        }
+        flight.timer_at_ms = Some(next_ms);
+        Some(next_ms.saturating_sub(now_ms).max(1))
+    });
+    if let Some(delay_ms) = delay_ms {
+        ctx.start_timer::<Seats>(delay_ms);
+    }
+}
+
+/// The waiting clients, to the server.
+struct Seats;
+
+impl Timer for Seats {
+    fn fire(ctx: &Ctx<'_>) {
+        FLIGHT.with(|flight| {
+            if let Some(flight) = flight {
+                flight.timer_at_ms = None;
+            }
+        });
+        turn(ctx, None, |table, turn| table.tick(turn));
+    }
+}
+
+impl Waiting for Seats {
+    type Answer = Answer;
+
+    fn reply(ctx: &Ctx<'_>, answer: &Answer) {
+        reply(ctx, answer);
+    }
+
+    fn timed_out(ctx: &Ctx<'_>, client: u64) -> Option<Blocked> {
+        let left = FLIGHT.with(|flight| flight.as_mut()?.leave(client, Leaving::TimedOut));
+        let (blocked, ms) = left?;
+        reply(ctx, &Answer::Busy { ms });
+        Some(blocked)
+    }
+
+    fn disconnected(client: u64) -> Option<Blocked> {
+        let left = FLIGHT.with(|flight| flight.as_mut()?.leave(client, Leaving::Gone));
+        left.map(|(blocked, _)| blocked)
+    }
+}
+
+/// Replies a fresh answer.
+pub fn reply_hit(ctx: &Ctx<'_>, response: &[u8]) {
+    ctx.reply_array(2);
+    ctx.reply_bytes(b"hit");
+    ctx.reply_bytes(response);
+}
+
+/// Replies what a FETCH has come to.
+pub fn reply(ctx: &Ctx<'_>, answer: &Answer) {
+    match answer {
+        Answer::Hit(response) => reply_hit(ctx, response),
+        Answer::Lease { token, ms } => {
+            ctx.reply_array(3);
+            ctx.reply_bytes(b"lease");
+            ctx.reply_bytes(&token_text(token));
+            ctx.reply_count(*ms);
+        }
+        Answer::Busy { ms } => {
+            ctx.reply_array(2);
+            ctx.reply_bytes(b"busy");
+            ctx.reply_count(*ms);
+        }
+    }
+}
+
+/// A token as clients see it: 32 hex digits.
+pub fn token_text(token: &Token) -> [u8; 32] {
+    let mut text = [0; 32];
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+    for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(token.as_bytes()) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
+    }
+    text
+}
+
+/// The token that a client shows, if it can be one.
+pub fn parse_token(text: &[u8]) -> Option<Token> {
+    let digits: &[u8; 32] = text.try_into().ok()?;
+    let mut bytes = [0; 16];
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
+        let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
+        *byte = (high? << 4 | low?) as u8;
+    }
+    Some(Token::from_bytes(bytes))
+}
+
+fn ask<'a>(ctx: &Ctx<'_>, request: &Request<'a>, lease_ms: i64) -> Ask<'a> {
+    Ask {
+        question: question_of(ctx, request),
+        persona: request.persona,
+        user: request.user,
+        client: ctx.client(),
+        lease_ms: lease_ms.unsigned_abs(),
+    }
+}
+
+/// Nobody has the answer: the caller gets the lease, is told that another has it, or (None) waits.
+pub fn fetch(
+    ctx: &Ctx<'_>,
+    request: &Request<'_>,
+    key: &[u8],
+    lease_ms: i64,
+    wait_ms: i64,
+    max_waiters: usize,
+) -> Option<Answer> {
+    let ask = ask(ctx, request, lease_ms);
+    let wait = match wait_ms > 0 && ctx.may_block() {
+        true => Wait::Until { deadline_ms: now_ms().saturating_add(wait_ms), max_waiters },
+        false => Wait::No,
+    };
+    match turn(ctx, None, |table, turn| table.fetch(&ask, wait, turn)) {
+        Fetched::Leased(Leased { token, ms }) => Some(Answer::Lease { token, ms }),
+        Fetched::Busy { ms } => Some(Answer::Busy { ms }),
+        Fetched::Waiting(waiter) => {
+            let seat = Seat {
+                blocked: ctx.block::<Seats>(),
+                client: ask.client,
+                database: ask.question.database,
+                key: key.into(),
+                fingerprint: request.fingerprint(),
+            };
+            FLIGHT.with(|flight| {
+                let flight = flight.get_or_insert_with(Flight::new);
+                flight.by_client.insert(seat.client, waiter);
+                flight.seats.insert(waiter, seat);
+            });
+            None
+        }
+    }
+}
+
+/// The answer is there, and stale: a token for the one caller that is to refresh it.
+pub fn refresh(ctx: &Ctx<'_>, request: &Request<'_>, lease_ms: i64) -> Option<Token> {
+    let ask = ask(ctx, request, lease_ms);
+    turn(ctx, None, |table, turn| table.refresh(&ask, turn)).map(|leased| leased.token)
+}
+
+/// Whether the token proves the request's lease; if so, for how many milliseconds it has been held.
+pub fn check(ctx: &Ctx<'_>, request: &Request<'_>, token: &[u8]) -> Option<u64> {
+    let token = parse_token(token).unwrap_or(Token::from_bytes([0; 16]));
+    let question = question_of(ctx, request);
+    turn(ctx, None, |table, turn| table.check(&question, &token, turn.now_ms))
+}
+
+/// The request's answer has been stored: its lease ends, and all who wait have it.
+pub fn stored(ctx: &Ctx<'_>, request: &Request<'_>, response: &[u8], cost_ms: u32) {
+    if report().leases > 0 {
+        let question = question_of(ctx, request);
+        let served = Served { response: Arc::from(response), cost_ms };
+        turn(ctx, Some(served), |table, turn| table.stored(&question, turn));
+    }
+}
+
+/// Gives a lease back; false where the token proves none.
+pub fn release(ctx: &Ctx<'_>, request: &Request<'_>, token: &[u8]) -> bool {
+    let Some(token) = parse_token(token) else { return false };
+    let question = question_of(ctx, request);
+    turn(ctx, None, |table, turn| table.release(&question, &token, turn))
+}
+
+/// What these leases were to answer has been dropped: what is computed for them comes too late.
+pub fn void(ctx: &Ctx<'_>, what: Void<'_>) {
+    turn_if_flying(ctx, None, |table, turn| {
+        table.void(what, turn);
+    });
+}
+
+/// The same for one request.
+pub fn void_request(ctx: &Ctx<'_>, request: &Request<'_>) {
+    void(ctx, Void::Question(question_of(ctx, request)));
+}
+
+/// An answer has come under a key without a command of ours.
+pub fn appeared(ctx: &Ctx<'_>, question: &Question) {
+    turn_if_flying(ctx, None, |table, turn| table.answer_appeared(question, turn));
+}
+
+pub fn swapped(ctx: &Ctx<'_>, first: i32, second: i32) {
+    turn_if_flying(ctx, None, |table, turn| table.swapped(first, second, turn));
+}
+
+pub fn client_gone(ctx: &Ctx<'_>, client: u64) {
+    turn_if_flying(ctx, None, |table, turn| table.client_gone(client, turn));
+}
+
+/// This server gives no more leases: nobody waits any longer.
+pub fn end_all(ctx: &Ctx<'_>) {
+    turn_if_flying(ctx, None, |table, turn| table.end_all(turn));
+}
+
+/// What the table has seen, and holds now.
+pub fn report() -> Report {
+    FLIGHT.with(|flight| flight.as_ref().map(|flight| flight.table.report()).unwrap_or_default())
+}

@@ -110,7 +110,8 @@ impl DataType for Entry {
         aof.restore(place.key, &payload::restore_payload(type_id, &[&header, answer]));
     }
 
-    fn unlinked(&self, database: i32) {
+    fn unlinked(&self, place: Place<'_>) {
+        let database = place.database;
         let Some(handle) = self.handle() else { return };
         // The index forgets that it was made stale; the entry takes that with it.
         if cache::is_softly_stale(database, self) {
@@ -120,7 +121,7 @@ impl DataType for Entry {
         // An index that was emptied, or never knew the entry, has nothing to say of it: then it stays as it is,
         // and is not live anywhere.
         if let Some(origin) = origin {
-            keyspace::left(database, &origin, &self.fingerprint);
+            keyspace::left(place, &origin, &self.fingerprint);
             self.move_to(Home::Loose(Box::new(origin)));
         }
     }

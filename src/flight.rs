@@ -123,9 +123,14 @@ fn turn<R>(
     result
 }
 
+/// Whether anybody has a lease. All waiters wait for somebody's.
+pub fn anybody_flies() -> bool {
+    FLIGHT.with(|flight| flight.as_ref().is_some_and(|flight| flight.table.next_deadline().is_some()))
+}
+
 /// The same for an event that means nothing where nobody has a lease.
 fn turn_if_flying(ctx: &Ctx<'_>, served: Option<Served>, event: impl FnOnce(&mut LeaseTable, &mut Turn<'_>)) {
-    if report().leases > 0 {
+    if anybody_flies() {
         turn(ctx, served, event);
     }
 }
@@ -341,7 +346,7 @@ pub fn check(ctx: &Ctx<'_>, request: &Request<'_>, token: &[u8]) -> Option<u64> 
 
 /// The request's answer has been stored: its lease ends, and all who wait have it.
 pub fn stored(ctx: &Ctx<'_>, request: &Request<'_>, response: &[u8], cost_ms: u32) {
-    if report().leases > 0 {
+    if anybody_flies() {
         let question = question_of(ctx, request);
         let served = Served { response: Arc::from(response), cost_ms };
         turn(ctx, Some(served), |table, turn| table.stored(&question, turn));

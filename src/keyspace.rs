@@ -11,7 +11,7 @@ use crate::flight;
 use crate::index::{Origin, State};
 use crate::lease::{Question, Void};
 use crate::reclaim;
-use crate::redis::{Arrival, Ctx, Events, Held, MainThread};
+use crate::redis::{Arrival, Ctx, Events, Held, MainThread, Place};
 
 pub struct Keyspace;
 
@@ -19,13 +19,16 @@ pub struct Keyspace;
 /// other keys of an RDB file.
 static AWAITED: MainThread<bool> = MainThread::new(false);
 
-/// What the entry that left its key last was the answer to. A `del` that comes next is about it.
-static LEFT: MainThread<Option<Question>> = MainThread::new(None);
+/// The entry that left its key last, while there are leases: its key, and what it was the answer to. A `del` of that
+/// key that comes next is about it; expiry and eviction, which void no lease, are told by other names.
+static LEFT: MainThread<Option<(Box<[u8]>, Question)>> = MainThread::new(None);
 
 /// An entry has left its key.
-pub fn left(database: i32, origin: &Origin, fingerprint: &Fingerprint) {
-    let question = flight::question(database, origin.tier, fingerprint, &origin.persona);
-    LEFT.with(|left| *left = Some(question));
+pub fn left(place: Place<'_>, origin: &Origin, fingerprint: &Fingerprint) {
+    if flight::anybody_flies() {
+        let question = flight::question(place.database, origin.tier, fingerprint, &origin.persona);
+        LEFT.with(|left| *left = Some((place.key.into(), question)));
+    }
 }
 
 /// A value was read from an RDB file or by RESTORE; its arrival comes next, unless the server throws it away.
@@ -48,9 +51,10 @@ impl Events for Keyspace {
         flight::swapped(ctx, first, second);
     }
 
-    fn deleted(ctx: &Ctx<'_>) {
-        if let Some(question) = LEFT.with(Option::take) {
-            flight::void(ctx, Void::Question(question));
+    fn deleted(ctx: &Ctx<'_>, name: &[u8]) {
+        match LEFT.with(Option::take) {
+            Some((key, question)) if *key == *name => flight::void(ctx, Void::Question(question)),
+            _ => {}
         }
     }
 

@@ -246,10 +246,12 @@ impl Command for Delete {
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         let asked = parse_request(Accepts::Tiers, &options::DEL, args)?;
         let request = asked.request();
-        flight::void_request(ctx, &request);
         let name = cache::key_name(&request);
         let mut key = ctx.open_write(&name);
-        if cache::look(ctx, &key, &request)?.answer().is_none() {
+        let slot = cache::look(ctx, &key, &request)?;
+        let present = slot.answer().is_some();
+        flight::void_request(ctx, &request);
+        if !present {
             ctx.reply_integer(0);
             return Ok(());
         }

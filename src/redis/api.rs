@@ -78,6 +78,7 @@ required!(
     RedisModule_GetDbIdFromModuleKey,
     RedisModule_GetDbIdFromOptCtx,
     RedisModule_GetDetachedThreadSafeContext,
+    RedisModule_GetKeyNameFromOptCtx,
     RedisModule_GetSelectedDb,
     RedisModule_InfoAddFieldLongLong,
     RedisModule_InfoAddSection,

@@ -55,7 +55,7 @@ pub trait DataType: Send + Sized + 'static {
     fn rewrite(&self, place: Place<'_>, aof: &mut Aof);
     /// The value has left its key: deleted, expired, evicted, overwritten, or about to be renamed or moved. Not
     /// called when a whole database is emptied.
-    fn unlinked(&self, database: i32);
+    fn unlinked(&self, place: Place<'_>);
     /// The value that COPY puts under another key.
     fn copied(&self, from_database: i32) -> Self;
     /// Bytes of memory beside the key itself.
@@ -258,7 +258,8 @@ extern "C" fn unlink<T: DataType>(place: *mut RedisModuleKeyOptCtx, value: *cons
     guard::run("unlink", (), || {
         let database = unsafe { api!(RedisModule_GetDbIdFromOptCtx)(place) };
         if let Some(value) = unsafe { value.cast::<T>().as_ref() } {
-            value.unlinked(database);
+            let key = bytes(unsafe { api!(RedisModule_GetKeyNameFromOptCtx)(place) });
+            value.unlinked(Place { database, key });
         }
     });
 }

@@ -22,7 +22,7 @@ pub trait Events {
     /// commands of an AOF begin.
     fn loading(ctx: &Ctx<'_>);
     /// A key was deleted by a command (not by expiry or eviction).
-    fn deleted(ctx: &Ctx<'_>);
+    fn deleted(ctx: &Ctx<'_>, key: &[u8]);
     /// A client's connection is closing.
     fn client_gone(ctx: &Ctx<'_>, client: u64);
     /// This server has begun to follow a master.
@@ -199,7 +199,7 @@ unsafe extern "C" fn notified<E: Events>(
         if let Some(how) = Arrival::of(event) {
             E::arrived(&Ctx::new(ctx), bytes(key), how);
         } else if event == b"del" {
-            E::deleted(&Ctx::new(ctx));
+            E::deleted(&Ctx::new(ctx), bytes(key));
         }
     });
     crate::redis::api::OK

@@ -6,18 +6,26 @@ use std::ffi::CStr;
 /// `CHATCACHE.HELP`
 pub struct Help;
 
-const LINES: [&CStr; 32] = [
+const LINES: [&CStr; 40] = [
     c"CHATCACHE.<command> [<arg> [value] ...]. Commands are:",
     c"GET <tier> <user> <persona> <message> [ID <id>]",
     c"    Return the cached response, or null. The tier any looks in all of them.",
     c"SET <tier> <user> <persona> <message> <response> [ID <id>]",
     c"    [EX <seconds> | PX <milliseconds> | EXAT <unix-seconds> |",
-    c"     PXAT <unix-milliseconds> | KEEPTTL] [NX | XX]",
+    c"     PXAT <unix-milliseconds> | KEEPTTL] [STALE <milliseconds>]",
+    c"    [NX | XX] [TOKEN <token>] [COST <milliseconds>]",
     c"    Store a response, for the tier's TTL unless told otherwise.",
+    c"FETCH <tier> <user> <persona> <message> [ID <id>]",
+    c"    [WAIT <milliseconds>] [LEASE <milliseconds>]",
+    c"    Return a response, or the lease to compute it, or wait for it.",
+    c"RELEASE <tier> <user> <persona> <message> [ID <id>] TOKEN <token>",
+    c"    Give a lease back. Return 1 or 0.",
     c"DEL <tier> <user> <persona> <message> [ID <id>]",
     c"    Delete a response. Return 1 or 0.",
     c"INVALIDATE <persona> [<persona> ...]",
     c"    Drop all responses of the personas. Return how many.",
+    c"SOFTINVALIDATE <persona> [<persona> ...]",
+    c"    Make all responses of the personas stale. Return how many.",
     c"FORGET <user> [<user> ...]",
     c"    Drop all responses that the users asked for. Return how many.",
     c"FLUSH [<tier> ...]",

@@ -426,10 +426,19 @@ mod tests {
 
     #[test]
     fn options_may_stand_in_any_order_and_case() {
+        let none = SetOptions {
+            id: None,
+            ttl: Ttl::Tier,
+            stale_ms: None,
+            condition: Condition::Always,
+            token: None,
+            cost_ms: None,
+        };
         let wanted = SetOptions {
             id: Some(b"m-1"),
             ttl: Ttl::Relative { ms: 60_000, until_ms: NOW + 60_000 },
             condition: Condition::IfAbsent,
+            ..none
         };
         for line in [
             "ID m-1 EX 60 NX",
@@ -441,7 +450,8 @@ mod tests {
         ] {
             assert_eq!(set(line), Ok(wanted), "{line}");
         }
-        let none = SetOptions { id: None, ttl: Ttl::Tier, condition: Condition::Always };
+        let leased = SetOptions { token: Some(b"t"), stale_ms: Some(5), cost_ms: Some(0), ..none };
+        assert_eq!(set("cost 0 TOKEN t stale 5"), Ok(leased));
         assert_eq!(set(""), Ok(none));
         assert_eq!(set("xx"), Ok(SetOptions { condition: Condition::IfPresent, ..none }));
     }
@@ -522,8 +532,8 @@ mod tests {
 
     #[test]
     fn a_word_that_is_no_option_is_answered_with_those_there_are() {
-        let text =
-            "ERR syntax error: the options of CHATCACHE.SET are ID, EX, PX, EXAT, PXAT, KEEPTTL, NX and XX";
+        let text = "ERR syntax error: the options of CHATCACHE.SET are ID, EX, PX, EXAT, PXAT, KEEPTTL, STALE, NX, XX, \
+             TOKEN and COST";
         for line in ["CURSOR 0", "EX 1 60", "NXX", "EX= 5", "\u{212a}EEPTTL"] {
             assert_eq!(set(line), Err(text.to_owned()), "{line}");
         }
@@ -533,6 +543,36 @@ mod tests {
         assert_eq!(page("MATCH *"), Err(text.to_owned()));
         static NONE: Grammar = Grammar { command: "CHATCACHE.HELP", options: &[] };
         assert_eq!(refused(&NONE), "ERR syntax error: CHATCACHE.HELP has no options");
+    }
+
+    #[test]
+    fn waits_leases_graces_and_costs_are_bounded() {
+        let fetch = |line: &str| {
+            let args: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+            FetchOptions::parse(&args).map(|options| (options.wait_ms, options.lease_ms))
+        };
+        assert_eq!(fetch(""), Ok((0, None)));
+        assert_eq!(fetch("lease 86400000 WAIT 86400000"), Ok((DAY_MS, Some(DAY_MS))));
+        let out_of_range = |option, min, max| Err(Refusal::OutOfRange { option, min, max });
+        for line in ["WAIT -1", "WAIT 86400001"] {
+            assert_eq!(fetch(line), out_of_range("WAIT", 0, DAY_MS), "{line}");
+        }
+        for line in ["LEASE 0", "LEASE -5", "LEASE 86400001"] {
+            assert_eq!(fetch(line), out_of_range("LEASE", 1, DAY_MS), "{line}");
+        }
+        assert_eq!(set("STALE 0").unwrap().stale_ms, Some(0));
+        assert_eq!(set("STALE -1").unwrap_err(), "ERR value is out of range: STALE takes 0 to 3162240000000");
+        assert_eq!(set("COST 4294967295").unwrap().cost_ms, Some(u32::MAX));
+        assert_eq!(
+            set("COST 4294967296").unwrap_err(),
+            "ERR value is out of range: COST takes 0 to 4294967295"
+        );
+        assert_eq!(
+            set("KEEPTTL STALE 1").unwrap_err(),
+            "ERR syntax error: KEEPTTL and STALE exclude each other"
+        );
+        let release = ReleaseOptions::parse(&[b"ID", b"1"]);
+        assert_eq!(release, Err(Refusal::OptionMissing("TOKEN")));
     }
 
     #[test]

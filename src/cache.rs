@@ -41,7 +41,7 @@ impl Cache {
             reclaimed: 0,
             stale_hits: 0,
             coalesced: 0,
-            saved_ms: 0,
+            saved_ms: [0; 4],
         };
         Cache { databases: BTreeMap::new(), counters, layout: Layout::Single }
     }
@@ -210,12 +210,12 @@ pub fn count_hit(ctx: &Ctx<'_>, tier: Tier, entry: &Entry) {
 }
 
 /// Counts a stale answer that was given.
-pub fn count_stale_hit(ctx: &Ctx<'_>, entry: &Entry) {
+pub fn count_stale_hit(ctx: &Ctx<'_>, tier: Tier, entry: &Entry) {
     entry.count_hit();
     CACHE.with(|cache| {
         let saved_ms = entry.cost_ms.into();
         cache.counters.stale_hits += 1;
-        cache.counters.saved_ms += saved_ms;
+        cache.counters.count_saved(tier, saved_ms);
         if let Some(handle) = entry.handle() {
             cache.index(ctx.database()).record_hit(handle, saved_ms);
         }

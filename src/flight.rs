@@ -40,6 +40,7 @@ struct Seat {
     blocked: Blocked,
     client: u64,
     database: i32,
+    tier: Tier,
     key: Box<[u8]>,
     fingerprint: Fingerprint,
 }
@@ -47,6 +48,7 @@ struct Seat {
 /// An answer for those who wait, and what computing it took.
 #[derive(Clone)]
 pub struct Served {
+    pub tier: Tier,
     pub response: Arc<[u8]>,
     pub cost_ms: u32,
 }
@@ -163,16 +165,16 @@ fn perform(ctx: &Ctx<'_>, wake: Wake, served: Option<&Served>) {
 fn hit(served: &Served) -> Answer {
     CACHE.with(|cache| {
         cache.counters.coalesced += 1;
-        cache.counters.saved_ms += u64::from(served.cost_ms);
+        cache.counters.count_saved(served.tier, served.cost_ms.into());
     });
     Answer::Hit(Arc::clone(&served.response))
 }
 
 /// The fresh answer that a waiting client waits for, if there is one now.
 fn look_again(ctx: &Ctx<'_>, waiter: WaiterId) -> Option<Served> {
-    let (database, name, fingerprint) = FLIGHT.with(|flight| {
+    let (database, tier, name, fingerprint) = FLIGHT.with(|flight| {
         let seat = flight.as_ref()?.seats.get(&waiter)?;
-        Some((seat.database, seat.key.clone(), seat.fingerprint))
+        Some((seat.database, seat.tier, seat.key.clone(), seat.fingerprint))
     })?;
     let selected = ctx.database();
     if !ctx.select(database) {
@@ -181,7 +183,7 @@ fn look_again(ctx: &Ctx<'_>, waiter: WaiterId) -> Option<Served> {
     let key = ctx.open_peek(&name);
     let served = match key.held::<Entry>() {
         Held::Value(entry) if entry.fingerprint == fingerprint && cache::is_fresh(ctx, database, entry) => {
-            Some(Served { response: Arc::from(&*entry.payload), cost_ms: entry.cost_ms })
+            Some(Served { tier, response: Arc::from(&*entry.payload), cost_ms: entry.cost_ms })
         }
         _ => None,
     };
@@ -318,6 +320,7 @@ pub fn fetch(
                 blocked: ctx.block::<Seats>(),
                 client: ask.client,
                 database: ask.question.database,
+                tier: request.tier,
                 key: key.into(),
                 fingerprint: request.fingerprint(),
             };
@@ -348,7 +351,7 @@ pub fn check(ctx: &Ctx<'_>, request: &Request<'_>, token: &[u8]) -> Option<u64> 
 pub fn stored(ctx: &Ctx<'_>, request: &Request<'_>, response: &[u8], cost_ms: u32) {
     if anybody_flies() {
         let question = question_of(ctx, request);
-        let served = Served { response: Arc::from(response), cost_ms };
+        let served = Served { tier: request.tier, response: Arc::from(response), cost_ms };
         turn(ctx, Some(served), |table, turn| table.stored(&question, turn));
     }
 }

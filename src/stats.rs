@@ -26,8 +26,8 @@ pub struct Counters {
     pub stale_hits: u64,
     /// Waits that ended with an answer: model calls that were not made.
     pub coalesced: u64,
-    /// Milliseconds of model time that hits saved.
-    pub saved_ms: u64,
+    /// Milliseconds of model time that hits, stale hits and shared waits saved, by tier.
+    pub saved_ms: [u64; 4],
 }
 
 impl Counters {
@@ -35,7 +35,17 @@ impl Counters {
         if let Some(hits) = self.hits.get_mut(tier as usize) {
             *hits += 1;
         }
-        self.saved_ms += saved_ms;
+        self.count_saved(tier, saved_ms);
+    }
+
+    pub fn count_saved(&mut self, tier: Tier, saved_ms: u64) {
+        if let Some(saved) = self.saved_ms.get_mut(tier as usize) {
+            *saved += saved_ms;
+        }
+    }
+
+    fn saved_in(&self, tier: Tier) -> u64 {
+        self.saved_ms.get(tier as usize).copied().unwrap_or(0)
     }
 
     fn hits_in(&self, tier: Tier) -> u64 {
@@ -71,7 +81,7 @@ pub struct Report {
 
 impl Report {
     /// All fields, in the order in which they are told.
-    pub fn fields(&self) -> [(&'static str, u64); 32] {
+    pub fn fields(&self) -> [(&'static str, u64); 36] {
         let Report { counters, .. } = self;
         let entries = |tier: Tier| self.entries_by_tier.get(tier as usize).copied().unwrap_or(0);
         [
@@ -84,7 +94,11 @@ impl Report {
             ("misses", counters.misses),
             ("stale-hits", counters.stale_hits),
             ("coalesced", counters.coalesced),
-            ("saved-ms", counters.saved_ms),
+            ("saved-ms", counters.saved_ms.iter().sum()),
+            ("saved-ms-msg", counters.saved_in(Tier::Msg)),
+            ("saved-ms-persona", counters.saved_in(Tier::Persona)),
+            ("saved-ms-session", counters.saved_in(Tier::Session)),
+            ("saved-ms-response", counters.saved_in(Tier::Response)),
             ("leases", self.leases),
             ("leases-granted", self.leases_granted),
             ("leases-ended", self.leases_ended),

@@ -45,7 +45,7 @@ impl Command for Fetch {
                 flight::reply_hit(ctx, &entry.payload);
             }
             Slot::Stale(entry) => {
-                cache::count_stale_hit(ctx, entry);
+                cache::count_stale_hit(ctx, request.tier, entry);
                 let token = if ctx.is_replica() { None } else { flight::refresh(ctx, &request, lease_ms) };
                 ctx.reply_array(3);
                 ctx.reply_bytes(b"stale");

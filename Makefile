@@ -8,7 +8,7 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 DENY := $(shell cargo deny --version >/dev/null 2>&1 && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test lint deny valgrind clean
+.PHONY: help setup build run test lint deny valgrind bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
@@ -48,6 +48,9 @@ endif
 
 valgrind: setup ## the integration tests against a server under valgrind (slow)
 	@scripts/valgrind $(ARGS)
+
+bench: setup ## measure single flight (some minutes; the table goes to target/bench)
+	@scripts/bench
 
 clean: ## remove what was built, and the data under ./run
 	cargo clean

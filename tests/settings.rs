@@ -10,9 +10,16 @@ mod at_run_time;
 mod words;
 
 /// All settings and their defaults.
-const DEFAULTS: [(&str, &str); 6] = [
+const DEFAULTS: [(&str, &str); 13] = [
     ("chatcache.invalidate-sync-limit", "512"),
+    ("chatcache.lease-ms", "30000"),
     ("chatcache.max-response-bytes", "16777216"),
+    ("chatcache.max-waiters", "100000"),
+    ("chatcache.stale-msg", "0"),
+    ("chatcache.stale-persona", "0"),
+    ("chatcache.stale-response", "0"),
+    ("chatcache.stale-session", "0"),
+    ("chatcache.ttl-jitter", "0"),
     ("chatcache.ttl-msg", "300"),
     ("chatcache.ttl-persona", "3600"),
     ("chatcache.ttl-response", "3600"),

@@ -6,11 +6,14 @@ use crate::support::{Raw, Server};
 use crate::words::{Says, fields, items, pairs, text_of, texts};
 
 /// Each command: its arity, its flags, its first and last key and their step.
-const COMMANDS: [(&str, i64, &str, [i64; 3]); 11] = [
+const COMMANDS: [(&str, i64, &str, [i64; 3]); 14] = [
     ("get", -5, "readonly fast", [3, 3, 1]),
     ("set", -6, "write denyoom fast", [3, 3, 1]),
     ("del", -5, "write fast", [3, 3, 1]),
+    ("fetch", -5, "readonly blocking", [3, 3, 1]),
+    ("release", -7, "readonly fast", [3, 3, 1]),
     ("invalidate", -2, "write fast", [1, -1, 1]),
+    ("softinvalidate", -2, "write fast", [1, -1, 1]),
     ("forget", -2, "write", [0, 0, 0]),
     ("flush", -1, "write", [0, 0, 0]),
     ("key", -5, "readonly fast", [3, 3, 1]),
@@ -85,11 +88,20 @@ fn command_docs_tell_how_each_command_is_written() {
     let expiry = "EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL";
     for (name, manual) in [
         ("get", format!("{TIERS}|any user persona message [ID id]")),
-        ("set", format!("{TIERS} user persona message response [ID id] [{expiry}] [NX|XX]")),
+        (
+            "set",
+            format!(
+                "{TIERS} user persona message response [ID id] [{expiry}] [NX|XX] \
+                 [STALE stale-milliseconds] [TOKEN token] [COST cost-milliseconds]"
+            ),
+        ),
         ("del", request.clone()),
+        ("fetch", format!("{request} [WAIT wait-milliseconds] [LEASE lease-milliseconds]")),
+        ("release", format!("{request} TOKEN token")),
         ("key", request.clone()),
         ("inspect", request),
         ("invalidate", "persona [persona ...]".to_owned()),
+        ("softinvalidate", "persona [persona ...]".to_owned()),
         ("forget", "user [user ...]".to_owned()),
         ("flush", format!("[{TIERS} [{TIERS} ...]]")),
         ("personas", "[CURSOR cursor] [COUNT count]".to_owned()),
@@ -122,6 +134,9 @@ fn the_persona_is_the_key_of_each_command() {
         ("SET msg ann helper hello answer EX 10", "RW update"),
         ("DEL msg ann helper hello", "RM delete"),
         ("INVALIDATE helper", "RM delete"),
+        ("FETCH msg ann helper hello WAIT 10", "RO access"),
+        ("RELEASE msg ann helper hello TOKEN token", "RO"),
+        ("SOFTINVALIDATE helper", "RW update"),
     ] {
         assert_eq!(texts(con.say(&format!("COMMAND GETKEYS CHATCACHE.{line}"))), ["helper"], "{line}");
         let keys = items(con.say(&format!("COMMAND GETKEYSANDFLAGS CHATCACHE.{line}")));

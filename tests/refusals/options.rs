@@ -12,8 +12,8 @@ const REQUESTS: [&str; 4] = ["GET", "DEL", "KEY", "INSPECT"];
 #[test]
 fn a_word_that_is_no_option_is_answered_with_those_there_are() {
     let mut witness = Witness::start();
-    let options =
-        "ERR syntax error: the options of CHATCACHE.SET are ID, EX, PX, EXAT, PXAT, KEEPTTL, NX and XX";
+    let options = "ERR syntax error: the options of CHATCACHE.SET are ID, EX, PX, EXAT, PXAT, KEEPTTL, STALE, NX, XX, \
+         TOKEN and COST";
     for word in ["60", "NXX", "\"\"", "COUNT 1", "GET", "EX 60 60", "K\u{100}EPTTL", "\u{212a}EEPTTL"] {
         witness.refuses_line(&format!("{SET} {word}"), options);
     }
@@ -36,9 +36,19 @@ fn a_word_that_is_no_option_is_answered_with_those_there_are() {
 #[test]
 fn an_option_is_refused_twice_and_beside_one_that_it_excludes() {
     let mut witness = Witness::start();
-    for option in
-        ["ID m-1", "EX 10", "PX 10", "EXAT 99999999999", "PXAT 99999999999999", "KEEPTTL", "NX", "XX"]
-    {
+    for option in [
+        "ID m-1",
+        "EX 10",
+        "PX 10",
+        "EXAT 99999999999",
+        "PXAT 99999999999999",
+        "KEEPTTL",
+        "STALE 10",
+        "NX",
+        "XX",
+        "TOKEN t",
+        "COST 10",
+    ] {
         let name = option.split(' ').next().expect("a word");
         let twice = format!("ERR syntax error: the option {name} is given twice");
         witness.refuses_line(&format!("{SET} {option} {}", option.to_lowercase()), &twice);
@@ -66,7 +76,7 @@ fn an_option_is_refused_twice_and_beside_one_that_it_excludes() {
 #[test]
 fn an_option_without_its_value_is_refused() {
     let mut witness = Witness::start();
-    for option in ["ID", "EX", "PX", "EXAT", "PXAT"] {
+    for option in ["ID", "EX", "PX", "EXAT", "PXAT", "STALE", "TOKEN", "COST"] {
         let text = format!("ERR syntax error: the option {option} needs a value");
         witness.refuses_line(&format!("{SET} {option}"), &text);
         witness.refuses_line(&format!("{SET} NX {}", option.to_lowercase()), &text);

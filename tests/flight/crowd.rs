@@ -1,0 +1,131 @@
+//! Many callers at once.
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::desk::{Q, all_quiet, hit, lease, set, waiters};
+use crate::support::{Raw, RawClient, Server, eventually_within, patient};
+use crate::words::{Says, items, text_of, words};
+
+#[test]
+fn exactly_one_of_two_hundred_callers_has_the_lease() {
+    let server = Server::start();
+    for (round, wait) in ["", " WAIT 60000"].iter().enumerate() {
+        let request = format!("persona ann bot hi-{round}");
+        let begin = Barrier::new(8);
+        let replies: Vec<Raw> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut cons: Vec<RawClient> = (0..25).map(|_| server.raw()).collect();
+                        begin.wait();
+                        for con in &mut cons {
+                            con.send(&words(&format!("CHATCACHE.FETCH {request}{wait}")));
+                        }
+                        // Whoever of them has the lease stores the answer; the others' replies come in any order.
+                        let mut replies = Vec::new();
+                        eventually_within(Duration::from_secs(30), || {
+                            cons.retain_mut(|con| {
+                                let Some(reply) = con.read_within(Duration::from_millis(2)) else {
+                                    return true;
+                                };
+                                let parts = items(reply.clone());
+                                if parts[0] == Raw::bulk("lease") {
+                                    let token = text_of(&parts[1]);
+                                    con.ok(&set(&request, "answer", &format!("TOKEN {token}")));
+                                }
+                                replies.push(reply);
+                                false
+                            });
+                            cons.is_empty()
+                        });
+                        begin.wait();
+                        replies
+                    })
+                })
+                .collect();
+            threads.into_iter().flat_map(|thread| thread.join().expect("a thread")).collect()
+        });
+        let of =
+            |word: &str| replies.iter().filter(|reply| items((*reply).clone())[0] == Raw::bulk(word)).count();
+        assert_eq!(replies.len(), 200);
+        assert_eq!(of("lease"), 1, "{replies:?}");
+        if !wait.is_empty() {
+            assert_eq!((of("hit"), of("busy")), (199, 0));
+        }
+        assert_eq!(server.raw().stats("")["leases-granted"], round as i64 + 1);
+    }
+    all_quiet(&mut server.raw(), 0);
+}
+
+#[test]
+fn two_thousand_wait_while_others_are_served_and_one_set_wakes_them_all() {
+    const CROWD: i64 = 2000;
+    let server = Server::start();
+    let mut holder = server.raw();
+    let token = lease(&mut holder, Q);
+    let mut crowd: Vec<RawClient> = (0..CROWD).map(|_| server.raw()).collect();
+    for con in &mut crowd {
+        con.send(&words(&format!("CHATCACHE.FETCH {Q} WAIT 3600000")));
+    }
+    let mut desk = server.raw();
+    eventually_within(Duration::from_secs(30), || waiters(&mut desk) == CROWD);
+    assert_eq!(desk.stats("")["leases"], 1);
+
+    let begun = Instant::now();
+    for n in 0..1000 {
+        desk.ok(&set(&format!("msg ann bot m-{n}"), "served", ""));
+        assert_eq!(desk.say(&format!("CHATCACHE.GET msg ann bot m-{n}")), Raw::bulk("served"));
+    }
+    assert!(begun.elapsed() < patient(Duration::from_secs(15)), "{:?}", begun.elapsed());
+
+    holder.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    for con in &mut crowd {
+        assert_eq!(con.read(), hit("hello"));
+    }
+    let stats = desk.stats("");
+    assert_eq!((stats["coalesced"], stats["waiters"], stats["leases"]), (CROWD, 0, 0));
+}
+
+#[test]
+fn a_crowd_that_leaves_leaves_nothing_behind() {
+    let server = Server::start();
+    let mut holder = server.raw();
+    lease(&mut holder, Q);
+    for _ in 0..3 {
+        let mut crowd: Vec<RawClient> = (0..300).map(|_| server.raw()).collect();
+        for con in &mut crowd {
+            con.send(&words(&format!("CHATCACHE.FETCH {Q} WAIT 3600000")));
+        }
+        let mut desk = server.raw();
+        eventually_within(Duration::from_secs(30), || waiters(&mut desk) == 300);
+        drop(crowd);
+        eventually_within(Duration::from_secs(30), || waiters(&mut desk) == 0);
+    }
+    assert_eq!(crate::support::info_field(&mut server.connect(), "clients", "blocked_clients"), "0");
+    drop(holder);
+    let mut desk = server.raw();
+    eventually_within(Duration::from_secs(10), || desk.stats("")["leases"] == 0);
+}
+
+#[test]
+fn holders_that_die_one_after_another_lose_nobody() {
+    let server = Server::start();
+    let holder = server.raw();
+    let mut next = Some(holder);
+    lease(next.as_mut().expect("the holder"), Q);
+    let mut crowd: Vec<RawClient> = (0..100).map(|_| crate::desk::waiter(&server, Q)).collect();
+    crowd.reverse();
+    let mut last = None;
+    while let Some(mut con) = crowd.pop() {
+        // The one who holds the lease dies: here, by having been replaced.
+        drop(next.take());
+        let (token, _) = crate::desk::lease_of(con.read());
+        last = Some(token);
+        next = Some(con);
+    }
+    let mut con = next.expect("the last");
+    con.ok(&set(Q, "hello", &format!("TOKEN {}", last.expect("a token"))));
+    all_quiet(&mut con, 0);
+}

@@ -1,0 +1,216 @@
+//! Answers that come and go by the server's own commands, while clients wait for them.
+
+use crate::desk::{
+    Q, busy_of, comes_too_late, hit, lease, lease_of, refresh, set, stale, store_stale, waiter, waiter_for,
+    waiters,
+};
+use crate::support::{Raw, RawClient, Server, eventually};
+use crate::words::Says;
+
+fn key(con: &mut RawClient, request: &str) -> String {
+    con.text(&format!("CHATCACHE.KEY {request}"))
+}
+
+#[test]
+fn an_answer_that_is_renamed_into_place_serves_who_waits() {
+    let server = Server::start();
+    let (mut holder, mut desk) = (server.raw(), server.raw());
+    desk.ok(&set(Q, "moved", ""));
+    let key = key(&mut desk, Q);
+    desk.ok(&format!("RENAME {key} elsewhere"));
+    let token = lease(&mut holder, Q);
+    let mut waiting = [waiter(&server, Q), waiter(&server, Q)];
+    desk.ok(&format!("RENAME elsewhere {key}"));
+    for con in &mut waiting {
+        assert_eq!(con.read(), hit("moved"));
+    }
+    // The holder may still bring a newer one.
+    holder.ok(&set(Q, "newer", &format!("TOKEN {token}")));
+    assert_eq!(desk.say(&format!("CHATCACHE.GET {Q}")), Raw::bulk("newer"));
+}
+
+#[test]
+fn an_answer_that_is_restored_serves_who_waits() {
+    let server = Server::start();
+    let (mut holder, mut desk) = (server.raw(), server.raw());
+    desk.ok(&set(Q, "restored", ""));
+    let key = key(&mut desk, Q);
+    let Raw::Bulk(payload) = desk.say(&format!("DUMP {key}")) else { panic!("no payload") };
+    desk.number(&format!("DEL {key}"));
+    lease(&mut holder, Q);
+    let mut con = waiter(&server, Q);
+    let words = [&b"RESTORE"[..], key.as_bytes(), b"0", &payload];
+    assert_eq!(desk.call(&words), Raw::simple("OK"));
+    assert_eq!(con.read(), hit("restored"));
+}
+
+#[test]
+fn an_answer_that_is_copied_or_moved_into_place_serves_who_waits() {
+    let server = Server::start();
+    let (mut holder, mut desk) = (server.raw(), server.raw());
+    desk.ok(&set(Q, "copied", ""));
+    let key = key(&mut desk, Q);
+    assert_eq!(desk.number(&format!("COPY {key} elsewhere")), 1);
+    desk.number(&format!("CHATCACHE.DEL {Q}"));
+    lease(&mut holder, Q);
+    let mut con = waiter(&server, Q);
+    assert_eq!(desk.number(&format!("COPY elsewhere {key}")), 1);
+    assert_eq!(con.read(), hit("copied"));
+
+    assert_eq!(desk.number(&format!("MOVE {key} 1")), 1);
+    busy_of(desk.say(&format!("CHATCACHE.FETCH {Q}")));
+    let mut con = waiter(&server, Q);
+    desk.ok("SELECT 1");
+    assert_eq!(desk.number(&format!("MOVE {key} 0")), 1);
+    assert_eq!(con.read(), hit("copied"));
+}
+
+#[test]
+fn another_answer_renamed_over_the_key_serves_nobody_and_hangs_nobody() {
+    let server = Server::start();
+    let (mut holder, mut desk) = (server.raw(), server.raw());
+    let key = key(&mut desk, Q);
+    lease(&mut holder, Q);
+    let mut short = waiter_for(&server, Q, 300);
+    let mut con = waiter(&server, Q);
+    desk.ok(&set("response ann bot bye", "another", ""));
+    let other = desk.text("CHATCACHE.KEY response ann bot bye");
+    desk.ok(&format!("RENAME {other} {key}"));
+    busy_of(short.read());
+    drop(holder);
+    let (token, _) = lease_of(con.read());
+    con.ok(&set(Q, "own", &format!("TOKEN {token}")));
+    assert_eq!(desk.say(&format!("CHATCACHE.GET {Q}")), Raw::bulk("own"));
+}
+
+#[test]
+fn a_native_value_over_the_key_is_refused_and_hangs_nobody() {
+    let server = Server::start();
+    let (mut holder, mut desk) = (server.raw(), server.raw());
+    let key = key(&mut desk, Q);
+    let token = lease(&mut holder, Q);
+    let mut con = waiter(&server, Q);
+    desk.ok(&format!("SET {key} text"));
+    let wrong = Raw::Error("WRONGTYPE Operation against a key holding the wrong kind of value".to_owned());
+    assert_eq!(desk.say(&format!("CHATCACHE.FETCH {Q} WAIT 60000")), wrong);
+    assert_eq!(holder.say(&set(Q, "hello", &format!("TOKEN {token}"))), wrong);
+    assert_eq!(waiters(&mut desk), 1, "a refusal changes nothing");
+    assert_eq!(holder.number(&format!("CHATCACHE.RELEASE {Q} TOKEN {token}")), 1);
+    let (token, _) = lease_of(con.read());
+    desk.number(&format!("DEL {key}"));
+    con.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+}
+
+#[test]
+fn a_native_delete_of_a_stale_answer_voids_its_refresh() {
+    for delete in ["DEL", "UNLINK"] {
+        let server = Server::start();
+        let (mut holder, mut desk) = (server.raw(), server.raw());
+        store_stale(&mut desk, Q, "old");
+        let key = key(&mut desk, Q);
+        let token = refresh(&mut holder, Q);
+        assert_eq!(desk.number(&format!("{delete} {key}")), 1);
+        comes_too_late(&mut holder, Q, &token);
+        lease(&mut holder, Q);
+    }
+}
+
+#[test]
+fn a_native_delete_of_something_else_voids_nothing() {
+    let server = Server::start();
+    let (mut holder, mut desk) = (server.raw(), server.raw());
+    let key = key(&mut desk, Q);
+    let gone: [&dyn Fn(&mut RawClient); 5] = [
+        &|desk| drop(desk.say(&format!("RENAME {key} elsewhere"))),
+        &|desk| drop(desk.say(&format!("CHATCACHE.SET {Q} again PX 1"))),
+        &|desk| drop(desk.say(&format!("EXPIRE {key} -1"))),
+        &|desk| {
+            desk.ok(&format!("SET {key} text"));
+            desk.ok(&format!("RENAME {key} elsewhere"));
+        },
+        &|desk| drop(desk.say(&format!("MOVE {key} 1"))),
+    ];
+    for go in gone {
+        desk.ok("FLUSHALL");
+        desk.ok(&set(Q, "old", ""));
+        go(&mut desk);
+        eventually(|| desk.say(&format!("CHATCACHE.GET {Q}")) == Raw::NullBulk);
+        let token = lease(&mut holder, Q);
+        desk.ok("SET unrelated text");
+        assert_eq!(desk.number("DEL unrelated"), 1);
+        desk.ok(&set("msg ann other hello", "x", ""));
+        let other = desk.text("CHATCACHE.KEY msg ann other hello");
+        assert_eq!(desk.number(&format!("DEL {other}")), 1);
+        holder.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    }
+}
+
+#[test]
+fn an_answer_that_expires_or_is_evicted_does_not_void_the_lease_to_refresh_it() {
+    let server = Server::start();
+    let (mut holder, mut desk) = (server.raw(), server.raw());
+    desk.ok(&set(Q, "old", "PX 1 STALE 200"));
+    eventually(|| crate::desk::inspected(&mut desk, Q, "fresh-ms") == 0);
+    let token = refresh(&mut holder, Q);
+    eventually(|| desk.number("DBSIZE") == 0);
+    let mut con = waiter(&server, Q);
+    holder.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    assert_eq!(con.read(), hit("hello"));
+}
+
+#[test]
+fn a_reload_leaves_who_waits_and_who_computes_to_each_other_or_begins_anew() {
+    let server = Server::start();
+    let (mut holder, mut desk) = (server.raw(), server.raw());
+    let token = lease(&mut holder, Q);
+    let mut con = waiter(&server, Q);
+    desk.ok("DEBUG RELOAD");
+    // DEBUG RELOAD empties the server first: as after FLUSHALL, the first who waits computes.
+    let stored = holder.say(&set(Q, "hello", &format!("TOKEN {token}")));
+    match stored {
+        Raw::Simple(_) => assert_eq!(con.read(), hit("hello")),
+        _ => {
+            let (token, _) = lease_of(con.read());
+            con.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+        }
+    }
+    assert_eq!(desk.say(&format!("CHATCACHE.GET {Q}")), Raw::bulk("hello"));
+}
+
+#[test]
+fn a_stale_answer_that_is_restored_is_not_what_they_wait_for() {
+    let server = Server::start();
+    let (mut holder, mut desk) = (server.raw(), server.raw());
+    let key = desk.text(&format!("CHATCACHE.KEY {Q}"));
+    store_stale(&mut desk, Q, "old");
+    let Raw::Bulk(payload) = desk.say(&format!("DUMP {key}")) else { panic!("no payload") };
+    desk.number(&format!("DEL {key}"));
+    let token = lease(&mut holder, Q);
+    let mut con = waiter(&server, Q);
+    // A stale answer is not what they wait for; nor does it end the lease.
+    let words = [&b"RESTORE"[..], key.as_bytes(), b"0", &payload];
+    assert_eq!(desk.call(&words), Raw::simple("OK"));
+    assert_eq!(waiters(&mut desk), 1);
+    assert_eq!(desk.say(&format!("CHATCACHE.FETCH {Q}")), stale("old"));
+    // Its deletion voids the lease, and the one who waits computes.
+    assert_eq!(desk.number(&format!("DEL {key}")), 1);
+    comes_too_late(&mut holder, Q, &token);
+    lease_of(con.read());
+    busy_of(desk.say(&format!("CHATCACHE.FETCH {Q}")));
+}
+
+#[test]
+fn a_native_delete_of_several_stale_answers_voids_all_their_refreshes() {
+    let server = Server::start();
+    let (mut holder, mut desk) = (server.raw(), server.raw());
+    let requests = ["msg ann bot one", "persona ann bot two", "response ann bot three"];
+    let keys = requests.map(|request| {
+        store_stale(&mut desk, request, "old");
+        key(&mut desk, request)
+    });
+    let tokens = requests.map(|request| refresh(&mut holder, request));
+    assert_eq!(desk.number(&format!("DEL {} nothing {} {}", keys[0], keys[1], keys[2])), 3);
+    for (request, token) in requests.iter().zip(&tokens) {
+        comes_too_late(&mut holder, request, token);
+    }
+}

@@ -9,6 +9,7 @@
 use crate::cache::{self, CACHE};
 use crate::entry::Entry;
 use crate::fingerprint::Fingerprint;
+use crate::index::Handle;
 use crate::key::Layout;
 use crate::lease::{
     Ask, Fetched, LeaseTable, Leased, Leaving, Outcome, Question, Report, Token, Turn, Void, Wait, WaiterId,
@@ -46,11 +47,12 @@ struct Seat {
 }
 
 /// An answer for those who wait, and what computing it took.
-#[derive(Clone)]
-pub struct Served {
-    pub tier: Tier,
-    pub response: Arc<[u8]>,
-    pub cost_ms: u32,
+struct Served {
+    database: i32,
+    tier: Tier,
+    handle: Option<Handle>,
+    response: Arc<[u8]>,
+    cost_ms: u32,
 }
 
 /// What FETCH replies.
@@ -165,7 +167,11 @@ fn perform(ctx: &Ctx<'_>, wake: Wake, served: Option<&Served>) {
 fn hit(served: &Served) -> Answer {
     CACHE.with(|cache| {
         cache.counters.coalesced += 1;
-        cache.counters.count_saved(served.tier, served.cost_ms.into());
+        let saved_ms = served.cost_ms.into();
+        cache.counters.count_saved(served.tier, saved_ms);
+        if let Some(handle) = served.handle {
+            cache.index(served.database).record_hit(handle, saved_ms);
+        }
     });
     Answer::Hit(Arc::clone(&served.response))
 }
@@ -183,7 +189,13 @@ fn look_again(ctx: &Ctx<'_>, waiter: WaiterId) -> Option<Served> {
     let key = ctx.open_peek(&name);
     let served = match key.held::<Entry>() {
         Held::Value(entry) if entry.fingerprint == fingerprint && cache::is_fresh(ctx, database, entry) => {
-            Some(Served { tier, response: Arc::from(&*entry.payload), cost_ms: entry.cost_ms })
+            Some(Served {
+                database,
+                tier,
+                handle: entry.handle(),
+                response: Arc::from(&*entry.payload),
+                cost_ms: entry.cost_ms,
+            })
         }
         _ => None,
     };
@@ -348,10 +360,11 @@ pub fn check(ctx: &Ctx<'_>, request: &Request<'_>, token: &[u8]) -> Option<u64> 
 }
 
 /// The request's answer has been stored: its lease ends, and all who wait have it.
-pub fn stored(ctx: &Ctx<'_>, request: &Request<'_>, response: &[u8], cost_ms: u32) {
+pub fn stored(ctx: &Ctx<'_>, request: &Request<'_>, response: &[u8], cost_ms: u32, handle: Option<Handle>) {
     if anybody_flies() {
         let question = question_of(ctx, request);
-        let served = Served { tier: request.tier, response: Arc::from(response), cost_ms };
+        let (database, tier) = (question.database, question.tier);
+        let served = Served { database, tier, handle, response: Arc::from(response), cost_ms };
         turn(ctx, Some(served), |table, turn| table.stored(&question, turn));
     }
 }

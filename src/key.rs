@@ -71,8 +71,8 @@ pub fn write(layout: Layout, tier: Tier, user: &[u8], persona: &[u8], tail: Tail
 pub fn canonical_digest(
     layout: Layout,
     tier: Tier,
-    persona: &[u8],
     user: &[u8],
+    persona: &[u8],
     name: &[u8],
 ) -> Option<[u8; 16]> {
     let (_, hex) = name.split_last_chunk::<32>()?;
@@ -372,7 +372,7 @@ mod tests {
     fn a_name_tells_its_digest_only_to_those_it_was_made_for() {
         let mut name = Vec::new();
         write(Layout::Single, Tier::Response, b"ann", b"a:b", Tail::Digest([0xab; 16]), &mut name);
-        let digest = |persona, name| canonical_digest(Layout::Single, Tier::Response, persona, b"ann", name);
+        let digest = |persona, name| canonical_digest(Layout::Single, Tier::Response, b"ann", persona, name);
         assert_eq!(digest(b"a:b", &name), Some([0xab; 16]));
         assert_eq!(digest(b"a", &name), None);
         let shouted = name.to_ascii_uppercase();

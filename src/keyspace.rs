@@ -31,6 +31,20 @@ pub fn left(place: Place<'_>, origin: &Origin, fingerprint: &Fingerprint) {
     }
 }
 
+/// Warns of a server whose notifications do harm: Valkey 8.1 leaves the client of a COPY or MOVE into another database in
+/// that database once a module listens (seen on 8.1.8; Valkey's pull request 4024 mends it). To not listen would be
+/// to lose count of answers.
+pub fn loaded(ctx: &Ctx<'_>) {
+    if let Some(version) =
+        ctx.valkey_version().filter(|version| version.starts_with("8.1.") || version.starts_with("9.0."))
+    {
+        ctx.log_warning(&format!(
+            "Valkey {version} may leave a connection in the other database after COPY or MOVE between databases \
+             (its pull request 4024): do not use these with any module that follows the keyspace"
+        ));
+    }
+}
+
 /// A value was read from an RDB file or by RESTORE; its arrival comes next, unless the server throws it away.
 pub fn expect_arrival() {
     AWAITED.with(|awaited| *awaited = true);

@@ -68,6 +68,7 @@ impl Module for Chatcache {
 
     fn loaded(ctx: &Ctx<'_>) {
         cache::loaded(ctx);
+        keyspace::loaded(ctx);
         ctx.log_notice(&format!("version {} is ready: {}", env!("CARGO_PKG_VERSION"), config::summary()));
     }
 

@@ -100,7 +100,8 @@ impl Command for Personas {
     const SPEC: CommandSpec = CommandSpec {
         name: c"chatcache.personas",
         summary: c"Iterates over the personas that have cached responses",
-        complexity: c"O(1) for every call, O(N) for a complete iteration over N personas",
+        complexity:
+            c"O(N) where N is COUNT for every call, or the number of personas for a complete iteration",
         flags: c"readonly",
         arity: -1,
         keys: KeySpec::None,

@@ -95,7 +95,8 @@ impl Command for Set {
             options.cost_ms.or(held_ms.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX))).unwrap_or(0);
         let taken = !matches!(slot, Slot::Free);
         let lifetime = match (options.ttl, slot) {
-            (Ttl::Keep, Slot::Fresh(entry)) => {
+            // What is replayed was fresh when its master kept the time.
+            (Ttl::Keep, Slot::Fresh(entry) | Slot::Stale(entry)) if present || ctx.is_replayed() => {
                 Lifetime { expires_at: key.expires_at(), fresh_until: entry.fresh_until_ms.get() }
             }
             _ => Lifetime::new(ctx, &options, &request, now_ms)?,
@@ -103,10 +104,11 @@ impl Command for Set {
         let mut entry = entry_for(ctx, &request, &name, response, now_ms);
         entry.fresh_until_ms.set(lifetime.fresh_until);
         entry.cost_ms = cost_ms;
+        let handle = entry.handle();
         put(ctx, &mut key, taken, entry)?;
         key.set_expires_at(lifetime.expires_at);
         CACHE.with(|cache| cache.counters.sets += 1);
-        flight::stored(ctx, &request, response, cost_ms);
+        flight::stored(ctx, &request, response, cost_ms, handle);
 
         ctx.signal_modified(&name);
         ctx.notify(Class::Module, c"set", &name);

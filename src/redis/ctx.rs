@@ -66,6 +66,21 @@ impl<'a> Ctx<'a> {
         self.has(raw::REDISMODULE_CTX_FLAGS_CLUSTER)
     }
 
+    /// The version of a Valkey server, as INFO has it; None on Redis.
+    pub fn valkey_version(&self) -> Option<String> {
+        let get = optional!(RedisModule_GetServerInfo)?;
+        let field = optional!(RedisModule_ServerInfoGetFieldC)?;
+        let free = optional!(RedisModule_FreeServerInfo)?;
+        // SAFETY: the text belongs to the info, which is freed after it has been copied.
+        unsafe {
+            let info = get(self.raw, c"server".as_ptr());
+            let text = field(info, c"valkey_version".as_ptr());
+            let version = (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned());
+            free(self.raw, info);
+            version
+        }
+    }
+
     /// The server's clock, in Unix milliseconds.
     pub fn now_ms(&self) -> i64 {
         // SAFETY: takes no argument.

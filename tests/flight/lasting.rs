@@ -171,3 +171,34 @@ fn a_failover_lets_who_waits_go() {
     assert_eq!(there.say(&set(Q, "late", &format!("TOKEN {token}"))), Raw::NullBulk);
     lease(&mut there, Q);
 }
+
+#[test]
+fn an_answer_kept_without_end_is_not_fresh_again_after_a_restart() {
+    let mut server = Server::builder().appendonly().start();
+    let mut con = server.raw();
+    let key = con.text(&format!("CHATCACHE.KEY {Q}"));
+    con.ok(&set(Q, "one", "PX 1500 STALE 3600000"));
+    con.number(&format!("PERSIST {key}"));
+    con.ok(&set(Q, "two", "KEEPTTL"));
+    eventually(|| con.say(&format!("CHATCACHE.GET {Q}")) == Raw::NullBulk);
+    drop(con);
+    server.kill9();
+    server.start_again();
+    let mut con = server.raw();
+    assert_eq!(con.say(&format!("CHATCACHE.GET {Q}")), Raw::NullBulk);
+}
+
+#[test]
+fn a_persisted_stale_answer_stays_stale_through_its_moves() {
+    let server = Server::start();
+    let mut con = server.raw();
+    let key = con.text(&format!("CHATCACHE.KEY {Q}"));
+    store_stale(&mut con, Q, "old");
+    con.number(&format!("PERSIST {key}"));
+    assert_eq!(con.say(&format!("CHATCACHE.GET {Q}")), Raw::NullBulk);
+    assert_eq!(inspected(&mut con, Q, "ttl-ms"), -1);
+    assert_eq!(inspected(&mut con, Q, "fresh-ms"), 0);
+    con.ok("DEBUG RELOAD");
+    assert_eq!(con.say(&format!("CHATCACHE.GET {Q}")), Raw::NullBulk);
+    refresh(&mut con, Q);
+}

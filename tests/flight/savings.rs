@@ -77,3 +77,14 @@ fn a_refresh_that_is_waited_for_has_a_cost_of_its_own() {
     con.ok(&set(Q, "new", &format!("TOKEN {token}")));
     assert!(inspected(&mut con, Q, "cost-ms") >= 20);
 }
+
+#[test]
+fn waits_save_for_the_persona_too() {
+    let server = Server::start();
+    let mut con = server.raw();
+    let token = lease(&mut con, Q);
+    let mut waiting = waiter(&server, Q);
+    con.ok(&set(Q, "hello", &format!("COST 50 TOKEN {token}")));
+    assert_eq!(waiting.read(), hit("hello"));
+    assert_eq!(con.stats("bot")["saved-ms"], 50);
+}

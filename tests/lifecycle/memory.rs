@@ -26,6 +26,10 @@ fn an_entry_takes_at_most_32_bytes_of_index() {
     let once = 32 * 1024 + 8192;
     assert!(many <= 32 * ENTRIES + once, "{many} bytes for {ENTRIES} entries");
     assert!(many - few <= 32 * ENTRIES, "{} bytes for {} more entries", many - few, ENTRIES - 1024);
+    // However they came.
+    desk.run(&["DEBUG", "RELOAD"]);
+    let reloaded = desk.stats()["index-bytes"];
+    assert!(reloaded <= 32 * ENTRIES + once, "{reloaded} bytes for {ENTRIES} entries after a reload");
     desk.run(&["CHATCACHE.INVALIDATE", "helper"]);
     desk.reclaimed();
     let empty = desk.stats()["index-bytes"];

@@ -242,3 +242,19 @@ fn watchers_of_a_persona_and_of_its_keys_hear_of_the_drop() {
     assert_eq!(ask(&mut con, &["EXEC"]), redis::Value::Nil);
     reclaimed(&server);
 }
+
+#[test]
+fn a_dropped_answer_goes_from_under_the_name_that_another_one_s_request_would_have() {
+    // persona:ann:… is where ann's answers as a persona would be; here it is helper's, renamed.
+    let server = Server::builder().config("chatcache.invalidate-sync-limit 0").start();
+    let mut con = server.connect();
+    for tier in ["persona", "session", "response"] {
+        set(&mut con, tier, "ann", "helper", "q", "a");
+        let key = ask(&mut con, &["CHATCACHE.KEY", tier, "ann", "helper", "q"]);
+        let mirrored = ask(&mut con, &["CHATCACHE.KEY", tier, "helper", "ann", "q"]);
+        ask(&mut con, &["RENAME", &text(&key), &text(&mirrored)]);
+    }
+    assert_eq!(count(&mut con, &["CHATCACHE.INVALIDATE", "helper"]), 3);
+    reclaimed(&server);
+    assert_eq!(dbsize(&mut con), 0);
+}

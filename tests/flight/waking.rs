@@ -255,7 +255,7 @@ fn a_pause_of_clients_delays_and_hangs_nobody() {
     for mode in ["ALL", "WRITE"] {
         let (server, mut holder, token, mut waiting) = queue(2);
         let mut short = waiter_for(&server, Q, 400);
-        server.raw().ok(&format!("CLIENT PAUSE 400 {mode}"));
+        server.raw().ok(&format!("CLIENT PAUSE {} {mode}", patient_ms(1200)));
         holder.send(&crate::words::words(&set(Q, "hello", &format!("TOKEN {token}"))));
         busy_of(short.read());
         assert_eq!(holder.read(), Raw::simple("OK"));

@@ -36,25 +36,22 @@ pub fn all() -> &'static [Setting] {
 /// How long an answer of this tier is kept, in milliseconds.
 pub fn ttl_ms(tier: Tier) -> i64 {
     let [msg, persona, session, response, ..] = &SETTINGS;
-    let setting = match tier {
-        Tier::Msg => msg,
-        Tier::Persona => persona,
-        Tier::Session => session,
-        Tier::Response => response,
-    };
-    setting.get() * 1000
+    of_tier(tier, [msg, persona, session, response]) * 1000
 }
 
 /// How long an answer of this tier is given as stale after that, in milliseconds.
 pub fn stale_ms(tier: Tier) -> i64 {
     let [_, _, _, _, _, _, msg, persona, session, response, ..] = &SETTINGS;
-    let setting = match tier {
-        Tier::Msg => msg,
-        Tier::Persona => persona,
-        Tier::Session => session,
-        Tier::Response => response,
-    };
-    setting.get() * 1000
+    of_tier(tier, [msg, persona, session, response]) * 1000
+}
+
+fn of_tier(tier: Tier, [msg, persona, session, response]: [&Setting; 4]) -> i64 {
+    match tier {
+        Tier::Msg => msg.get(),
+        Tier::Persona => persona.get(),
+        Tier::Session => session.get(),
+        Tier::Response => response.get(),
+    }
 }
 
 /// By how many percent at most a TTL is cut, at random.

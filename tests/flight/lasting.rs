@@ -190,18 +190,3 @@ fn an_answer_kept_without_end_is_not_fresh_again_after_a_restart() {
     let mut con = server.raw();
     assert_eq!(con.say(&format!("CHATCACHE.GET {Q}")), Raw::NullBulk);
 }
-
-#[test]
-fn a_persisted_stale_answer_stays_stale_through_its_moves() {
-    let server = Server::start();
-    let mut con = server.raw();
-    let key = con.text(&format!("CHATCACHE.KEY {Q}"));
-    store_stale(&mut con, Q, "old");
-    con.number(&format!("PERSIST {key}"));
-    assert_eq!(con.say(&format!("CHATCACHE.GET {Q}")), Raw::NullBulk);
-    assert_eq!(inspected(&mut con, Q, "ttl-ms"), -1);
-    assert_eq!(inspected(&mut con, Q, "fresh-ms"), 0);
-    con.ok("DEBUG RELOAD");
-    assert_eq!(con.say(&format!("CHATCACHE.GET {Q}")), Raw::NullBulk);
-    refresh(&mut con, Q);
-}

@@ -4,7 +4,8 @@
 //! the table's next deadline. Leases live in this process alone: nothing here is persisted or replicated.
 //!
 //! A client that waits has a seat: its handle, and where its answer would stand. It loses the seat the moment
-//! its wait ends, whichever way, so it is woken once.
+//! its wait ends, whichever way, so it is woken once. Its answer is then ready, and delivered when the event loop is
+//! about to sleep: until then CLIENT UNBLOCK may still come, which takes the answer, or hands its lease on.
 
 use crate::cache::{self, CACHE};
 use crate::entry::Entry;
@@ -32,6 +33,8 @@ struct Flight {
     table: LeaseTable,
     seats: HashMap<WaiterId, Seat>,
     by_client: HashMap<u64, WaiterId>,
+    /// Who waits no more, by client, with what they are to be told.
+    ready: HashMap<u64, Ready>,
     /// When the earliest timer that was started goes off.
     timer_at_ms: Option<i64>,
 }
@@ -40,10 +43,16 @@ struct Flight {
 struct Seat {
     blocked: Blocked,
     client: u64,
-    database: i32,
-    tier: Tier,
+    question: Question,
     key: Box<[u8]>,
     fingerprint: Fingerprint,
+}
+
+/// A client that is to be told what its wait has come to.
+struct Ready {
+    blocked: Blocked,
+    question: Question,
+    answer: Answer,
 }
 
 /// An answer for those who wait, and what computing it took.
@@ -68,22 +77,30 @@ impl Flight {
             table: LeaseTable::new(),
             seats: HashMap::new(),
             by_client: HashMap::new(),
+            ready: HashMap::new(),
             timer_at_ms: None,
         }
     }
 
-    /// Ends a client's wait: who is to be answered.
-    fn take(&mut self, waiter: WaiterId) -> Option<Blocked> {
+    /// Ends a client's wait: its seat.
+    fn take(&mut self, waiter: WaiterId) -> Option<Seat> {
         let seat = self.seats.remove(&waiter)?;
         self.by_client.remove(&seat.client);
-        Some(seat.blocked)
+        Some(seat)
+    }
+
+    /// Ends a client's wait with an answer, to be delivered.
+    fn make_ready(&mut self, waiter: WaiterId, answer: Answer) {
+        if let Some(Seat { blocked, client, question, .. }) = self.take(waiter) {
+            self.ready.insert(client, Ready { blocked, question, answer });
+        }
     }
 
     /// Ends the wait of a client whom the server has unblocked: its handle, and what is left of the lease.
     fn leave(&mut self, client: u64, leaving: Leaving) -> Option<(Blocked, u64)> {
         let waiter = *self.by_client.get(&client)?;
         let left_ms = self.table.leave(waiter, leaving, now_ms());
-        Some((self.take(waiter)?, left_ms.unwrap_or(0)))
+        Some((self.take(waiter)?.blocked, left_ms.unwrap_or(0)))
     }
 }
 
@@ -158,7 +175,20 @@ fn perform(ctx: &Ctx<'_>, wake: Wake, served: Option<&Served>) {
             None => return,
         },
     };
-    if let Some(blocked) = FLIGHT.with(|flight| flight.as_mut().and_then(|flight| flight.take(wake.waiter))) {
+    FLIGHT.with(|flight| {
+        if let Some(flight) = flight {
+            flight.make_ready(wake.waiter, answer);
+        }
+    });
+}
+
+/// Tells those who wait no more what has come of it. For the moment before the event loop sleeps.
+pub fn deliver() {
+    let ready = FLIGHT.with(|flight| match flight {
+        Some(flight) if !flight.ready.is_empty() => std::mem::take(&mut flight.ready),
+        _ => HashMap::new(),
+    });
+    for (_, Ready { blocked, answer, .. }) in ready {
         blocked.answer::<Seats>(answer);
     }
 }
@@ -180,7 +210,7 @@ fn hit(served: &Served) -> Answer {
 fn look_again(ctx: &Ctx<'_>, waiter: WaiterId) -> Option<Served> {
     let (database, tier, name, fingerprint) = FLIGHT.with(|flight| {
         let seat = flight.as_ref()?.seats.get(&waiter)?;
-        Some((seat.database, seat.tier, seat.key.clone(), seat.fingerprint))
+        Some((seat.question.database, seat.question.tier, seat.key.clone(), seat.fingerprint))
     })?;
     let selected = ctx.database();
     if !ctx.select(database) {
@@ -242,16 +272,31 @@ impl Waiting for Seats {
     }
 
     fn timed_out(ctx: &Ctx<'_>, client: u64) -> Option<Blocked> {
+        if let Some(Ready { blocked, answer, .. }) = take_ready(client) {
+            reply(ctx, &answer);
+            return Some(blocked);
+        }
         let left = FLIGHT.with(|flight| flight.as_mut()?.leave(client, Leaving::TimedOut));
         let (blocked, ms) = left?;
         reply(ctx, &Answer::Busy { ms });
         Some(blocked)
     }
 
-    fn disconnected(client: u64) -> Option<Blocked> {
+    fn disconnected(ctx: &Ctx<'_>, client: u64) -> Option<Blocked> {
+        if let Some(Ready { blocked, question, answer }) = take_ready(client) {
+            // A lease that nobody has been told of goes to the next.
+            if let Answer::Lease { token, .. } = answer {
+                turn(ctx, None, |table, turn| table.release(&question, &token, turn));
+            }
+            return Some(blocked);
+        }
         let left = FLIGHT.with(|flight| flight.as_mut()?.leave(client, Leaving::Gone));
         left.map(|(blocked, _)| blocked)
     }
+}
+
+fn take_ready(client: u64) -> Option<Ready> {
+    FLIGHT.with(|flight| flight.as_mut()?.ready.remove(&client))
 }
 
 /// Replies a fresh answer.
@@ -331,8 +376,7 @@ pub fn fetch(
             let seat = Seat {
                 blocked: ctx.block::<Seats>(),
                 client: ask.client,
-                database: ask.question.database,
-                tier: request.tier,
+                question: ask.question,
                 key: key.into(),
                 fingerprint: request.fingerprint(),
             };
@@ -356,7 +400,13 @@ pub fn refresh(ctx: &Ctx<'_>, request: &Request<'_>, lease_ms: i64) -> Option<To
 pub fn check(ctx: &Ctx<'_>, request: &Request<'_>, token: &[u8]) -> Option<u64> {
     let token = parse_token(token).unwrap_or(Token::from_bytes([0; 16]));
     let question = question_of(ctx, request);
-    turn(ctx, None, |table, turn| table.check(&question, &token, turn.now_ms))
+    turn(ctx, None, |table, turn| {
+        // A lease of other names would outlive a drop of these.
+        match table.is_for(&question, request.persona, request.user) {
+            true => table.check(&question, &token, turn.now_ms),
+            false => None,
+        }
+    })
 }
 
 /// The request's answer has been stored: its lease ends, and all who wait have it.

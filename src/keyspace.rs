@@ -11,7 +11,7 @@ use crate::flight;
 use crate::index::{Origin, State};
 use crate::lease::{Question, Void};
 use crate::reclaim;
-use crate::redis::{Arrival, Ctx, Events, Held, MainThread, Place};
+use crate::redis::{Arrival, Ctx, EventLoop, Events, Held, MainThread, Place};
 
 pub struct Keyspace;
 
@@ -74,6 +74,13 @@ impl Events for Keyspace {
 
     fn client_gone(ctx: &Ctx<'_>, client: u64) {
         flight::client_gone(ctx, client);
+    }
+
+    fn event_loop(_: &Ctx<'_>, event: EventLoop) {
+        reclaim::event_loop(event);
+        if let EventLoop::Sleeps = event {
+            flight::deliver();
+        }
     }
 
     fn became_replica(ctx: &Ctx<'_>) {

@@ -115,6 +115,13 @@ impl LeaseTable {
         }
     }
 
+    /// Whether the lease, if somebody has it, was given for this persona and user: a token proves it for no others.
+    pub fn is_for(&self, question: &Question, persona: &[u8], user: &[u8]) -> bool {
+        let lease =
+            self.flights.find(question).and_then(|id| self.flights.get(id)).map(|flight| &flight.lease);
+        lease.is_none_or(|lease| lease.names == Names::new(&self.names, persona, user))
+    }
+
     /// Whether an answer may be stored with this token: if so, how long the lease was held, which is what the
     /// answer cost. Nothing changes until `stored`; what comes between belongs to the same command.
     pub fn check(&mut self, question: &Question, token: &Token, now_ms: i64) -> Option<u64> {

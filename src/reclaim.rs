@@ -15,7 +15,7 @@ use crate::config;
 use crate::entry::Entry;
 use crate::index::{BatchId, Dropped, Handle, Name};
 use crate::key::{self, Tail};
-use crate::redis::{ArgumentWatch, Ctx, EventLoop, EventLoopWatch, Held, MainThread, Timer, Watching};
+use crate::redis::{ArgumentWatch, Ctx, EventLoop, Held, MainThread, Timer, Watching};
 use std::time::{Duration, Instant};
 
 /// The share of the main thread that reclaiming takes while the rest of it is in use, and while none is.
@@ -133,7 +133,6 @@ pub fn wake(ctx: &Ctx<'_>) {
         sleeping
     });
     if sleeping {
-        ctx.watch_event_loop::<Slice>();
         ctx.start_timer::<Slice>(1);
     }
     watch_or_not(ctx, Work::Left);
@@ -191,18 +190,17 @@ fn delete_if_dropped(ctx: &Ctx<'_>, database: i32, name: &[u8]) {
 
 struct Slice;
 
-impl EventLoopWatch for Slice {
-    fn event_loop(event: EventLoop) {
-        RECLAIMER.with(|reclaimer| {
-            let Some(pace) = &mut reclaimer.pace else { return };
-            match event {
-                EventLoop::Sleeps => pace.asleep_since = Some(Instant::now()),
-                EventLoop::Wakes => {
-                    pace.slept += pace.asleep_since.take().map_or(Duration::ZERO, |since| since.elapsed());
-                }
+/// Measures how long the event loop sleeps, while there is something to reclaim.
+pub fn event_loop(event: EventLoop) {
+    RECLAIMER.with(|reclaimer| {
+        let Some(pace) = &mut reclaimer.pace else { return };
+        match event {
+            EventLoop::Sleeps => pace.asleep_since = Some(Instant::now()),
+            EventLoop::Wakes => {
+                pace.slept += pace.asleep_since.take().map_or(Duration::ZERO, |since| since.elapsed());
             }
-        });
-    }
+        }
+    });
 }
 
 impl Timer for Slice {
@@ -220,7 +218,6 @@ impl Timer for Slice {
             ctx.start_timer::<Slice>(pause_ms(now.duration_since(started), idle));
             watch_or_not(ctx, Work::Left);
         } else {
-            ctx.stop_watching_event_loop();
             watch_or_not(ctx, Work::Done);
         }
     }

@@ -23,8 +23,8 @@ pub trait Waiting: 'static {
     fn reply(ctx: &Ctx<'_>, answer: &Self::Answer);
     /// CLIENT UNBLOCK has ended the wait: replies, and gives the handle back.
     fn timed_out(ctx: &Ctx<'_>, client: u64) -> Option<Blocked>;
-    /// The client is gone: gives the handle back.
-    fn disconnected(client: u64) -> Option<Blocked>;
+    /// The client is gone, or CLIENT UNBLOCK has given it an error: gives the handle back.
+    fn disconnected(ctx: &Ctx<'_>, client: u64) -> Option<Blocked>;
 }
 
 /// A client that is blocked, until `answer` or `drop_unanswered`.
@@ -69,6 +69,9 @@ impl Ctx<'_> {
 
 impl Blocked {
     /// Wakes the client; `W::reply` runs before the event loop sleeps next.
+    ///
+    /// To be called just before it sleeps. In between Redis 7.0 answers a CLIENT UNBLOCK TIMEOUT with nothing at all,
+    /// since the client seems served (seen there), and every server answers CLIENT UNBLOCK ERROR with its own error.
     pub fn answer<W: Waiting>(self, answer: W::Answer) {
         let answer: *mut W::Answer = Box::into_raw(Box::new(answer));
         // SAFETY: the handle is given back once, as this consumes it; `free_answer` frees the answer.
@@ -110,7 +113,8 @@ extern "C" fn timed_out<W: Waiting>(
 
 extern "C" fn disconnected<W: Waiting>(ctx: *mut RedisModuleCtx, _: *mut RedisModuleBlockedClient) {
     guard::run("a disconnect of a blocked client", (), || {
-        if let Some(blocked) = W::disconnected(Ctx::new(ctx).client()) {
+        let ctx = Ctx::new(ctx);
+        if let Some(blocked) = W::disconnected(&ctx, ctx.client()) {
             blocked.drop_unanswered();
         }
     });

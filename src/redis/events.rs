@@ -27,6 +27,8 @@ pub trait Events {
     fn client_gone(ctx: &Ctx<'_>, client: u64);
     /// This server has begun to follow a master.
     fn became_replica(ctx: &Ctx<'_>);
+    /// The event loop is about to sleep, or has slept; often, so it must cost next to nothing.
+    fn event_loop(ctx: &Ctx<'_>, event: EventLoop);
 }
 
 /// How a value comes under a key without a command of ours.
@@ -69,6 +71,7 @@ pub(super) fn register<E: Events>(ctx: &Ctx<'_>) -> Result<(), String> {
             subscribe(ctx, raw::REDISMODULE_EVENT_LOADING_PROGRESS, Some(loading::<E>)),
             subscribe(ctx, raw::REDISMODULE_EVENT_CLIENT_CHANGE, Some(client_changed::<E>)),
             subscribe(ctx, raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, Some(role_changed::<E>)),
+            subscribe(ctx, raw::REDISMODULE_EVENT_EVENTLOOP, Some(event_loop::<E>)),
             api!(RedisModule_SubscribeToKeyspaceEvents)(ctx.raw, wanted, Some(notified::<E>)),
         ]
     };
@@ -85,24 +88,6 @@ type Callback = unsafe extern "C" fn(*mut RedisModuleCtx, RedisModuleEvent, u64,
 unsafe fn subscribe(ctx: &Ctx<'_>, id: u64, callback: Option<Callback>) -> c_int {
     let event = RedisModuleEvent { id, dataver: DATA_VERSION };
     unsafe { api!(RedisModule_SubscribeToServerEvent)(ctx.raw, event, callback) }
-}
-
-/// Hears when the event loop sleeps and wakes.
-pub trait EventLoopWatch {
-    fn event_loop(event: EventLoop);
-}
-
-impl Ctx<'_> {
-    /// Starts telling `W` of the event loop's sleep; until `stop_watching_event_loop`.
-    pub fn watch_event_loop<W: EventLoopWatch>(&self) {
-        // SAFETY: the event carries no data.
-        unsafe { subscribe(self, raw::REDISMODULE_EVENT_EVENTLOOP, Some(event_loop::<W>)) };
-    }
-
-    pub fn stop_watching_event_loop(&self) {
-        // SAFETY: no callback.
-        unsafe { subscribe(self, raw::REDISMODULE_EVENT_EVENTLOOP, None) };
-    }
 }
 
 unsafe extern "C" fn flushed<E: Events>(
@@ -173,17 +158,18 @@ unsafe extern "C" fn loading<E: Events>(
     guard::run("a loading event", (), || E::loading(&Ctx::new(ctx)));
 }
 
-unsafe extern "C" fn event_loop<W: EventLoopWatch>(
-    _: *mut RedisModuleCtx,
+unsafe extern "C" fn event_loop<E: Events>(
+    ctx: *mut RedisModuleCtx,
     _: RedisModuleEvent,
     subevent: u64,
     _: *mut c_void,
 ) {
     guard::run("an event loop event", (), || {
-        W::event_loop(match subevent {
+        let event = match subevent {
             raw::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP => EventLoop::Sleeps,
             _ => EventLoop::Wakes,
-        });
+        };
+        E::event_loop(&Ctx::new(ctx), event);
     });
 }
 

@@ -36,7 +36,7 @@ pub use blocking::{Blocked, Waiting};
 pub use commands::{ArgKind, ArgSpec, Command, CommandSpec, KeySpec, Outcome};
 pub use ctx::{Class, Ctx};
 pub use datatype::{Aof, DataType, Defrag, Digest, Loader, Place, Saver, TypeSlot};
-pub use events::{Arrival, EventLoop, EventLoopWatch, Events};
+pub use events::{Arrival, EventLoop, Events};
 pub use filter::{ArgumentWatch, Watching};
 pub use info::InfoSection;
 pub use key::{Held, Key};

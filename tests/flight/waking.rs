@@ -328,9 +328,8 @@ fn users_share_a_lease_where_they_share_the_answer() {
         let reply = bob.say(&format!("CHATCACHE.FETCH {tier} bob bot hi"));
         if shared {
             busy_of(reply);
-            // The token is of the lease, whoever of them shows it.
-            bob.ok(&set(&format!("{tier} bob bot hi"), "answer", &format!("TOKEN {token}")));
-            assert_eq!(ann.say(&format!("CHATCACHE.FETCH {tier} ann bot hi")), hit("answer"));
+            ann.ok(&set(&format!("{tier} ann bot hi"), "answer", &format!("TOKEN {token}")));
+            assert_eq!(bob.say(&format!("CHATCACHE.FETCH {tier} bob bot hi")), hit("answer"));
         } else {
             lease_of(reply);
             assert_eq!(
@@ -382,4 +381,55 @@ fn a_waiter_that_tracks_keys_wakes() {
         reply = con.read();
     }
     assert_eq!(reply, hit("hello"));
+}
+
+/// A waiter, the number of its client, and a holder with its token.
+fn a_waiter_to_unblock(server: &Server) -> (RawClient, String, RawClient, i64) {
+    let mut holder = server.raw();
+    let token = lease(&mut holder, Q);
+    let mut waiting = server.raw();
+    let id = waiting.number("CLIENT ID");
+    waiting.send(&crate::words::words(&format!("CHATCACHE.FETCH {Q} WAIT 20000")));
+    eventually(|| waiters(&mut server.raw()) == 1);
+    (holder, token, waiting, id)
+}
+
+#[test]
+fn who_is_unblocked_in_the_moment_of_its_waking_still_hears_what_it_was_woken_with() {
+    let server = Server::start();
+    let (mut holder, token, mut waiting, id) = a_waiter_to_unblock(&server);
+    holder.transaction(&[
+        &format!("CHATCACHE.RELEASE {Q} TOKEN {token}"),
+        &format!("CLIENT UNBLOCK {id} TIMEOUT"),
+    ]);
+    let (token, _) = lease_of(waiting.read());
+    waiting.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+
+    holder.number("CHATCACHE.INVALIDATE bot");
+    let (mut holder, token, mut waiting, id) = a_waiter_to_unblock(&server);
+    holder
+        .transaction(&[&set(Q, "hello", &format!("TOKEN {token}")), &format!("CLIENT UNBLOCK {id} TIMEOUT")]);
+    assert_eq!(waiting.read(), hit("hello"));
+}
+
+#[test]
+fn a_lease_that_nobody_was_told_of_goes_on() {
+    let server = Server::start();
+    let (mut holder, token, mut waiting, id) = a_waiter_to_unblock(&server);
+    holder.transaction(&[
+        &format!("CHATCACHE.RELEASE {Q} TOKEN {token}"),
+        &format!("CLIENT UNBLOCK {id} ERROR"),
+    ]);
+    assert!(matches!(waiting.read(), Raw::Error(text) if text.starts_with("UNBLOCKED ")));
+    lease(&mut holder, Q);
+}
+
+#[test]
+fn a_token_holds_for_the_names_that_it_was_given_for() {
+    let server = Server::start();
+    let mut con = server.raw();
+    let token = lease(&mut con, "msg ann bot hi");
+    assert_eq!(con.say(&set("msg ann other hi", "late", &format!("TOKEN {token}"))), Raw::NullBulk);
+    assert_eq!(con.say(&set("msg bob bot hi", "late", &format!("TOKEN {token}"))), Raw::NullBulk);
+    con.ok(&set("msg ann bot hi", "hello", &format!("TOKEN {token}")));
 }

@@ -8,7 +8,7 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 DENY := $(shell cargo deny --version >/dev/null 2>&1 && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test lint deny valgrind bench clean
+.PHONY: help setup build run test lint deny valgrind bench clean top test-top
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
@@ -45,6 +45,16 @@ ifneq ($(DENY),yes)
 	cargo install cargo-deny --locked
 endif
 	@scripts/deny
+
+top: ## a terminal view of the server at URL (redis://127.0.0.1:6379)
+	cargo run --release --locked --quiet --manifest-path top/Cargo.toml -- $(URL)
+
+# Its own build of some 130 crates: not a part of `make test`.
+test-top: build ## lint and test the terminal view
+	cargo fmt --check --manifest-path top/Cargo.toml
+	cargo clippy --all-targets --locked --manifest-path top/Cargo.toml -- -D warnings
+	CHATCACHE_MODULE=$(CURDIR)/target/release/libchatcache.so \
+		cargo test --locked --quiet --manifest-path top/Cargo.toml
 
 valgrind: setup ## the integration tests against a server under valgrind (slow)
 	@scripts/valgrind $(ARGS)

@@ -59,6 +59,10 @@ test-top: build ## lint and test the terminal view
 valgrind: setup ## the integration tests against a server under valgrind (slow)
 	@scripts/valgrind $(ARGS)
 
+.PHONY: test-clients
+test-clients: build ## one session through the clients of eight languages
+	@tests/clients/run
+
 bench: setup ## measure single flight (some minutes; the table goes to target/bench)
 	@scripts/bench
 

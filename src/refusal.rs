@@ -66,6 +66,8 @@ pub enum Refusal {
     ResponseTooLarge {
         limit: u64,
     },
+    /// The persona's slot is moving to another node, and each of the two has some of its answers.
+    SlotMoving,
     Internal,
 }
 
@@ -127,6 +129,9 @@ impl Refusal {
             Refusal::ResponseTooLarge { limit } => {
                 return format!("ERR the response is larger than chatcache.max-response-bytes ({limit})")
                     .into();
+            }
+            Refusal::SlotMoving => {
+                "TRYAGAIN Multiple keys request during rehashing of slot: the responses of the persona are on two nodes"
             }
             Refusal::Internal => "ERR internal error: see the server log",
         };

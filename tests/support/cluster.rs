@@ -113,6 +113,14 @@ impl Cluster {
         ask(&mut self.nodes[from].connect(), &args!["CLUSTER", "SETSLOT", slot, "MIGRATING", target]);
     }
 
+    /// Leaves an open slot where it is.
+    #[track_caller]
+    pub fn close_slot(&self, slot: u16) {
+        for master in &self.nodes[..self.masters] {
+            ask(&mut master.connect(), &args!["CLUSTER", "SETSLOT", slot, "STABLE"]);
+        }
+    }
+
     /// Gives an open slot to a node, and tells all masters.
     #[track_caller]
     pub fn give_slot(&self, slot: u16, to: usize) {

@@ -1,7 +1,8 @@
 # Shortcuts, each of which can be read and typed by hand. `make` alone lists them.
 #
 # What they understand: PORT=6380 for run, ARGS for the tests (ARGS='invalidate' runs the tests with that in
-# their name), CHATCACHE_SERVER=/path/to/valkey-server for any other server binary than redis-server.
+# their name) and for the bench (see scripts/bench), CHATCACHE_SERVER=/path/to/valkey-server for any other
+# server binary than redis-server.
 
 PORT ?= 6379
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
@@ -76,8 +77,8 @@ valgrind: setup ## the integration tests against a server under valgrind (slow)
 test-clients: build ## one session through the clients of eight languages
 	@tests/clients/run
 
-bench: setup ## measure single flight (some minutes; the table goes to target/bench)
-	@scripts/bench
+bench: setup ## measure speed, memory and single flight (some minutes; reports go to target/bench)
+	@scripts/bench $(ARGS)
 
 clean: ## remove what was built, and the data under ./run
 	cargo clean

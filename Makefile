@@ -77,6 +77,16 @@ valgrind: setup ## the integration tests against a server under valgrind (slow)
 test-clients: build ## one session through the clients of eight languages
 	@tests/clients/run
 
+.PHONY: soak
+soak: setup ## the tests of faults at length: 20 power cuts, 100 cycles of filling and dropping, 20 days of traffic
+	CHATCACHE_ROUNDS=$${CHATCACHE_ROUNDS:-20} CHATCACHE_CYCLES=$${CHATCACHE_CYCLES:-100} \
+		CHATCACHE_DAYS=$${CHATCACHE_DAYS:-20} \
+		cargo test --locked --test faults -- --nocapture --test-threads 1 kill soak
+
+.PHONY: fuzz
+fuzz: ## fuzz each target for FUZZ_SECONDS (600), or those in ARGS; needs cargo-fuzz and a nightly toolchain
+	@scripts/fuzz $(ARGS)
+
 bench: setup ## measure speed, memory and single flight (some minutes; reports go to target/bench)
 	@scripts/bench $(ARGS)
 

@@ -1,0 +1,63 @@
+//! What must agree whenever a server is quiet.
+
+use std::collections::BTreeMap;
+
+use crate::support::{Raw, RawClient, args};
+use crate::words::{Says, items, numbers, pairs, text_of};
+
+/// Counts the keyspace of database 0, and compares: with STATS, INFO and PERSONAS. Gives what STATS said. Nothing
+/// may have run out and not been removed: SCAN does not tell it, and the others count it.
+#[track_caller]
+pub fn counts_agree(con: &mut RawClient) -> BTreeMap<String, i64> {
+    // Nothing may come between these, the reclaim least of all.
+    let replies = con.transaction(&[
+        "SCAN 0 TYPE chatcache COUNT 10000000",
+        "CHATCACHE.STATS",
+        "INFO chatcache",
+        "DBSIZE",
+    ]);
+    let [scanned, stats, info, keys] = <[Raw; 4]>::try_from(replies).expect("four replies");
+    let stats = numbers(stats);
+    let info = text_of(&info);
+    for (name, value) in &stats {
+        let line = format!("chatcache_{}:{value}", name.replace('-', "_"));
+        assert!(info.lines().any(|told| told == line), "no {line} in {info}");
+    }
+    let [cursor, names] = <[Raw; 2]>::try_from(items(scanned)).expect("a cursor and a page");
+    assert_eq!(text_of(&cursor), "0");
+    let answers = items(names).len() as i64;
+    assert_eq!(answers, stats["entries"] + stats["pending-reclaim"], "{answers} keys, {stats:?}");
+    let Raw::Int(keys) = keys else { panic!("DBSIZE gave {keys:?}") };
+    assert!(keys >= answers);
+
+    let (mut cursor, mut entries, mut bytes, mut count) = ("0".to_owned(), 0, 0, 0);
+    loop {
+        let mut page =
+            items(con.call(&args!["CHATCACHE.PERSONAS", "CURSOR", cursor, "COUNT", 1000])).into_iter();
+        cursor = text_of(&page.next().expect("a cursor"));
+        for persona in items(page.next().expect("a page")) {
+            let fields: BTreeMap<String, Raw> = pairs(persona).into_iter().collect();
+            let number = |name: &str| match fields[name] {
+                Raw::Int(number) => number,
+                ref other => panic!("{name} is {other:?}"),
+            };
+            entries += number("entries");
+            bytes += number("bytes");
+            count += 1;
+        }
+        if cursor == "0" {
+            break;
+        }
+    }
+    assert_eq!((entries, bytes, count), (stats["entries"], stats["stored-bytes"], stats["personas"]));
+    stats
+}
+
+/// Waits until nothing is left to reclaim, and compares the counts.
+#[track_caller]
+pub fn quiet(con: &mut RawClient) -> BTreeMap<String, i64> {
+    crate::support::eventually_within(std::time::Duration::from_secs(40), || {
+        con.stats("")["pending-reclaim"] == 0
+    });
+    counts_agree(con)
+}

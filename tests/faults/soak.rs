@@ -1,0 +1,162 @@
+//! Long days: memory stays where it was, however often the cache is filled and dropped.
+
+use std::thread;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::support::{Raw, RawClient, Server, args, eventually_within, info};
+use crate::words::{Says, items, text_of};
+use crate::{sane, times};
+
+/// A server that does not keep what it was told (the slow log would).
+fn server() -> Server {
+    Server::builder().config("slowlog-log-slower-than -1").config("chatcache.ttl-jitter 20").start()
+}
+
+/// `used_memory` of an idle server, and its fragmentation.
+fn memory(server: &Server) -> (f64, String) {
+    let memory = info(&mut server.connect(), "memory");
+    (memory["used_memory"].parse().expect("bytes"), memory["mem_fragmentation_ratio"].clone())
+}
+
+/// Waits until memory is within 2 % of what it was: servers shrink their own tables in the background.
+#[track_caller]
+fn is_as_before(server: &Server, before: f64, what: &str) {
+    let mut now = 0.0;
+    let met = || {
+        now = memory(server).0;
+        (now - before).abs() <= before * 0.02
+    };
+    let met = soon(met);
+    let (_, fragmentation) = memory(server);
+    let more = (now / before - 1.0) * 100.0;
+    println!(
+        "{what}: {now} bytes used, {more:+.2} % of the {before} after the first; fragmentation {fragmentation}"
+    );
+    assert!(met, "{what}: {now} bytes used, {before} after the first");
+}
+
+/// Whether a condition holds within some seconds.
+fn soon(mut condition: impl FnMut() -> bool) -> bool {
+    (0..100).any(|_| {
+        let met = condition();
+        if !met {
+            thread::sleep(Duration::from_millis(100));
+        }
+        met
+    })
+}
+
+#[test]
+fn after_twenty_cycles_of_filling_and_dropping_memory_is_what_it_was_after_the_first() {
+    let cycles = times("CHATCACHE_CYCLES", 20);
+    let server = server();
+    let mut con = server.raw();
+    let mut rng = StdRng::seed_from_u64(1);
+    let mut first = 0.0;
+    for cycle in 1..=cycles {
+        let sets: Vec<_> = (0..6000)
+            .map(|n| {
+                let tier = ["msg", "persona", "session", "response"][n % 4];
+                let answer: Vec<u8> =
+                    (0..rng.random_range(20..1200)).map(|_| rng.random_range(b' '..b'~')).collect();
+                let (user, persona) = (format!("user {}", n % 300), format!("persona {}", n % 7));
+                args!["CHATCACHE.SET", tier, user, persona, format!("cycle {cycle} message {n}"), answer]
+                    .to_vec()
+            })
+            .collect();
+        assert!(con.pipeline(&sets).iter().all(|reply| *reply == Raw::simple("OK")));
+        let full = memory(&server).0;
+        let mut invalidate = args!["CHATCACHE.INVALIDATE"].to_vec();
+        invalidate.extend((0..7).map(|n| format!("persona {n}").into_bytes()));
+        assert_eq!(con.call(&invalidate), Raw::Int(6000));
+        let stats = sane::quiet(&mut con);
+        assert_eq!((stats["entries"], stats["users"]), (0, 0));
+        if cycle == 1 {
+            // Until the server has given back what it needed for so many keys.
+            let mut last = full;
+            soon(|| {
+                let now = memory(&server).0;
+                std::mem::replace(&mut last, now) == now
+            });
+            first = last;
+            println!("{full} bytes used when full, {first} after the first drop");
+        }
+    }
+    is_as_before(&server, first, &format!("after {cycles} cycles"));
+}
+
+/// One hour of a service: requests of users, most of them for what is popular, of which some find their answer.
+fn an_hour(con: &mut RawClient, rng: &mut StdRng, requests: u32) {
+    for _ in 0..requests {
+        // The popular ones come up far more often.
+        let question = (rng.random_range(0.0..1.0f64).powi(3) * 800.0) as u32;
+        let tier = ["msg", "persona", "session", "response"][rng.random_range(0..4)];
+        let request = args![
+            tier,
+            format!("user {}", rng.random_range(0..200)),
+            format!("persona {}", question % 12),
+            format!("question {question}")
+        ];
+        let command =
+            |name: &str, more: &[Vec<u8>]| [args![name].to_vec(), request.to_vec(), more.to_vec()].concat();
+        let fetched = items(con.call(&command("CHATCACHE.FETCH", &args!["WAIT", 1000])));
+        let token = match (text_of(&fetched[0]).as_str(), &fetched[..]) {
+            ("lease", [_, Raw::Bulk(token), _]) | ("stale", [_, _, Raw::Bulk(token)]) => token,
+            _ => continue,
+        };
+        if rng.random_range(0..50) == 0 {
+            // The model failed.
+            con.call(&command("CHATCACHE.RELEASE", &args!["TOKEN", token]));
+            continue;
+        }
+        let answer = "x".repeat(rng.random_range(50..2000));
+        let ttl = rng.random_range(100..3000);
+        let reply =
+            con.call(&command("CHATCACHE.SET", &args![answer, "PX", ttl, "STALE", 300, "TOKEN", token]));
+        assert!(matches!(reply, Raw::Simple(_) | Raw::NullBulk), "{reply:?}");
+    }
+}
+
+#[test]
+fn after_days_of_traffic_memory_is_what_it_was_after_the_first() {
+    let days = times("CHATCACHE_DAYS", 2);
+    let server = server();
+    let mut first = 0.0;
+    for day in 1..=days {
+        thread::scope(|scope| {
+            for service in 0..3 {
+                let mut con = server.raw();
+                let mut rng = StdRng::seed_from_u64(u64::from(day * 10 + service));
+                scope.spawn(move || (0..24).for_each(|_| an_hour(&mut con, &mut rng, 100)));
+            }
+            // Meanwhile prompts change, users leave, and there is a deployment.
+            let mut con = server.raw();
+            for hour in 0..24 {
+                con.call(&args!["CHATCACHE.SOFTINVALIDATE", format!("persona {}", hour % 12)]);
+                con.call(&args!["CHATCACHE.INVALIDATE", format!("persona {}", hour % 5)]);
+                con.call(&args!["CHATCACHE.FORGET", format!("user {hour}")]);
+                if hour == 12 {
+                    con.call(&args!["CHATCACHE.FLUSH", "response"]);
+                }
+                thread::sleep(Duration::from_millis(30));
+            }
+        });
+        let mut con = server.raw();
+        let stats = con.stats("");
+        assert!(stats["hits"] > 0 && stats["leases"] == 0, "{stats:?}");
+        // The night: what is left ends by itself.
+        eventually_within(Duration::from_secs(40), || con.number("DBSIZE") == 0);
+        sane::quiet(&mut con);
+        if day == 1 {
+            first = memory(&server).0;
+            println!(
+                "day 1: {} hits, {} misses, {} sets; {first} bytes used at its end",
+                stats["hits"], stats["misses"], stats["sets"]
+            );
+        }
+    }
+    is_as_before(&server, first, &format!("after {days} days"));
+}

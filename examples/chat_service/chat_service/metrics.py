@@ -55,7 +55,7 @@ class RedisCollector(Collector):
             name = "chatcache_" + field.replace("-", "_")
             what = f"CHATCACHE.STATS {field}"
             if (
-                field.startswith(GAUGES)
+                any(gauge in field for gauge in GAUGES)
                 and field not in ("leases-granted", "leases-ended")
                 or "bytes" in field
             ):

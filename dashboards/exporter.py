@@ -1,0 +1,51 @@
+"""Metrics for Prometheus of a Redis with chatcache: python dashboards/exporter.py redis://127.0.0.1:6379 9122
+
+For those who do not run examples/chat_service, whose /metrics has the same and more. It wants redis-py and
+prometheus-client (Debian's python3-redis and python3-prometheus-client). A server that does not answer is told by
+`chatcache_up 0`, and asked again at the next scrape.
+"""
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import redis
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+sys.path.append(str(Path(__file__).parent.parent / "examples" / "chat_service"))
+
+from chat_service.metrics import RedisCollector  # noqa: E402
+
+
+class Server(Collector):
+    """Asks the server anew for each scrape."""
+
+    def __init__(self, url: str) -> None:
+        self._redis = redis.Redis.from_url(url, decode_responses=True, socket_timeout=5)
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            told = self._redis.execute_command("CHATCACHE.STATS")
+            stats = told if isinstance(told, dict) else dict(zip(told[::2], told[1::2]))
+            info = self._redis.info()
+        except redis.RedisError as error:
+            print(f"exporter: {error}", file=sys.stderr)
+            stats, info = {}, {}
+        yield from RedisCollector(stats, info).collect()
+
+
+def main() -> None:
+    url = sys.argv[1] if len(sys.argv) > 1 else "redis://127.0.0.1:6379"
+    port = int(sys.argv[2]) if len(sys.argv) > 2 else 9122
+    registry = CollectorRegistry()
+    registry.register(Server(url))
+    start_http_server(port, addr="127.0.0.1", registry=registry)
+    print(f"exporter: http://127.0.0.1:{port}/metrics", flush=True)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

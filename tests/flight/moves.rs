@@ -4,7 +4,7 @@ use crate::desk::{
     Q, busy_of, comes_too_late, hit, lease, lease_of, refresh, set, stale, store_stale, waiter, waiter_for,
     waiters,
 };
-use crate::support::{Raw, RawClient, Server, eventually};
+use crate::support::{Raw, RawClient, Server, eventually, skipped_as_copy_changes_the_database};
 use crate::words::Says;
 
 fn key(con: &mut RawClient, request: &str) -> String {
@@ -46,6 +46,9 @@ fn an_answer_that_is_restored_serves_who_waits() {
 
 #[test]
 fn an_answer_that_is_copied_or_moved_into_place_serves_who_waits() {
+    if skipped_as_copy_changes_the_database() {
+        return;
+    }
     let server = Server::start();
     let (mut holder, mut desk) = (server.raw(), server.raw());
     desk.ok(&set(Q, "copied", ""));
@@ -117,6 +120,9 @@ fn a_native_delete_of_a_stale_answer_voids_its_refresh() {
 
 #[test]
 fn a_native_delete_of_something_else_voids_nothing() {
+    if skipped_as_copy_changes_the_database() {
+        return;
+    }
     let server = Server::start();
     let (mut holder, mut desk) = (server.raw(), server.raw());
     let key = key(&mut desk, Q);

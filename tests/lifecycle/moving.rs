@@ -3,7 +3,7 @@
 use super::desk::{
     BOBS, Census, Desk, EMPTY, FULL, MSG, PERSONA, POETS, RESPONSE, SESSION, story, without_anns,
 };
-use super::support::{Raw, Server, args, replica_caught_up};
+use super::support::{Raw, Server, args, replica_caught_up, skipped_as_copy_changes_the_database};
 
 /// One of ann's and helper's, of 4 bytes.
 const ONE: Census = Census { helper: (1, 4), poet: (0, 0), ann: 1, bob: 0, keys: 1 };
@@ -92,6 +92,9 @@ fn a_copy_takes_the_place_of_another_answer_only_with_replace() {
 
 #[test]
 fn a_moved_answer_answers_in_its_new_database() {
+    if skipped_as_copy_changes_the_database() {
+        return;
+    }
     story([without_anns(4), ONE], |desk| {
         let key = desk.key(RESPONSE);
         desk.number(1, &args!["MOVE", key, 1]);
@@ -168,6 +171,9 @@ fn a_migrated_answer_arrives_in_a_database_of_another_number() {
 
 #[test]
 fn a_replica_keeps_the_same_index_through_all_of_it() {
+    if skipped_as_copy_changes_the_database() {
+        return;
+    }
     let mut desk = Desk::new(Server::start());
     let replica = Server::builder().replica_of(&desk.server).start();
     desk.fresh();

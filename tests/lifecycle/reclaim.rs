@@ -1,7 +1,9 @@
 //! Keys of dropped answers, until they are reclaimed: other commands may still take hold of them.
 
 use super::desk::{Census, Desk, EMPTY, FULL, MSG, POETS, RESPONSE, SESSION};
-use super::support::{Raw, Server, args, eventually, replica_caught_up};
+use super::support::{
+    Raw, Server, args, eventually, replica_caught_up, skipped_as_copy_changes_the_database,
+};
 
 /// Nothing is reclaimed at once.
 fn slow() -> Desk {
@@ -163,6 +165,9 @@ fn an_append_only_file_brings_the_same_state_where_a_dropped_key_was_renamed_ove
 
 #[test]
 fn a_replica_takes_what_comes_in_the_place_of_what_it_has_yet_to_reclaim() {
+    if skipped_as_copy_changes_the_database() {
+        return;
+    }
     // The master has deleted the dropped keys when the next command comes; the replica has not.
     let mut desk = Desk::new(Server::start());
     let replica =

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::desk::{BOBS, Census, Desk, EMPTY, FULL, MSG, POETS, RESPONSE, SESSION, story, without_anns};
-use super::support::{Raw, Server, args, eventually, info_field};
+use super::support::{Raw, Server, args, eventually, info_field, skipped_as_copy_changes_the_database};
 
 /// Moves some answers about, to where their names and databases don't tell whose they are.
 fn scatter(desk: &mut Desk) {
@@ -36,6 +36,9 @@ fn a_restart_brings_every_answer_back_to_its_persona_and_database() {
 
 #[test]
 fn a_background_save_has_what_was_there_when_it_began() {
+    if skipped_as_copy_changes_the_database() {
+        return;
+    }
     story([FULL, COPIED], |desk| {
         scatter(desk);
         assert_eq!(desk.run(&["BGSAVE"]), Raw::simple("Background saving started"));

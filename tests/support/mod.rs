@@ -4,6 +4,7 @@
 //!
 //! - `server`: a server process: started ready, restarted on the same port and directory, stopped on drop.
 //!   A crash report in its log fails the test that owned it, whatever else the test saw.
+//! - `bugs`: bugs of servers, and how a test that one stands in the way of is skipped.
 //! - `builder`: the options of a server before it starts.
 //! - `cluster`: masters and replicas that share the slots, and a client that finds its way among them.
 //! - `process`: the process of a server; in `tests/containers`, a container instead.
@@ -19,6 +20,7 @@
 // Each test binary compiles this module and uses a part of it.
 #![allow(dead_code, unused_imports)]
 
+mod bugs;
 mod builder;
 mod cluster;
 #[cfg_attr(feature = "containers", path = "../containers/process.rs")]
@@ -28,6 +30,7 @@ mod replies;
 mod server;
 mod waiting;
 
+pub use bugs::skipped_as_copy_changes_the_database;
 pub use builder::Builder;
 pub use cluster::{Cluster, ClusterClient, slot_of};
 pub use raw::{Raw, RawClient};

@@ -83,6 +83,7 @@ fn a_server_in_the_middle_becomes_a_replica(builder: Builder) {
     assert_eq!(dbsize(&mut there), 300);
     assert_eq!(count(&mut con, &["CHATCACHE.FORGET", "ann"]), 300);
     agree(&master, &server);
+    reclaimed(&server);
     assert_eq!(dbsize(&mut there), 0);
 }
 

@@ -60,7 +60,7 @@ test-top: build ## lint and test the terminal view
 example: build setup-python ## start examples/chat_service: a Redis on PORT (6379), a service on HTTP_PORT (8000)
 	@PORT=$(PORT) scripts/example
 
-test-example: build setup-python ## check and test examples/chat_service
+test-example: build setup-python ## check and test the example services, in Python and in Rust
 	@scripts/test-example $(ARGS)
 
 # What the documentation's code blocks run with.

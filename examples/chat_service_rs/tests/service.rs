@@ -1,0 +1,156 @@
+//! The service against a real Redis with the module: CHATCACHE_MODULE, or what `cargo build --release` has made.
+
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::{scope, sleep};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+struct World {
+    redis: Option<Killed>,
+    _service: Killed,
+    service_port: u16,
+    redis_port: u16,
+    _dir: TempDir,
+}
+
+impl World {
+    fn start() -> World {
+        let dir = TempDir::new().expect("make a directory");
+        let redis_port = free_port();
+        let redis =
+            Command::new(std::env::var_os("CHATCACHE_SERVER").unwrap_or_else(|| "redis-server".into()))
+                .args(["--port", &redis_port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+                .arg("--dir")
+                .arg(dir.path())
+                .arg("--loadmodule")
+                .arg(module())
+                .stdout(Stdio::null())
+                .spawn()
+                .map(Killed)
+                .expect("start redis-server");
+        await_port(redis_port);
+        let service_port = free_port();
+        let service = Command::new(env!("CARGO_BIN_EXE_chat-service"))
+            .env("REDIS_URL", format!("redis://127.0.0.1:{redis_port}"))
+            .env("PORT", service_port.to_string())
+            .stdout(Stdio::null())
+            .spawn()
+            .map(Killed)
+            .expect("start the service");
+        await_port(service_port);
+        World { redis: Some(redis), _service: service, redis_port, service_port, _dir: dir }
+    }
+
+    fn send(&self, method: &str, path: &str, body: &Value) -> (u16, String) {
+        let mut stream =
+            TcpStream::connect(("127.0.0.1", self.service_port)).expect("connect to the service");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("set the time-out");
+        let body = body.to_string();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: service\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + &body).as_bytes()).expect("send the request");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).expect("read the reply");
+        let (head, body) = reply.split_once("\r\n\r\n").expect("a head and a body");
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        (status, body.to_owned())
+    }
+
+    /// Where the answer came from, if there is one.
+    fn ask(&self, message: &str) -> Result<String, u16> {
+        let question = json!({"user": "ann", "persona": "helper", "message": message});
+        match self.send("POST", "/chat", &question) {
+            (200, body) => {
+                let reply: Value = serde_json::from_str(&body).expect("JSON");
+                assert_eq!(reply["answer"], "helper says: 42");
+                Ok(reply["source"].as_str().expect("a source").to_owned())
+            }
+            (status, _) => Err(status),
+        }
+    }
+
+    /// A field of CHATCACHE.STATS.
+    fn stat(&self, field: &str) -> String {
+        let mut cli = Command::new("redis-cli");
+        let told =
+            cli.args(["-p", &self.redis_port.to_string(), "CHATCACHE.STATS"]).output().expect("redis-cli");
+        let told = String::from_utf8(told.stdout).expect("text");
+        let mut lines = told.lines().skip_while(|line| *line != field);
+        lines.nth(1).unwrap_or_else(|| panic!("no {field} in {told}")).to_owned()
+    }
+}
+
+#[test]
+fn a_crowd_costs_one_model_call() {
+    let world = World::start();
+    let sources: Vec<_> = scope(|scope| {
+        let callers: Vec<_> = (0..20).map(|_| scope.spawn(|| world.ask("hi").expect("an answer"))).collect();
+        callers.into_iter().map(|caller| caller.join().expect("a caller")).collect()
+    });
+    assert_eq!(sources.iter().filter(|source| *source == "model").count(), 1);
+    assert_eq!(world.stat("leases-granted"), "1");
+}
+
+#[test]
+fn an_error_is_told_and_not_kept() {
+    let world = World::start();
+    assert_eq!(world.ask("fail"), Err(502));
+    assert_eq!(world.ask("fail"), Err(502));
+    // Given back both times, and nothing was stored.
+    assert_eq!(["leases-granted", "leases", "entries"].map(|field| world.stat(field)), ["2", "0", "0"]);
+}
+
+#[test]
+fn answers_go_with_the_prompt_the_deployment_and_the_user() {
+    let world = World::start();
+    for (method, path) in [("POST", "/personas/helper/prompt"), ("POST", "/deploy"), ("DELETE", "/users/ann")]
+    {
+        assert_eq!(world.ask("hi").as_deref(), Ok("model"), "before {path}");
+        assert_eq!(world.ask("hi").as_deref(), Ok("cache"), "before {path}");
+        assert_eq!(world.send(method, path, &Value::Null), (200, "1".to_owned()));
+    }
+    assert_eq!(world.ask("hi").as_deref(), Ok("model"));
+}
+
+#[test]
+fn without_redis_the_model_answers() {
+    let mut world = World::start();
+    assert_eq!(world.ask("hi").as_deref(), Ok("model"));
+    world.redis = None;
+    assert_eq!(world.ask("hi").as_deref(), Ok("model"));
+    assert_eq!(world.send("POST", "/deploy", &Value::Null).0, 503);
+}
+
+fn free_port() -> u16 {
+    let free = TcpListener::bind("127.0.0.1:0").expect("find a free port");
+    free.local_addr().expect("the free port").port()
+}
+
+fn await_port(port: u16) {
+    let begun = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nobody listens on {port}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+fn module() -> PathBuf {
+    let built = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/release/libchatcache.so");
+    std::env::var_os("CHATCACHE_MODULE").map_or_else(built, PathBuf::from)
+}

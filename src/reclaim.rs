@@ -92,6 +92,12 @@ impl AtOnce {
         if ctx.is_loading() {
             return AtOnce { small: u64::MAX, keys: u64::MAX };
         }
+        // Where a transaction or a script has a key, later servers take its slot for that of every key that is opened
+        // inside (Redis 7.4, Valkey 8): those of other slots would not be found.
+        let of_one_slot = ctx.is_cluster() && (ctx.is_in_transaction() || ctx.is_in_script());
+        if of_one_slot && !ctx.is_replayed() {
+            return AtOnce { small: 0, keys: 0 };
+        }
         let limit = config::invalidate_sync_limit();
         let small = match ctx.is_replayed() && ctx.is_in_transaction() {
             true => limit.max(TRANSACTION_LIMIT),

@@ -56,6 +56,11 @@ impl<'a> Ctx<'a> {
         self.has(raw::REDISMODULE_CTX_FLAGS_MULTI)
     }
 
+    /// Whether the command is called by a script or a function.
+    pub fn is_in_script(&self) -> bool {
+        self.has(raw::REDISMODULE_CTX_FLAGS_LUA)
+    }
+
     /// Whether this server follows a master.
     pub fn is_replica(&self) -> bool {
         self.has(raw::REDISMODULE_CTX_FLAGS_SLAVE)

@@ -54,6 +54,7 @@ impl Command for Help {
         name: c"chatcache.help",
         summary: c"Prints the commands of the module",
         complexity: c"O(1)",
+        tips: None,
         flags: c"readonly fast allow-loading allow-stale",
         arity: 1,
         keys: KeySpec::None,

@@ -25,6 +25,7 @@ impl Command for Get {
         name: c"chatcache.get",
         summary: c"Returns the cached response to a message, in one tier or in any",
         complexity: c"O(N) where N is the length of the message",
+        tips: None,
         flags: c"readonly fast",
         arity: -5,
         keys: KeySpec::Read(PERSONA_AT),

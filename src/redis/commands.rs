@@ -33,6 +33,8 @@ pub struct CommandSpec {
     pub name: &'static CStr,
     pub summary: &'static CStr,
     pub complexity: &'static CStr,
+    /// What clients of a cluster, and whoever compares replies, should know: Redis's command tips, with spaces between.
+    pub tips: Option<&'static CStr>,
     /// As `RedisModule_CreateCommand` takes them: `write`, `readonly`, `fast`, `deny-oom` …
     pub flags: &'static CStr,
     /// The number of arguments, the name included; -N for N or more.
@@ -161,7 +163,7 @@ pub(super) fn register<C: Command>(ctx: &Ctx<'_>) -> bool {
             complexity: spec.complexity.as_ptr(),
             since: c"0.1.0".as_ptr(),
             history: ptr::null_mut(),
-            tips: ptr::null(),
+            tips: c_pointer(spec.tips),
             arity: spec.arity,
             key_specs: key_specs.as_mut_ptr(),
             args: raw_args(spec.args, &mut arena),

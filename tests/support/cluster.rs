@@ -144,10 +144,12 @@ impl Cluster {
     /// Every node gets to know every other.
     fn introduce(&self) {
         let bus_ports: Vec<String> = self.nodes.iter().map(bus_port).collect();
+        // Epochs of their own, or the nodes spend seconds agreeing on them.
+        for (n, node) in self.nodes.iter().enumerate() {
+            ask(&mut node.connect(), &args!["CLUSTER", "SET-CONFIG-EPOCH", n + 1]);
+        }
         for (n, node) in self.nodes.iter().enumerate() {
             let mut con = node.connect();
-            // Epochs of their own, or the nodes spend seconds agreeing on them.
-            ask(&mut con, &args!["CLUSTER", "SET-CONFIG-EPOCH", n + 1]);
             for (other, bus_port) in self.nodes.iter().zip(&bus_ports).skip(n + 1) {
                 ask(&mut con, &args!["CLUSTER", "MEET", "127.0.0.1", other.port(), bus_port]);
             }
@@ -300,6 +302,12 @@ impl ClusterClient {
     #[track_caller]
     pub fn ask<A: AsRef<[u8]>>(&mut self, persona: &str, args: &[A]) -> Value {
         self.call(persona, args).unwrap_or_else(|error| panic!("{}: {}", shown(args), error_text(&error)))
+    }
+
+    /// How many replicas have what the last command about this persona did, waiting for as many as that.
+    pub fn kept_by(&mut self, persona: &str, replicas: usize) -> usize {
+        let con = self.homes.get(persona).and_then(|port| self.connections.get_mut(port));
+        super::kept_by(con, replicas)
     }
 
     fn call_at<A: AsRef<[u8]>>(&mut self, port: u16, asking: bool, args: &[A]) -> RedisResult<Value> {

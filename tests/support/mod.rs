@@ -35,6 +35,6 @@ pub use builder::Builder;
 pub use cluster::{Cluster, ClusterClient, slot_of};
 pub use raw::{Raw, RawClient};
 pub(crate) use replies::args;
-pub use replies::{Arg, cmd, error_text, expect_error, info, info_field, map_of, text};
+pub use replies::{Arg, cmd, error_text, expect_error, info, info_field, kept_by, map_of, text};
 pub use server::{Server, is_valkey, replica_caught_up, server_version};
 pub use waiting::{eventually, eventually_some, eventually_within, patient};

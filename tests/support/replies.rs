@@ -113,6 +113,14 @@ pub fn map_of(value: Value) -> BTreeMap<String, Value> {
     map
 }
 
+/// How many replicas have what the connection last wrote, waiting shortly for as many as that; none on an error.
+pub fn kept_by(con: Option<&mut impl ConnectionLike>, replicas: usize) -> usize {
+    match con.map(|con| cmd(con, &args!["WAIT", replicas, 300])) {
+        Some(Ok(Value::Int(kept))) => usize::try_from(kept).unwrap_or(0),
+        _ => 0,
+    }
+}
+
 /// All fields of one section of INFO.
 #[track_caller]
 pub fn info(con: &mut impl ConnectionLike, section: &str) -> BTreeMap<String, String> {

@@ -1,0 +1,113 @@
+//! Masters of a cluster that fail, or are replaced on purpose, under load.
+
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::Duration;
+
+use redis::{RedisResult, Value};
+
+use crate::load::{Finding, Stop, Story};
+use crate::support::{
+    Cluster, ClusterClient, Raw, Server, args, cmd, eventually, eventually_within, info_field,
+    replica_caught_up,
+};
+use crate::words::{ask, personas, stat};
+
+/// How long a cluster may take to replace a master.
+const FAILOVER: Duration = Duration::from_secs(40);
+
+impl Finding for ClusterClient {
+    fn call<A: AsRef<[u8]>>(&mut self, persona: &str, command: &[A]) -> RedisResult<Value> {
+        self.call(persona, command)
+    }
+
+    fn is_kept(&mut self, persona: &str) -> bool {
+        self.kept_by(persona, 1) == 1
+    }
+}
+
+fn is_master(node: &Server) -> bool {
+    info_field(&mut node.connect(), "replication", "role") == "master"
+}
+
+/// Runs stories of two personas of the first master while `disturb` does what it does to the cluster, until some more
+/// of each has been told after it.
+fn under_load(cluster: &mut Cluster, disturb: impl FnOnce(&mut Cluster)) -> Vec<Story> {
+    let stop = AtomicBool::new(false);
+    let personas: Vec<String> = ["one", "two"].map(|prefix| cluster.persona_of(0, prefix)).into();
+    let clients: Vec<ClusterClient> = personas.iter().map(|_| cluster.client()).collect();
+    thread::scope(|scope| {
+        let stop = &stop;
+        let tellers: Vec<_> = personas
+            .into_iter()
+            .zip(clients)
+            .map(|(persona, mut client)| {
+                scope.spawn(move || {
+                    let mut story = Story::new(persona);
+                    while story.drops < 3 {
+                        story.step(&mut client);
+                    }
+                    story.go_on(&mut client, stop);
+                    story.check(&mut client);
+                    story
+                })
+            })
+            .collect();
+        let stopping = Stop(stop);
+        disturb(cluster);
+        drop(stopping);
+        tellers.into_iter().map(|teller| teller.join().expect("a story without broken promises")).collect()
+    })
+}
+
+#[test]
+fn a_master_that_is_killed_is_replaced_and_no_promise_is_broken() {
+    let mut cluster = Cluster::start(3, 1);
+    let stories = under_load(&mut cluster, |cluster| {
+        cluster.node_mut(0).kill9();
+        eventually_within(FAILOVER, || is_master(cluster.node(3)));
+        cluster.eventually_agrees();
+        // It comes back empty, as a replica.
+        cluster.node_mut(0).start_again();
+        eventually_within(FAILOVER, || !is_master(cluster.node(0)));
+        let mut con = cluster.node(0).connect();
+        eventually_within(FAILOVER, || info_field(&mut con, "replication", "master_link_status") == "up");
+    });
+    replica_caught_up(cluster.node(3), cluster.node(0));
+    let (mut master, mut replica) = (cluster.node(3).connect(), cluster.node(0).connect());
+    assert_eq!(personas(&mut master), personas(&mut replica));
+    assert_eq!(stat(&mut master, "entries"), stat(&mut replica, "entries"));
+    // And once more, back to where it was.
+    ask(&mut replica, &["CLUSTER", "FAILOVER"]);
+    eventually_within(FAILOVER, || is_master(cluster.node(0)) && !is_master(cluster.node(3)));
+    for story in &stories {
+        story.check(&mut cluster.client());
+    }
+}
+
+#[test]
+fn a_master_that_is_replaced_on_purpose_tells_those_who_wait() {
+    let mut cluster = Cluster::start(3, 1);
+    let persona = cluster.persona_of(0, "waiting");
+    let fetch: Vec<Vec<u8>> =
+        args!["CHATCACHE.FETCH", "persona", "", persona, "q", "WAIT", 60_000, "LEASE", 60_000].into();
+    let mut holder = cluster.node(0).raw();
+    let Raw::Array(lease) = holder.call(&fetch) else { panic!("no lease") };
+    let mut waiting = cluster.node(0).raw();
+    waiting.send(&fetch);
+    eventually(|| stat(&mut cluster.node(0).connect(), "waiters") == 1);
+    under_load(&mut cluster, |cluster| {
+        ask(&mut cluster.node(3).connect(), &["CLUSTER", "FAILOVER"]);
+        eventually_within(FAILOVER, || is_master(cluster.node(3)) && !is_master(cluster.node(0)));
+    });
+    let told = waiting.read();
+    assert!(matches!(&told, Raw::Error(_)), "{told:?}");
+    // The lease ended with the master that gave it; the next caller gets one of the new master's.
+    let mut client = cluster.client();
+    let Raw::Bulk(token) = &lease[1] else { panic!("{lease:?}") };
+    let late = args!["CHATCACHE.SET", "persona", "", persona, "q", "late", "TOKEN", token];
+    assert_eq!(client.ask(&persona, &late), Value::Nil);
+    let Value::Array(next) = client.ask(&persona, &fetch) else { panic!("FETCH") };
+    assert_eq!(next[0], Value::BulkString(b"lease".to_vec()));
+    assert!(cmd(&mut cluster.node(0).connect(), &fetch).is_err(), "the old master still gives leases");
+}

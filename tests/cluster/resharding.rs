@@ -1,0 +1,196 @@
+//! Slots that move while a service runs: `redis-cli --cluster reshard`, and a server's own way where it has one.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use redis::Value;
+
+use crate::load::Stop;
+use crate::support::{
+    Cluster, ClusterClient, args, cmd, eventually_within, is_valkey, server_version, slot_of, text,
+};
+use crate::words::{NOTHING_AT_ONCE, ask, count, dbsize, fill, personas, reclaimed, stat};
+
+/// How many slots move: the first master's first ones.
+const SLOTS: u16 = 48;
+
+/// How many answers a persona has before and, more or less, during the move.
+const ANSWERS: usize = 300;
+
+/// How long a reshard may take.
+const RESHARD: Duration = Duration::from_secs(60);
+
+/// What a service has stored for a persona, and the number of the next answer: none is given twice.
+struct Owner {
+    persona: String,
+    answers: BTreeMap<usize, String>,
+    next: usize,
+    drops: usize,
+    hits: usize,
+}
+
+impl Owner {
+    fn new(persona: String) -> Owner {
+        Owner { persona, answers: BTreeMap::new(), next: 0, drops: 0, hits: 0 }
+    }
+
+    fn request(&self, name: &str, question: usize) -> Vec<Vec<u8>> {
+        args![name, "response", "ann", self.persona, format!("q{question}")].into()
+    }
+
+    fn store(&mut self, client: &mut ClusterClient, question: usize) {
+        let answer = format!("{} a{}", self.persona, self.next);
+        self.next += 1;
+        let mut command = self.request("CHATCACHE.SET", question);
+        command.push(answer.clone().into_bytes());
+        assert_eq!(client.ask(&self.persona, &command), Value::Okay);
+        self.answers.insert(question, answer);
+    }
+
+    fn get(&mut self, client: &mut ClusterClient, question: usize) -> Option<String> {
+        match client.ask(&self.persona, &self.request("CHATCACHE.GET", question)) {
+            Value::Nil => None,
+            answer => Some(text(&answer)),
+        }
+    }
+
+    /// One of the things that a service does; whatever it is given is what it stored last.
+    fn step(&mut self, client: &mut ClusterClient, n: usize) {
+        let question = n * 7 % ANSWERS;
+        match n % 10 {
+            0..4 => self.store(client, question),
+            4..8 => {
+                // A miss is no failure while a slot moves: half of its answers are elsewhere.
+                if let Some(answer) = self.get(client, question) {
+                    assert_eq!(
+                        Some(&answer),
+                        self.answers.get(&question),
+                        "undead, or older than it should be"
+                    );
+                    self.hits += 1;
+                }
+            }
+            8 => {
+                client.ask(&self.persona, &self.request("CHATCACHE.DEL", question));
+                self.answers.remove(&question);
+            }
+            _ if n % 400 == 399 => {
+                client.ask(&self.persona, &args!["CHATCACHE.INVALIDATE", self.persona]);
+                self.answers.clear();
+                self.drops += 1;
+            }
+            _ => {
+                client.ask(&self.persona, &args!["CHATCACHE.STATS", self.persona]);
+            }
+        }
+    }
+
+    fn check(&mut self, client: &mut ClusterClient) {
+        for question in 0..ANSWERS {
+            let answer = self.get(client, question);
+            assert_eq!(answer.as_ref(), self.answers.get(&question), "{} q{question}", self.persona);
+        }
+    }
+}
+
+/// A service of three personas whose slots move and one whose slot does not, running while `reshard` does.
+fn a_service_through(cluster: &Cluster, reshard: impl FnOnce()) {
+    let mut con = cluster.node(0).connect();
+    let mut names = (0..).map(|n| format!("p{n}"));
+    let mut owners: Vec<Owner> = Vec::new();
+    while owners.len() < 3 {
+        let name = names.find(|name| slot_of(&mut con, name.as_bytes()) < SLOTS).expect("a name");
+        owners.push(Owner::new(name));
+    }
+    owners.push(Owner::new(cluster.persona_of(0, "stays")));
+    // A large persona in a slot that moves is being reclaimed all the while.
+    let dropped = names.find(|name| slot_of(&mut con, name.as_bytes()) < SLOTS).expect("a name");
+    fill(&mut con, "persona", "", &dropped, 30_000);
+    let (stop, ready) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let running = owners.len();
+    thread::scope(|scope| {
+        let (stop, ready) = (&stop, &ready);
+        let services: Vec<_> = owners
+            .iter_mut()
+            .map(|owner| {
+                let mut client = cluster.client();
+                scope.spawn(move || {
+                    for question in 0..ANSWERS {
+                        owner.store(&mut client, question);
+                    }
+                    ready.fetch_add(1, Ordering::Relaxed);
+                    for n in 0.. {
+                        if stop.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        owner.step(&mut client, n);
+                    }
+                    owner.check(&mut client);
+                })
+            })
+            .collect();
+        let stopping = Stop(stop);
+        eventually_within(RESHARD, || {
+            ready.load(Ordering::Relaxed) == running || services.iter().any(|service| service.is_finished())
+        });
+        assert_eq!(count(&mut con, &args!["CHATCACHE.INVALIDATE", dropped]), 30_000);
+        reshard();
+        drop(stopping);
+        for service in services {
+            service.join().expect("a service that found all as it left it");
+        }
+    });
+    // The index of each node has the personas that it serves, and no others.
+    let homes = [1, 1, 1, 0];
+    for node in 0..2 {
+        reclaimed(cluster.node(node));
+        let mut con = cluster.node(node).connect();
+        let here =
+            owners.iter().zip(homes).filter(|(owner, home)| *home == node && !owner.answers.is_empty());
+        let wanted: BTreeMap<String, usize> =
+            here.map(|(owner, _)| (owner.persona.clone(), owner.answers.len())).collect();
+        let told = personas(&mut con)
+            .into_iter()
+            .map(|(name, (entries, _))| (name, entries.parse().expect("a number")));
+        assert_eq!(told.collect::<BTreeMap<String, usize>>(), wanted, "node {node}");
+        let entries: usize = wanted.values().sum();
+        assert_eq!((dbsize(&mut con), stat(&mut con, "entries")), (entries as i64, entries as i64));
+    }
+    assert!(owners.iter().all(|owner| owner.hits > 0 && owner.next > ANSWERS), "the service hardly ran");
+}
+
+#[test]
+fn a_service_runs_through_a_reshard() {
+    let cluster = Cluster::start_with(2, 0, &[NOTHING_AT_ONCE]);
+    a_service_through(&cluster, || {
+        let output = Command::new("redis-cli")
+            .args(["--cluster", "reshard", &format!("127.0.0.1:{}", cluster.node(0).port())])
+            .args(["--cluster-from", &cluster.id(0), "--cluster-to", &cluster.id(1)])
+            .args(["--cluster-slots", &SLOTS.to_string(), "--cluster-yes"])
+            .output()
+            .expect("run redis-cli");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && !said.contains("exists"), "{said}");
+    });
+}
+
+/// Valkey 9 moves whole slots: the source serves them to the end, and sends on what changes.
+#[test]
+fn a_service_runs_through_a_migration_of_whole_slots() {
+    if !is_valkey() || server_version() < (9, 0, 0) {
+        return;
+    }
+    let cluster = Cluster::start_with(2, 0, &[NOTHING_AT_ONCE]);
+    a_service_through(&cluster, || {
+        let mut con = cluster.node(0).connect();
+        ask(&mut con, &args!["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", 0, SLOTS - 1, "NODE", cluster.id(1)]);
+        eventually_within(RESHARD, || {
+            let jobs = format!("{:?}", cmd(&mut con, &["CLUSTER", "GETSLOTMIGRATIONS"]));
+            assert!(!jobs.contains("failed") && !jobs.contains("cancelled"), "{jobs}");
+            jobs.contains("success")
+        });
+    });
+}

@@ -40,8 +40,8 @@ pub struct Row {
 /// coalesced when it ends with an answer.
 pub const ROWS: [Row; 9] = [
     Row { label: "all", fields: &["hits", "stale-hits", "coalesced"] },
-    Row { label: "L1", fields: &["l1-hits"] },
-    Row { label: "L2", fields: &["l2-hits"] },
+    Row { label: "L1", fields: &["hits-l1"] },
+    Row { label: "L2", fields: &["hits-l2"] },
     Row { label: "msg", fields: &["hits-msg"] },
     Row { label: "persona", fields: &["hits-persona"] },
     Row { label: "session", fields: &["hits-session"] },
@@ -112,8 +112,8 @@ impl Rates {
 /// The fields that only grow, of those that are shown.
 const COUNTERS: [&str; 14] = [
     "hits",
-    "l1-hits",
-    "l2-hits",
+    "hits-l1",
+    "hits-l2",
     "hits-msg",
     "hits-persona",
     "hits-session",

@@ -118,7 +118,7 @@ fn a_usual_screen_shows_it_all() {
 fn what_the_module_does_not_tell_is_a_dash() {
     let screen = screen(&app(), 80, 24);
     assert_eq!(words(&line(&screen, "L1"))[..5], ["L1", "-", "ever", "-", "-/s"]);
-    assert!(screen.join("\n").contains("compressed -"));
+    assert!(screen.join("\n").contains("packed     -"));
 }
 
 #[test]

@@ -21,7 +21,16 @@ MODEL_SECONDS = Histogram(
 INVALIDATIONS = Counter("chat_l1_invalidations", "Messages from Redis that answers in L1 are outdated")
 
 # What CHATCACHE.STATS tells of this moment; all else it tells counts up.
-GAUGES = ("leases", "waiters", "pending-reclaim", "entries", "personas", "users")
+GAUGES = (
+    "leases",
+    "waiters",
+    "pending-reclaim",
+    "waiting-to-pack",
+    "dictionaries",
+    "entries",
+    "personas",
+    "users",
+)
 TIERS = ("msg", "persona", "session", "response")
 # The lines of INFO that say whether the cache fits its server.
 INFO_GAUGES = ("used_memory", "maxmemory", "connected_clients", "blocked_clients")

@@ -10,7 +10,7 @@ use crate::Bench;
 use crate::charts::{self, Bar};
 use crate::contest::{self, Contestant};
 use crate::generator::{Load, PIPELINE, Speed};
-use crate::report::{Goal, Row, Series};
+use crate::report::{Goal, Row, Series, figure};
 use crate::requests::{
     ANSWER_BYTES, HOT, PERSONA, encodings, get, message, native_key, store_hot, store_hot_by_script,
     store_hot_native,
@@ -46,6 +46,7 @@ pub fn hot(bench: &mut Bench) {
             Contestant::new("redis-benchmark", "/s", || by_redis_benchmark(&plain, &key, options.quick)),
         ],
     );
+    note_l1_share(bench, &ours, "100 B prompts");
     let what = format!("hot GET, {PROMPT_BYTES} B prompt, 1 KB answer");
     bench.compare(&what, &hot, &native, Some(Goal::AtLeast(0.9)));
     bench.compare(&what, &hot, &evalsha, Some(Goal::AtLeast(3.0)));
@@ -130,6 +131,7 @@ pub fn long_prompt(bench: &mut Bench) {
             Contestant::top("EVALSHA, 4 KB", &plain, Load::of(&evalsha, HOT), options),
         ],
     );
+    note_l1_share(bench, &ours, "4 KB prompts");
     bench.compare("hot GET, 4 KB prompt, 1 KB answer", &hot, &evalsha, Some(Goal::AtLeast(3.5)));
     bench.compare("hot GET, 4 KB prompt, 1 KB answer", &hot, &nothing, Some(Goal::AtLeast(0.75)));
     bench.bars.extend([bar(&nothing, Bar::other), bar(&hot, Bar::ours), bar(&evalsha, Bar::other)]);
@@ -141,6 +143,12 @@ pub fn chart(bench: &mut Bench) {
         charts::bars("get", "GET: answers a second (50 connections, pipeline 32)", &bench.bars);
         bench.report.chart("get", "GET: answers a second");
     }
+}
+
+fn note_l1_share(bench: &mut Bench, server: &Server, prompts: &str) {
+    let stats = server.stats();
+    let share = 100.0 * stats["hits-l1"] as f64 / stats["hits"] as f64;
+    bench.report.note(format!("Hot GET of {prompts}: {} % of the answers came from L1.", figure(share)));
 }
 
 fn bar(series: &Series, bar: fn(&str, f64) -> Bar) -> Bar {

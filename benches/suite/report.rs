@@ -38,7 +38,8 @@ impl Series {
     }
 
     fn words(&self) -> String {
-        let mut words = format!("{} {}", figure(self.median()), self.unit);
+        let space = if self.unit.starts_with('/') { "" } else { " " };
+        let mut words = format!("{}{space}{}", figure(self.median()), self.unit);
         if self.values.len() > 1 {
             let (low, high) = spread(&self.values);
             let _ = write!(words, " ({} to {})", figure(low), figure(high));

@@ -73,9 +73,15 @@ setup-python:
 valgrind: setup ## the integration tests against a server under valgrind (slow)
 	@scripts/valgrind $(ARGS)
 
-.PHONY: test-clients
+.PHONY: test-clients test-containers test-matrix
 test-clients: build ## one session through the clients of eight languages
 	@tests/clients/run
+
+test-containers: build ## the integration tests in containers of the official images (some minutes each)
+	@scripts/containers $(ARGS)
+
+test-matrix: setup ## the integration tests on six servers, which it gets itself (some minutes each)
+	@scripts/matrix $(ARGS)
 
 .PHONY: soak
 soak: setup ## the tests of faults at length: 20 power cuts, 100 cycles of filling and dropping, 20 days of traffic

@@ -1,0 +1,92 @@
+//! The process of a server, in a container of the image `CHATCACHE_TEST_IMAGE` (`redis:7.2`): what stands in the
+//! place of `tests/support/process.rs` here.
+//!
+//! The server's directory and the module are mounted under the names that they have on this machine, and the
+//! container is in this machine's network: so a test sees the same files, sockets and ports as without it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+
+use testcontainers::core::wait::ExitWaitStrategy;
+use testcontainers::core::{Mount, WaitFor};
+use testcontainers::runners::SyncRunner;
+use testcontainers::{Container, ContainerRequest, GenericImage, ImageExt};
+
+/// How long a server that is told to end may take, in seconds.
+const GRACE: i32 = 30;
+
+/// A container that has been started and not been seen to end. It goes when this is dropped.
+pub(super) struct Process(Container<GenericImage>);
+
+impl Process {
+    /// Starts a server with the redis.conf of its directory.
+    pub(super) fn start(dir: &Path) -> Process {
+        let dir_name = dir.to_str().expect("a path in UTF-8");
+        let module = std::env::var("CHATCACHE_MODULE").expect("CHATCACHE_MODULE is the module to mount");
+        // SAFETY: they only read.
+        let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
+        if uid == 0 {
+            // The image's entrypoint gives root up for a user of its own.
+            let all = fs::Permissions::from_mode(0o777);
+            fs::set_permissions(dir, all).expect("let the server's user into its directory");
+        }
+        let container = image()
+            .with_cmd([server_program().to_owned(), format!("{dir_name}/redis.conf")])
+            .with_user(format!("{uid}:{gid}"))
+            .with_network("host")
+            .with_mount(Mount::bind_mount(dir_name, dir_name))
+            .with_mount(Mount::bind_mount(&module, &module))
+            .start();
+        Process(container.expect("start a container"))
+    }
+
+    /// The process, as this machine numbers it.
+    pub(super) fn pid(&self) -> u32 {
+        let output = Command::new("docker").args(["inspect", "-f", "{{.State.Pid}}", self.0.id()]).output();
+        let pid = output.expect("docker inspect").stdout;
+        String::from_utf8_lossy(&pid).trim().parse().expect("a pid")
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+        let code = self.0.exit_code().expect("look at the container")?;
+        // A shell's way to say which signal it was.
+        let signal = if code > 128 { code - 128 } else { code << 8 };
+        Some(ExitStatus::from_raw(i32::try_from(signal).expect("an exit status")))
+    }
+
+    /// SIGTERM, as `docker stop` sends it.
+    pub(super) fn terminate(&self) {
+        self.0.stop_with_timeout(Some(GRACE)).expect("stop the container");
+    }
+
+    /// SIGKILL, and wait until it is gone.
+    pub(super) fn kill(self) {
+        self.0.rm().expect("remove the container");
+    }
+}
+
+/// What the server under test says to `--version`.
+pub(super) fn version_line() -> String {
+    let done = WaitFor::exit(ExitWaitStrategy::new().with_exit_code(0));
+    let container =
+        image().with_cmd([server_program(), "--version"]).with_ready_conditions(vec![done]).start();
+    let output = container.expect("start a container").stdout_to_vec().expect("the container's output");
+    String::from_utf8_lossy(&output).into_owned()
+}
+
+/// The image under test. Its containers bear a label by which `scripts/containers` finds those of a run that was
+/// killed.
+fn image() -> ContainerRequest<GenericImage> {
+    let image = std::env::var("CHATCACHE_TEST_IMAGE").expect("CHATCACHE_TEST_IMAGE is the image to test");
+    let (name, tag) = image.rsplit_once(':').expect("an image with its tag");
+    GenericImage::new(name, tag).with_label("chatcache", "test")
+}
+
+fn server_program() -> &'static str {
+    let image = std::env::var("CHATCACHE_TEST_IMAGE").unwrap_or_default();
+    if image.contains("valkey") { "valkey-server" } else { "redis-server" }
+}

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::{RedisResult, Value};
 
@@ -28,6 +28,19 @@ impl Finding for ClusterClient {
 
 fn is_master(node: &Server) -> bool {
     info_field(&mut node.connect(), "replication", "role") == "master"
+}
+
+/// CLUSTER FAILOVER. On a machine that has other things to do the server may give up after 5 s; then once more.
+fn replace(master: &Server, replica: &Server) {
+    let done = || is_master(replica) && !is_master(master);
+    let mut tried: Option<Instant> = None;
+    eventually_within(FAILOVER, || {
+        if !done() && tried.is_none_or(|at| at.elapsed() > Duration::from_secs(8)) {
+            ask(&mut replica.connect(), &["CLUSTER", "FAILOVER"]);
+            tried = Some(Instant::now());
+        }
+        done()
+    });
 }
 
 /// Runs stories of two personas of the first master while `disturb` does what it does to the cluster, until some more
@@ -78,8 +91,7 @@ fn a_master_that_is_killed_is_replaced_and_no_promise_is_broken() {
     assert_eq!(personas(&mut master), personas(&mut replica));
     assert_eq!(stat(&mut master, "entries"), stat(&mut replica, "entries"));
     // And once more, back to where it was.
-    ask(&mut replica, &["CLUSTER", "FAILOVER"]);
-    eventually_within(FAILOVER, || is_master(cluster.node(0)) && !is_master(cluster.node(3)));
+    replace(cluster.node(3), cluster.node(0));
     for story in &stories {
         story.check(&mut cluster.client());
     }
@@ -97,11 +109,12 @@ fn a_master_that_is_replaced_on_purpose_tells_those_who_wait() {
     waiting.send(&fetch);
     eventually(|| stat(&mut cluster.node(0).connect(), "waiters") == 1);
     under_load(&mut cluster, |cluster| {
-        ask(&mut cluster.node(3).connect(), &["CLUSTER", "FAILOVER"]);
-        eventually_within(FAILOVER, || is_master(cluster.node(3)) && !is_master(cluster.node(0)));
+        replace(cluster.node(0), cluster.node(3));
     });
+    // The server unblocks it with an error, or the module was told first and says that its wait is over.
     let told = waiting.read();
-    assert!(matches!(&told, Raw::Error(_)), "{told:?}");
+    let busy = Raw::Array(vec![Raw::bulk("busy"), Raw::Int(0)]);
+    assert!(matches!(&told, Raw::Error(_)) || told == busy, "{told:?}");
     // The lease ended with the master that gave it; the next caller gets one of the new master's.
     let mut client = cluster.client();
     let Raw::Bulk(token) = &lease[1] else { panic!("{lease:?}") };

@@ -14,7 +14,7 @@ use super::waiting::{eventually_within, patient};
 use super::{Builder, Server};
 
 /// How long a node may be silent before the others take it for dead.
-const NODE_TIMEOUT: Duration = Duration::from_secs(3);
+const NODE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a cluster may take to come together, and to come together again.
 const GATHERING: Duration = Duration::from_secs(40);

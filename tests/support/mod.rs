@@ -10,6 +10,7 @@
 //! - `process`: the process of a server; in `tests/containers`, a container instead.
 //! - `raw`: a client that shows replies as they are on the wire (RESP2 and RESP3).
 //! - `replies`: `cmd`, `args!`, `expect_error`, `map_of`, `info_field`: short words for the redis crate.
+//! - `sentinel`: a master, its replicas and the sentinels that replace it, and a client that asks these.
 //! - `waiting`: `eventually`: tests wait for a condition, never for a length of time.
 //!
 //! Environment: `CHATCACHE_SERVER` is the server binary (default: `redis-server` on the PATH),
@@ -27,6 +28,8 @@ mod cluster;
 mod process;
 mod raw;
 mod replies;
+#[cfg(not(feature = "containers"))]
+mod sentinel;
 mod server;
 mod waiting;
 
@@ -36,5 +39,7 @@ pub use cluster::{Cluster, ClusterClient, slot_of};
 pub use raw::{Raw, RawClient};
 pub(crate) use replies::args;
 pub use replies::{Arg, cmd, error_text, expect_error, info, info_field, kept_by, map_of, text};
+#[cfg(not(feature = "containers"))]
+pub use sentinel::{SentinelClient, Watched};
 pub use server::{Server, is_valkey, replica_caught_up, server_version};
 pub use waiting::{eventually, eventually_some, eventually_within, patient};

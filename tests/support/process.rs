@@ -13,11 +13,21 @@ pub(super) struct Process(Child);
 impl Process {
     /// Starts a server with the redis.conf of its directory; what it prints goes to `output` there.
     pub(super) fn start(dir: &Path) -> Process {
+        Process::start_with(dir, &[])
+    }
+
+    /// The same in the form of a sentinel.
+    pub(super) fn start_sentinel(dir: &Path) -> Process {
+        Process::start_with(dir, &["--sentinel"])
+    }
+
+    fn start_with(dir: &Path, more: &[&str]) -> Process {
         let output = fs::File::options().create(true).append(true).open(dir.join("output"));
         let output = output.expect("open the output file");
         let mut command = Command::new(server_binary());
         command
             .arg(dir.join("redis.conf"))
+            .args(more)
             .stdin(Stdio::null())
             .stderr(output.try_clone().expect("share the output file"))
             .stdout(output);

@@ -322,7 +322,7 @@ fn answers_ping(socket: &Path) -> bool {
 
 /// A port that nobody listens on. Below the range that the kernel takes for outgoing connections: a port
 /// from there may be a client's socket when the server starts again.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 12_000;
     static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::random_range(0..COUNT)));

@@ -75,6 +75,20 @@ fn no_page_is_forgotten() {
     assert_eq!(found, tested, "the pages there are, and the pages that are tested");
 }
 
+/// The loop stands where it is looked for; it is run on its own page and in the example.
+#[test]
+fn the_loop_is_the_same_everywhere() {
+    let loop_of = |path: &str| {
+        let text = std::fs::read_to_string(root().join(path)).expect("read the file");
+        let from = text.find("def answer(user, persona, message):\n    \"\"\"").expect("the loop");
+        let end = text[from..].find("        raise\n").expect("the end of the loop");
+        text[from..from + end].to_owned()
+    };
+    let of_example = loop_of("examples/single_flight.py");
+    assert_eq!(loop_of("README.md"), of_example);
+    assert_eq!(loop_of("docs/single-flight.md"), of_example);
+}
+
 /// Links between the pages and to files of the repository lead somewhere.
 #[test]
 fn no_link_is_broken() {

@@ -4,22 +4,28 @@
 //! answer is given only where three agree: a key of the request's name, an entry with the request's
 //! fingerprint, and an index in which that entry lives.
 
+use crate::answer::Answer;
+use crate::cold;
+use crate::config;
 use crate::entry::{ALWAYS_FRESH, Entry};
 use crate::flight;
-use crate::index::{Handle, Index, Name, Origin};
-use crate::key::{self, Layout};
+use crate::index::{Handle, Index, Name, Origin, Standing};
+use crate::key::{self, Layout, Tail};
+use crate::l1::{Hot, HotKey, L1, Place};
+use crate::pack;
 use crate::redis::{Ctx, Held, Key, MainThread};
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::stats::{Counters, Report};
 use crate::tier::Tier;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::thread;
 
 /// The module's state. Borrow it for a few lines, with no call to the server in between that may call back.
 pub static CACHE: MainThread<Cache> = MainThread::new(Cache::new());
 
-/// An emptied index with more entries than this is freed on a thread of its own: some milliseconds' worth.
+/// An index or an L1 with more entries than this is freed on a thread of its own: some milliseconds' worth.
 const FREE_INLINE: u64 = 20_000;
 
 /// The indexes, one for each database that has ever held an entry, and the counters.
@@ -27,6 +33,8 @@ pub struct Cache {
     databases: BTreeMap<i32, Index>,
     pub counters: Counters,
     pub layout: Layout,
+    /// None while it is off.
+    l1: Option<L1>,
 }
 
 impl Cache {
@@ -42,8 +50,9 @@ impl Cache {
             stale_hits: 0,
             coalesced: 0,
             saved_ms: [0; 4],
+            hits_l1: 0,
         };
-        Cache { databases: BTreeMap::new(), counters, layout: Layout::Single }
+        Cache { databases: BTreeMap::new(), counters, layout: Layout::Single, l1: None }
     }
 
     /// The index of a database, made where there is none.
@@ -74,20 +83,15 @@ impl Cache {
         here.or_else(|| self.databases.values().find_map(|index| index.origin(handle)))
     }
 
-    /// Forgets all of one database, or of every one.
-    pub fn empty(&mut self, database: Option<i32>) {
-        let gone: Vec<Index> = match database {
+    /// Forgets all of one database, or of every one, and gives back what it knew.
+    fn empty(&mut self, database: Option<i32>) -> Vec<Index> {
+        match database {
             Some(database) => self.databases.remove(&database).into_iter().collect(),
             None => std::mem::take(&mut self.databases).into_values().collect(),
-        };
-        let entries: u64 = gone.iter().map(|index| index.entries() + index.pending()).sum();
-        if entries > FREE_INLINE {
-            // Where no thread can be had, the closure is dropped here, and the indexes with it.
-            let _ = thread::Builder::new().name("chatcache-free".into()).spawn(move || drop(gone));
         }
     }
 
-    pub fn swap(&mut self, first: i32, second: i32) {
+    fn swap(&mut self, first: i32, second: i32) {
         let (one, other) = (self.databases.remove(&first), self.databases.remove(&second));
         self.databases.extend(one.map(|index| (second, index)));
         self.databases.extend(other.map(|index| (first, index)));
@@ -96,6 +100,10 @@ impl Cache {
     /// The sums over all databases.
     fn report(&self) -> Report {
         let mut report = Report { counters: self.counters, ..Report::default() };
+        if let Some(l1) = &self.l1 {
+            report.l1_entries = l1.len() as u64;
+            report.l1_bytes = l1.bytes();
+        }
         for index in self.databases.values() {
             report.entries += index.entries();
             for (sum, tier) in report.entries_by_tier.iter_mut().zip(Tier::ALL) {
@@ -103,8 +111,8 @@ impl Cache {
             }
             report.personas += index.personas_len();
             report.users += index.users_len();
-            report.raw_bytes += index.bytes();
-            report.stored_bytes += index.bytes();
+            report.raw_bytes += index.size().raw;
+            report.stored_bytes += index.size().stored;
             report.pending += index.pending();
             report.stale += index.stale();
             report.index_bytes += index.heap_bytes();
@@ -117,17 +125,21 @@ impl Cache {
 pub fn loaded(ctx: &Ctx<'_>) {
     let layout = if ctx.is_cluster() { Layout::Cluster } else { Layout::Single };
     CACHE.with(|cache| cache.layout = layout);
+    renew_l1(ctx);
 }
 
 /// The state of the whole module at this moment.
 pub fn report() -> Report {
-    let flight = flight::report();
+    let (flight, cold) = (flight::report(), cold::report());
     Report {
         leases: flight.leases as u64,
         waiters: flight.waiters as u64,
         leases_granted: flight.counters.granted,
         leases_ended: flight.counters.ended.total(),
         tokens_refused: flight.counters.refused,
+        packed: cold.packed,
+        waiting_to_pack: cold.waiting,
+        dictionaries: pack::dictionaries(),
         ..CACHE.with(|cache| cache.report())
     }
 }
@@ -188,33 +200,40 @@ pub fn look<'k>(ctx: &Ctx<'_>, key: &'k Key<'_>, request: &Request<'_>) -> Resul
         Held::Other => return Err(Refusal::WrongType),
         Held::Value(entry) => entry,
     };
-    let database = ctx.database();
-    if entry.fingerprint != request.fingerprint() || !is_live(database, entry) {
+    if entry.fingerprint != request.fingerprint() {
         return Ok(Slot::Unrelated);
     }
-    Ok(if in_its_time(ctx, database, entry) { Slot::Fresh(entry) } else { Slot::Stale(entry) })
+    Ok(match standing(ctx.database(), entry) {
+        Standing::Dead => Slot::Unrelated,
+        Standing::Fresh if in_its_time(ctx, entry) => Slot::Fresh(entry),
+        Standing::Fresh | Standing::Stale => Slot::Stale(entry),
+    })
 }
 
 /// Whether the entry may be given as a fresh answer.
 pub fn is_fresh(ctx: &Ctx<'_>, database: i32, entry: &Entry) -> bool {
-    is_live(database, entry) && in_its_time(ctx, database, entry)
+    standing(database, entry) == Standing::Fresh && in_its_time(ctx, entry)
 }
 
-/// Whether a live entry is within its freshness.
-fn in_its_time(ctx: &Ctx<'_>, database: i32, entry: &Entry) -> bool {
+/// Whether the entry is within its freshness, drops aside.
+fn in_its_time(ctx: &Ctx<'_>, entry: &Entry) -> bool {
     let until_ms = entry.fresh_until_ms.get();
-    (until_ms == ALWAYS_FRESH || ctx.now_ms() < until_ms) && !is_softly_stale(database, entry)
+    until_ms == ALWAYS_FRESH || ctx.now_ms() < until_ms
 }
 
 /// Whether SOFTINVALIDATE has made the entry stale.
 pub fn is_softly_stale(database: i32, entry: &Entry) -> bool {
-    let Some(handle) = entry.handle() else { return false };
-    CACHE.with(|cache| cache.known_index(database).is_some_and(|index| index.is_soft_stale(handle)))
+    standing(database, entry) == Standing::Stale
+}
+
+fn standing(database: i32, entry: &Entry) -> Standing {
+    let Some(handle) = entry.handle() else { return Standing::Dead };
+    CACHE.with(|cache| cache.known_index(database).map_or(Standing::Dead, |index| index.standing(handle)))
 }
 
 /// Counts a fresh answer that was given.
 pub fn count_hit(ctx: &Ctx<'_>, tier: Tier, entry: &Entry) {
-    entry.count_hit();
+    entry.count_hit(ctx.now_ms());
     CACHE.with(|cache| {
         let saved_ms = entry.cost_ms.into();
         cache.counters.count_hit(tier, saved_ms);
@@ -226,7 +245,7 @@ pub fn count_hit(ctx: &Ctx<'_>, tier: Tier, entry: &Entry) {
 
 /// Counts a stale answer that was given.
 pub fn count_stale_hit(ctx: &Ctx<'_>, tier: Tier, entry: &Entry) {
-    entry.count_hit();
+    entry.count_hit(ctx.now_ms());
     CACHE.with(|cache| {
         let saved_ms = entry.cost_ms.into();
         cache.counters.stale_hits += 1;
@@ -237,9 +256,20 @@ pub fn count_stale_hit(ctx: &Ctx<'_>, tier: Tier, entry: &Entry) {
     });
 }
 
-fn is_live(database: i32, entry: &Entry) -> bool {
-    let Some(handle) = entry.handle() else { return false };
-    CACHE.with(|cache| cache.known_index(database).is_some_and(|index| index.is_live(handle)))
+/// The name of the key that an entry is in.
+pub fn name_of((database, handle): Place) -> Option<Vec<u8>> {
+    CACHE.with(|cache| {
+        let located = cache.known_index(database)?.located(handle)?;
+        let mut name = Vec::with_capacity(128);
+        match located.name {
+            Name::Own(own) => name.extend_from_slice(own),
+            Name::Canonical(digest) => {
+                let tail = Tail::Digest(digest);
+                key::write(cache.layout, located.tier, located.user, located.persona, tail, &mut name);
+            }
+        }
+        Some(name)
+    })
 }
 
 /// How the index keeps the name of a key that an entry of these has arrived under.
@@ -247,5 +277,217 @@ pub fn index_name<'a>(layout: Layout, tier: Tier, persona: &[u8], user: &[u8], n
     match key::canonical_digest(layout, tier, user, persona, name) {
         Some(digest) => Name::Canonical(digest),
         None => Name::Own(name),
+    }
+}
+
+// L1: see `l1`. It is in step with the keyspace because an entry leaves it in the same moment as it leaves its key
+// (`left`), as its key is given another TTL (`retimed`), and with its database (`empty`, `swap`); drops it sees by the index.
+
+/// How long a hot answer's key may go unopened, in milliseconds: the server evicts the least used.
+const TOUCH_MS: i64 = 1000;
+
+impl Cache {
+    /// The fresh answer to a request that L1 has, counted as given.
+    fn hot(&mut self, database: i32, request: &Request<'_>, now_ms: i64) -> Option<Answer> {
+        let l1 = self.l1.as_ref()?;
+        let hot = l1.get(&l1.key(database, request))?;
+        let untouched_ms = now_ms.saturating_sub(hot.touched_ms.get());
+        if now_ms >= hot.until_ms.get() || !(0..TOUCH_MS).contains(&untouched_ms) {
+            return None;
+        }
+        let saved_ms = hot.cost_ms.into();
+        let (_, handle) = hot.place;
+        if !self.databases.get_mut(&database)?.record_fresh_hit(handle, saved_ms) {
+            return None;
+        }
+        hot.untouched_hits.set(hot.untouched_hits.get().saturating_add(1));
+        hot.answer.count_hit();
+        self.counters.count_hit(request.tier, saved_ms);
+        self.counters.hits_l1 += 1;
+        Some(hot.answer.clone())
+    }
+
+    /// Whether the entry's answer is in L1.
+    pub fn is_hot(&self, place: Place) -> bool {
+        self.l1.as_ref().is_some_and(|l1| l1.holds(place))
+    }
+
+    /// An entry leaves its key, or its key's TTL is another now.
+    pub fn cool(&mut self, place: Place) {
+        if let Some(l1) = &mut self.l1 {
+            l1.remove(place);
+        }
+    }
+}
+
+/// The fresh answer to a request that L1 has, counted as given.
+pub fn hot(ctx: &Ctx<'_>, request: &Request<'_>) -> Option<Answer> {
+    let (database, now_ms) = (ctx.database(), ctx.now_ms());
+    CACHE.with(|cache| cache.hot(database, request, now_ms))
+}
+
+/// What packed answers are unpacked into, to be sent.
+static BUFFER: MainThread<Vec<u8>> = MainThread::new(Vec::new());
+
+/// How large a buffer is kept for the next.
+const BUFFER_BYTES: usize = 1024 * 1024;
+
+/// Runs `body` with an entry's answer.
+pub fn read<R>(entry: &Entry, body: impl FnOnce(&[u8]) -> R) -> Result<R, Refusal> {
+    BUFFER.with(|buffer| {
+        let result = entry.read(buffer).map(body).map_err(|_| Refusal::Internal);
+        if buffer.capacity() > BUFFER_BYTES {
+            *buffer = Vec::new();
+        }
+        result
+    })
+}
+
+/// Gives the fresh answer that a key holds for a request, and has it in L1 from now on.
+pub fn give(
+    ctx: &Ctx<'_>,
+    mut key: Key<'_>,
+    request: &Request<'_>,
+    reply: impl FnOnce(&[u8]),
+) -> Result<(), Refusal> {
+    let Held::Value::<Entry>(entry) = key.held() else { return Err(Refusal::Internal) };
+    let again = entry.is_asked_for_again(ctx.now_ms());
+    let unpacked = read(entry, |bytes| {
+        reply(bytes);
+        (again && entry.raw().is_none()).then(|| Answer::new(bytes))
+    })?;
+    count_hit(ctx, request.tier, entry);
+    admit(ctx, &mut key, request, unpacked);
+    Ok(())
+}
+
+/// Takes the answer that a key holds into L1: a raw one, or a packed one that has been unpacked for it.
+fn admit(ctx: &Ctx<'_>, key: &mut Key<'_>, request: &Request<'_>, unpacked: Option<Answer>) {
+    let database = ctx.database();
+    let expires_at = key.expires_at().unwrap_or(i64::MAX);
+    let Some(entry) = key.value_mut::<Entry>() else { return };
+    let Some(handle) = entry.handle() else { return };
+    let place = (database, handle);
+    let until_ms = expires_at.min(entry.fresh_until_ms.get());
+    let now_ms = ctx.now_ms();
+    let refreshed = CACHE.with(|cache| cache.refresh(place, request, until_ms, now_ms));
+    let hot_key = match refreshed {
+        Refreshed::Was { uses } => return key.count_uses(uses),
+        Refreshed::MayNot => return,
+        Refreshed::New(hot_key) => hot_key,
+    };
+    if let Some(answer) = unpacked {
+        let before = entry.size();
+        entry.unpack(answer);
+        let after = entry.size();
+        CACHE.with(|cache| cache.index(database).resize(handle, before, after));
+    }
+    let Some(answer) = entry.raw().cloned() else { return };
+    let hot = Hot {
+        place,
+        answer,
+        until_ms: Cell::new(until_ms),
+        cost_ms: entry.cost_ms,
+        touched_ms: Cell::new(now_ms),
+        untouched_hits: Cell::new(0),
+    };
+    let left = CACHE.with(|cache| cache.l1.as_mut().map(|l1| l1.insert(hot_key, hot)));
+    if let Some(left) = left.filter(|left| !left.is_empty()) {
+        cold::add_all(ctx, left);
+    }
+}
+
+/// What L1 says to an answer that was given from its key.
+enum Refreshed {
+    /// It has it, and knows now that its key was opened; it gave it so often since the last time.
+    Was { uses: u32 },
+    /// It has not, and here it belongs.
+    New(HotKey),
+    /// L1 is off; or another persona's answer was given, whose readers have other rights perhaps.
+    MayNot,
+}
+
+impl Cache {
+    fn refresh(
+        &mut self,
+        (database, handle): Place,
+        request: &Request<'_>,
+        until_ms: i64,
+        now_ms: i64,
+    ) -> Refreshed {
+        let Some(l1) = &self.l1 else { return Refreshed::MayNot };
+        let located = self.databases.get(&database).and_then(|index| index.located(handle));
+        if located.is_none_or(|located| located.persona != request.persona) {
+            return Refreshed::MayNot;
+        }
+        let hot_key = l1.key(database, request);
+        match l1.get(&hot_key).filter(|hot| hot.place == (database, handle)) {
+            Some(hot) => {
+                hot.until_ms.set(until_ms);
+                hot.touched_ms.set(now_ms);
+                Refreshed::Was { uses: hot.untouched_hits.take() }
+            }
+            None => Refreshed::New(hot_key),
+        }
+    }
+
+    /// An L1 of the size that is set, in the place of the one there is: which is given back with what it held.
+    fn renew_l1(&mut self, max_bytes: u64, secret: [u64; 4]) -> Option<L1> {
+        let new = (max_bytes > 0).then(|| L1::new(max_bytes, secret));
+        std::mem::replace(&mut self.l1, new)
+    }
+}
+
+/// Makes L1 as large as is set. Costs one comparison where it is.
+pub fn follow_settings(ctx: &Ctx<'_>) {
+    let wanted = config::l1_max_bytes();
+    if CACHE.with(|cache| cache.l1.as_ref().map_or(0, L1::max_bytes)) != wanted {
+        renew_l1(ctx);
+    }
+}
+
+/// Empties L1, or makes it of another size. What was in it is cold now.
+fn renew_l1(ctx: &Ctx<'_>) {
+    let [a, b] = [ctx.random(), ctx.random()].map(u128::from_le_bytes);
+    let secret = [a as u64, (a >> 64) as u64, b as u64, (b >> 64) as u64];
+    let Some(old) = CACHE.with(|cache| cache.renew_l1(config::l1_max_bytes(), secret)) else { return };
+    cold::add_all(ctx, old.places());
+    let large = old.len() as u64 > FREE_INLINE;
+    free(large, old);
+}
+
+/// Frees on a thread of its own what is large.
+fn free<T: Send + 'static>(large: bool, gone: T) {
+    if large {
+        // Where no thread can be had, the closure is dropped here, and what it holds with it.
+        let _ = thread::Builder::new().name("chatcache-free".into()).spawn(move || drop(gone));
+    }
+}
+
+/// Forgets all of one database, or of every one.
+pub fn emptied(ctx: &Ctx<'_>, database: Option<i32>) {
+    let gone = CACHE.with(|cache| cache.empty(database));
+    let entries: u64 = gone.iter().map(|index| index.entries() + index.pending()).sum();
+    free(entries > FREE_INLINE, gone);
+    renew_l1(ctx);
+}
+
+/// Two databases have changed places.
+pub fn swapped(ctx: &Ctx<'_>, first: i32, second: i32) {
+    CACHE.with(|cache| cache.swap(first, second));
+    renew_l1(ctx);
+}
+
+/// A key's TTL is another now.
+pub fn retimed(ctx: &Ctx<'_>, name: &[u8]) {
+    // EXPIRE of any key of the server comes by here.
+    let nobody_hot = CACHE.with(|cache| cache.l1.as_ref().is_none_or(L1::is_empty));
+    if nobody_hot || !key::may_be_ours(name) {
+        return;
+    }
+    let key = ctx.open_peek(name);
+    let Held::Value::<Entry>(entry) = key.held() else { return };
+    if let Some(handle) = entry.handle() {
+        CACHE.with(|cache| cache.cool((key.database(), handle)));
     }
 }

@@ -39,6 +39,10 @@ pub enum RecordState {
 #[repr(u8)]
 pub enum Encoding {
     Raw = 0,
+    /// One lz4 block.
+    Lz4 = 1,
+    /// One zstd frame that needs no dictionary.
+    Zstd = 2,
 }
 
 /// An entry's header.
@@ -87,6 +91,8 @@ impl Record {
         let fits = match (self.state, self.encoding) {
             (RecordState::Dropped, _) => payload_bytes == 0,
             (RecordState::Live, Encoding::Raw) => u32::try_from(payload_bytes) == Ok(self.raw_bytes),
+            // Unpacking it says the rest.
+            (RecordState::Live, Encoding::Lz4 | Encoding::Zstd) => payload_bytes > 0,
         };
         if fits { Ok(()) } else { Err(CodecError::PayloadLength) }
     }
@@ -206,6 +212,8 @@ fn decode_v1(bytes: &[u8]) -> Result<Record, CodecError> {
     };
     let encoding = match wire.encoding {
         0 => Encoding::Raw,
+        1 => Encoding::Lz4,
+        2 => Encoding::Zstd,
         number => return Err(CodecError::UnknownEncoding(number)),
     };
     Ok(Record {

@@ -1,14 +1,17 @@
 //! The entry as a value type of the server: RDB, AOF, COPY, MEMORY, DEBUG DIGEST and defragmentation.
 
+use crate::answer::Answer;
 use crate::cache::{self, CACHE};
-use crate::codec::{self, Record, RecordRef, RecordState};
+use crate::codec::{self, Encoding, Record, RecordRef, RecordState};
 use crate::entry::{ALWAYS_FRESH, Entry, Home, NEVER_FRESH};
 use crate::fingerprint::Fingerprint;
 use crate::index::{NODE_BYTES, Origin, State};
 use crate::keyspace;
+use crate::pack::{self, Packing};
 use crate::payload;
 use crate::redis::{Aof, DataType, Defrag, Digest, Loader, Place, Saver, TypeSlot};
 use crate::tier::Tier;
+use std::borrow::Cow;
 use std::ffi::CStr;
 use std::sync::Arc;
 
@@ -18,10 +21,10 @@ const TYPE_NAME: &str = "chatcache";
 
 impl Entry {
     /// Whose the entry is. One that the index does not know is nobody's, and so dropped.
-    fn origin(&self, database: i32) -> Origin {
-        let known = match self.home() {
-            Home::Loose(origin) => Some(*origin),
-            Home::Linked(handle) => CACHE.with(|cache| cache.origin(database, handle)),
+    fn origin_in(&self, database: i32) -> Origin {
+        let known = match self.handle() {
+            Some(handle) => CACHE.with(|cache| cache.origin(database, handle)),
+            None => self.origin(),
         };
         known.unwrap_or_else(|| Origin {
             tier: Tier::Msg,
@@ -31,12 +34,16 @@ impl Entry {
         })
     }
 
-    /// Header and payload, as they are saved. What is dropped is saved without its answer.
-    fn parts(&self, database: i32) -> (Vec<u8>, &[u8]) {
-        let origin = self.origin(database);
-        let (state, payload) = match origin.state {
-            State::Live => (RecordState::Live, &*self.payload),
-            State::Dropped => (RecordState::Dropped, &[][..]),
+    /// Header and payload, as they are saved. What is dropped is saved without its answer, and the rest as any server
+    /// can read it.
+    fn parts(&self, database: i32) -> (Vec<u8>, Cow<'_, [u8]>) {
+        let origin = self.origin_in(database);
+        let (state, packing, payload) = match origin.state {
+            State::Live => {
+                let (packing, payload) = self.portable();
+                (RecordState::Live, packing, payload)
+            }
+            State::Dropped => (RecordState::Dropped, Packing::Raw, Cow::Borrowed(&[][..])),
         };
         let header = codec::encode_header(&RecordRef {
             state,
@@ -50,16 +57,28 @@ impl Entry {
                 ALWAYS_FRESH => None,
                 until_ms => Some(until_ms),
             },
-            hits: self.hits.get(),
+            hits: self.hits(),
             cost_ms: self.cost_ms,
-            raw_bytes: self.raw_bytes,
-            encoding: self.encoding,
+            raw_bytes: self.raw_bytes(),
+            encoding: match packing {
+                Packing::Lz4 => Encoding::Lz4,
+                Packing::Zstd => Encoding::Zstd,
+                Packing::Raw | Packing::Trained(_) => Encoding::Raw,
+            },
         });
         (header, payload)
     }
 
-    fn from_parts(record: Record, payload: Vec<u8>) -> Result<Self, codec::CodecError> {
-        record.check_payload(payload.len())?;
+    /// The answer in a form that needs no dictionary.
+    fn portable(&self) -> (Packing, Cow<'_, [u8]>) {
+        match pack::portable(self.packing(), self.stored(), self.raw_bytes() as usize) {
+            Some((packing, bytes)) => (packing, Cow::Owned(bytes)),
+            None => (self.packing(), Cow::Borrowed(self.stored())),
+        }
+    }
+
+    fn from_parts(record: Record, payload: Vec<u8>) -> Result<Self, String> {
+        record.check_payload(payload.len()).map_err(|error| error.to_string())?;
         let state = match record.state {
             RecordState::Live => State::Live,
             RecordState::Dropped => State::Dropped,
@@ -68,12 +87,23 @@ impl Entry {
             Origin { tier: record.tier, persona: record.persona.into(), user: record.user.into(), state };
         let fingerprint = Fingerprint::from_bytes(record.fingerprint);
         let home = Home::Loose(Box::new(origin));
-        let mut entry = Entry::new(home, fingerprint, payload.into_boxed_slice(), record.stored_at_ms);
-        entry.hits.set(record.hits);
+        let packing = match record.encoding {
+            Encoding::Raw => Packing::Raw,
+            Encoding::Lz4 => Packing::Lz4,
+            Encoding::Zstd => Packing::Zstd,
+        };
+        let stored_at_ms = record.stored_at_ms;
+        let mut entry = if packing == Packing::Raw || state == State::Dropped {
+            Entry::new(home, fingerprint, Answer::new(&payload), stored_at_ms)
+        } else {
+            let packed = (packing, payload.into_boxed_slice());
+            Entry::packed(home, fingerprint, packed, record.raw_bytes, stored_at_ms)
+        };
+        // Unpacked once, so that whoever asks for it will not be the first to find it damaged.
+        cache::read(&entry, |_| ()).map_err(|_| "its payload is damaged")?;
+        entry.set_hits(record.hits);
         entry.fresh_until_ms.set(record.fresh_until_ms.unwrap_or(ALWAYS_FRESH));
         entry.cost_ms = record.cost_ms;
-        entry.raw_bytes = record.raw_bytes;
-        entry.encoding = record.encoding;
         Ok(entry)
     }
 }
@@ -90,7 +120,7 @@ impl DataType for Entry {
         let header = loader.bytes()?;
         let record = codec::decode_header(version, &header).map_err(|error| error.to_string())?;
         let payload = loader.bytes()?;
-        let entry = Entry::from_parts(record, payload).map_err(|error| error.to_string())?;
+        let entry = Entry::from_parts(record, payload)?;
         keyspace::expect_arrival();
         Ok(entry)
     }
@@ -98,16 +128,16 @@ impl DataType for Entry {
     fn save(&self, database: i32, saver: &mut Saver) {
         let (header, payload) = self.parts(database);
         saver.bytes(&header);
-        saver.bytes(payload);
+        saver.bytes(&payload);
     }
 
     fn rewrite(&self, place: Place<'_>, aof: &mut Aof) {
-        if self.origin(place.database).state == State::Dropped {
+        if self.origin_in(place.database).state == State::Dropped {
             return;
         }
         let (header, answer) = self.parts(place.database);
         let type_id = payload::type_id(TYPE_NAME, codec::ENCODING_VERSION as u16);
-        aof.restore(place.key, &payload::restore_payload(type_id, &[&header, answer]));
+        aof.restore(place.key, &payload::restore_payload(type_id, &[&header, &answer]));
     }
 
     fn unlinked(&self, place: Place<'_>) {
@@ -117,7 +147,10 @@ impl DataType for Entry {
         if cache::is_softly_stale(database, self) {
             self.fresh_until_ms.set(NEVER_FRESH);
         }
-        let origin = CACHE.with(|cache| cache.index(database).unlink(handle, self.stored_bytes()));
+        let origin = CACHE.with(|cache| {
+            cache.cool((database, handle));
+            cache.index(database).unlink(handle, self.size())
+        });
         // An index that was emptied, or never knew the entry, has nothing to say of it: then it stays as it is,
         // and is not live anywhere.
         if let Some(origin) = origin {
@@ -127,7 +160,7 @@ impl DataType for Entry {
     }
 
     fn copied(&self, from_database: i32) -> Self {
-        let copy = self.copy(Home::Loose(Box::new(self.origin(from_database))));
+        let copy = self.copy(Home::Loose(Box::new(self.origin_in(from_database))));
         if cache::is_softly_stale(from_database, self) {
             copy.fresh_until_ms.set(NEVER_FRESH);
         }
@@ -135,21 +168,25 @@ impl DataType for Entry {
     }
 
     fn memory(&self) -> usize {
-        size_of::<Entry>() + self.payload.len() + NODE_BYTES
+        size_of::<Entry>() + self.stored().len() + NODE_BYTES
     }
 
     fn digest(&self, database: i32, digest: &mut Digest) {
-        let origin = self.origin(database);
+        let origin = self.origin_in(database);
         digest.bytes(self.fingerprint.as_bytes());
         digest.bytes(origin.tier.name().as_bytes());
         digest.bytes(&origin.persona);
         digest.bytes(&origin.user);
         if origin.state == State::Live {
-            digest.bytes(&self.payload);
+            // However it is packed, it is the same answer.
+            let _ = cache::read(self, |answer| digest.bytes(answer));
         }
     }
 
     fn defrag(&mut self, defrag: &mut Defrag) {
-        defrag.boxed(&mut self.payload);
+        // Raw bytes may be shared, and so must stay; soon they are packed anyway.
+        if let Some(packed) = self.packed_mut() {
+            defrag.boxed(packed);
+        }
     }
 }

@@ -4,31 +4,42 @@
 //! only a handle, so nothing in it can dangle. An entry on its way between keys (just loaded, copied, or taken
 //! from its key by RENAME) is loose: it carries its origin until it arrives under a key.
 //!
-//! The server frees values on any thread. An entry owns its bytes and shares names by `Arc`: dropping it touches
-//! nothing else.
+//! The server frees values on any thread. An entry owns its packed bytes, shares raw ones and names by counted
+//! references: dropping it touches nothing else.
 
-use crate::codec::Encoding;
+use crate::answer::Answer;
 use crate::fingerprint::Fingerprint;
-use crate::index::{Handle, Origin};
-use std::cell::{Cell, RefCell};
+use crate::index::{Handle, Origin, Size};
+use crate::pack::{self, Damaged, Packing};
+use std::cell::Cell;
 
 /// A cached answer.
 pub struct Entry {
-    home: RefCell<Home>,
     pub fingerprint: Fingerprint,
-    pub payload: Box<[u8]>,
+    body: Body,
+    handle: Cell<Option<Handle>>,
+    /// While it is loose.
+    origin: Cell<Option<Box<Origin>>>,
     /// Until when the answer is fresh, in Unix milliseconds; `ALWAYS_FRESH` for as long as its key lives. Past
     /// it the answer is stale, to the end of its key.
     pub fresh_until_ms: Cell<i64>,
     /// When this server stored it, in Unix milliseconds.
     pub stored_at_ms: i64,
-    /// How often it was given since.
-    pub hits: Cell<u32>,
+    /// How often it was given since; what its raw bytes have counted comes on top.
+    hits: Cell<u32>,
     /// What computing it took, in milliseconds; 0 where nobody said.
     pub cost_ms: u32,
-    /// The answer's length before any compression.
-    pub raw_bytes: u32,
-    pub encoding: Encoding,
+    /// How long the answer is, unpacked.
+    raw_bytes: u32,
+    packing: Packing,
+    /// The minute of its last hit, of 256: see `is_asked_for_again`.
+    minute: Cell<u8>,
+}
+
+/// The answer's bytes, as `Entry::packing` says.
+enum Body {
+    Raw(Answer),
+    Packed(Box<[u8]>),
 }
 
 /// The `fresh_until_ms` of an entry without a time of its own for that.
@@ -37,9 +48,12 @@ pub const ALWAYS_FRESH: i64 = i64::MAX;
 /// The `fresh_until_ms` of an entry that was made stale before its time.
 pub const NEVER_FRESH: i64 = 0;
 
-// fingerprint 32, payload 16, home 24, fresh_until 8, stored_at 8, hits 4, cost 4, raw_bytes 4, encoding 1, padding
-// 3. Its share of the index is `index::Node`, 32 bytes, beside it.
-const _: () = assert!(size_of::<Entry>() == 104);
+// What an answer costs beside its key's name and the server's own records of a key:
+//   the entry: fingerprint 32, body 16, handle 8, origin 8, fresh_until 8, stored_at 8, hits 4, cost 4, raw_bytes 4,
+//   packing 2, minute 1, padding 1. A size of jemalloc's, so nothing is lost to rounding.
+//   its share of the index: `index::Node`, 32 bytes (prev 4, next 4, group 4, stamp 4, digest 16).
+//   its bytes: packed, as many as they are; raw, 24 more (count, hits and length).
+const _: () = assert!(size_of::<Entry>() == 96);
 
 /// Where an entry belongs.
 #[derive(Clone, Debug)]
@@ -51,60 +65,167 @@ pub enum Home {
 }
 
 impl Entry {
-    pub fn new(home: Home, fingerprint: Fingerprint, payload: Box<[u8]>, stored_at_ms: i64) -> Self {
+    pub fn new(home: Home, fingerprint: Fingerprint, answer: Answer, stored_at_ms: i64) -> Self {
         // Responses are bounded far below 4 GiB by max-response-bytes.
-        let raw_bytes = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        Entry {
-            home: RefCell::new(home),
+        let raw_bytes = u32::try_from(answer.len()).unwrap_or(u32::MAX);
+        Entry::with(home, fingerprint, Body::Raw(answer), Packing::Raw, raw_bytes, stored_at_ms)
+    }
+
+    /// An entry whose bytes are packed; raw ones are not for this.
+    pub fn packed(
+        home: Home,
+        fingerprint: Fingerprint,
+        (packing, bytes): (Packing, Box<[u8]>),
+        raw_bytes: u32,
+        stored_at_ms: i64,
+    ) -> Self {
+        Entry::with(home, fingerprint, Body::Packed(bytes), packing, raw_bytes, stored_at_ms)
+    }
+
+    fn with(
+        home: Home,
+        fingerprint: Fingerprint,
+        body: Body,
+        packing: Packing,
+        raw_bytes: u32,
+        stored_at_ms: i64,
+    ) -> Self {
+        let entry = Entry {
             fingerprint,
-            payload,
+            body,
+            handle: Cell::new(None),
+            origin: Cell::new(None),
             fresh_until_ms: Cell::new(ALWAYS_FRESH),
             stored_at_ms,
             hits: Cell::new(0),
             cost_ms: 0,
             raw_bytes,
-            encoding: Encoding::Raw,
-        }
-    }
-
-    pub fn home(&self) -> Home {
-        self.home.borrow().clone()
+            packing,
+            minute: Cell::new(0),
+        };
+        entry.move_to(home);
+        entry
     }
 
     /// The handle of an entry that the index knows.
     pub fn handle(&self) -> Option<Handle> {
-        match &*self.home.borrow() {
-            Home::Linked(handle) => Some(*handle),
-            Home::Loose(_) => None,
-        }
+        self.handle.get()
+    }
+
+    /// The origin of a loose entry.
+    pub fn origin(&self) -> Option<Origin> {
+        let origin = self.origin.take();
+        let copy = origin.as_deref().cloned();
+        self.origin.set(origin);
+        copy
     }
 
     pub fn move_to(&self, home: Home) {
-        self.home.replace(home);
+        let (handle, origin) = match home {
+            Home::Linked(handle) => (Some(handle), None),
+            Home::Loose(origin) => (None, Some(origin)),
+        };
+        self.handle.set(handle);
+        self.origin.set(origin);
     }
 
-    /// Counts one more time that the answer was given.
-    pub fn count_hit(&self) {
+    /// How often the answer was given.
+    pub fn hits(&self) -> u32 {
+        self.hits.get().saturating_add(self.raw().map_or(0, Answer::hits))
+    }
+
+    pub fn set_hits(&mut self, hits: u32) {
+        self.hits.set(hits);
+    }
+
+    /// Counts one more time that the answer was given, in this minute.
+    pub fn count_hit(&self, now_ms: i64) {
         self.hits.set(self.hits.get().saturating_add(1));
+        self.minute.set(minute(now_ms));
     }
 
-    /// The bytes that the answer takes in the keyspace.
-    pub fn stored_bytes(&self) -> u64 {
-        self.payload.len() as u64
+    /// Whether it was given in this minute or the last already: then it is worth unpacking. (Once in 256 minutes that
+    /// is said of one that was not.)
+    pub fn is_asked_for_again(&self, now_ms: i64) -> bool {
+        self.hits() > 0 && minute(now_ms).wrapping_sub(self.minute.get()) <= 1
     }
 
-    /// The same answer for another key.
-    pub fn copy(&self, home: Home) -> Self {
-        Entry {
-            home: RefCell::new(home),
-            fingerprint: self.fingerprint,
-            payload: self.payload.clone(),
-            fresh_until_ms: self.fresh_until_ms.clone(),
-            stored_at_ms: self.stored_at_ms,
-            hits: self.hits.clone(),
-            cost_ms: self.cost_ms,
-            raw_bytes: self.raw_bytes,
-            encoding: self.encoding,
+    pub fn size(&self) -> Size {
+        Size { raw: self.raw_bytes.into(), stored: self.stored().len() as u64 }
+    }
+
+    pub fn raw_bytes(&self) -> u32 {
+        self.raw_bytes
+    }
+
+    pub fn packing(&self) -> Packing {
+        self.packing
+    }
+
+    /// The bytes as they are kept.
+    pub fn stored(&self) -> &[u8] {
+        match &self.body {
+            Body::Raw(answer) => answer,
+            Body::Packed(bytes) => bytes,
         }
     }
+
+    /// The bytes as they are kept, if they are raw.
+    pub fn raw(&self) -> Option<&Answer> {
+        match &self.body {
+            Body::Raw(answer) => Some(answer),
+            Body::Packed(_) => None,
+        }
+    }
+
+    /// The answer, unpacked into the buffer if need be.
+    pub fn read<'a>(&'a self, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], Damaged> {
+        match &self.body {
+            Body::Raw(answer) => Ok(answer),
+            Body::Packed(bytes) => {
+                pack::unpack(self.packing, bytes, self.raw_bytes as usize, buffer)?;
+                Ok(buffer)
+            }
+        }
+    }
+
+    /// Keeps the same answer packed from now on.
+    pub fn pack(&mut self, packing: Packing, bytes: Box<[u8]>) {
+        self.hits.set(self.hits());
+        self.body = Body::Packed(bytes);
+        self.packing = packing;
+    }
+
+    /// Keeps the same answer raw from now on.
+    pub fn unpack(&mut self, answer: Answer) {
+        self.hits.set(self.hits());
+        self.body = Body::Raw(answer);
+        self.packing = Packing::Raw;
+    }
+
+    /// The packed bytes, to be moved in memory.
+    pub fn packed_mut(&mut self) -> Option<&mut Box<[u8]>> {
+        match &mut self.body {
+            Body::Raw(_) => None,
+            Body::Packed(bytes) => Some(bytes),
+        }
+    }
+
+    /// The same answer for another key. Raw bytes are copied: their hits are their entry's own.
+    pub fn copy(&self, home: Home) -> Self {
+        let body = match &self.body {
+            Body::Raw(answer) => Body::Raw(Answer::new(answer)),
+            Body::Packed(bytes) => Body::Packed(bytes.clone()),
+        };
+        let mut copy =
+            Entry::with(home, self.fingerprint, body, self.packing, self.raw_bytes, self.stored_at_ms);
+        copy.fresh_until_ms.set(self.fresh_until_ms.get());
+        copy.hits.set(self.hits());
+        copy.cost_ms = self.cost_ms;
+        copy
+    }
+}
+
+fn minute(now_ms: i64) -> u8 {
+    (now_ms / 60_000) as u8
 }

@@ -7,6 +7,7 @@
 //! its wait ends, whichever way, so it is woken once. Its answer is then ready, and delivered when the event loop is
 //! about to sleep: until then CLIENT UNBLOCK may still come, which takes the answer, or hands its lease on.
 
+use crate::answer::Answer;
 use crate::cache::{self, CACHE};
 use crate::entry::Entry;
 use crate::fingerprint::Fingerprint;
@@ -20,7 +21,7 @@ use crate::redis::{Blocked, Ctx, Held, MainThread, Timer, Waiting};
 use crate::request::Request;
 use crate::tier::Tier;
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Instant;
 
 static FLIGHT: MainThread<Option<Flight>> = MainThread::new(None);
@@ -52,7 +53,7 @@ struct Seat {
 struct Ready {
     blocked: Blocked,
     question: Question,
-    answer: Answer,
+    answer: Reply,
 }
 
 /// An answer for those who wait, and what computing it took.
@@ -60,13 +61,13 @@ struct Served {
     database: i32,
     tier: Tier,
     handle: Option<Handle>,
-    response: Arc<[u8]>,
+    response: Answer,
     cost_ms: u32,
 }
 
 /// What FETCH replies.
-pub enum Answer {
-    Hit(Arc<[u8]>),
+pub enum Reply {
+    Hit(Answer),
     Lease { token: Token, ms: u64 },
     Busy { ms: u64 },
 }
@@ -90,7 +91,7 @@ impl Flight {
     }
 
     /// Ends a client's wait with an answer, to be delivered.
-    fn make_ready(&mut self, waiter: WaiterId, answer: Answer) {
+    fn make_ready(&mut self, waiter: WaiterId, answer: Reply) {
         if let Some(Seat { blocked, client, question, .. }) = self.take(waiter) {
             self.ready.insert(client, Ready { blocked, question, answer });
         }
@@ -159,11 +160,11 @@ fn turn_if_flying(ctx: &Ctx<'_>, served: Option<Served>, event: impl FnOnce(&mut
 /// Wakes a client, or looks again for its answer.
 fn perform(ctx: &Ctx<'_>, wake: Wake, served: Option<&Served>) {
     let answer = match (wake.outcome, served) {
-        (Outcome::Lease { token, ms }, _) => Answer::Lease { token, ms },
-        (Outcome::Busy { ms }, _) => Answer::Busy { ms },
+        (Outcome::Lease { token, ms }, _) => Reply::Lease { token, ms },
+        (Outcome::Busy { ms }, _) => Reply::Busy { ms },
         (Outcome::Hit, Some(served)) => hit(served),
         // An answer that has come by another way, or (a hit without one) has gone again.
-        (Outcome::Hit, None) => Answer::Busy { ms: 0 },
+        (Outcome::Hit, None) => Reply::Busy { ms: 0 },
         (Outcome::LookAgain, _) => match look_again(ctx, wake.waiter) {
             Some(served) => {
                 FLIGHT.with(|flight| {
@@ -194,7 +195,7 @@ pub fn deliver() {
 }
 
 /// An answer for one who waited: a model call that was not made.
-fn hit(served: &Served) -> Answer {
+fn hit(served: &Served) -> Reply {
     CACHE.with(|cache| {
         cache.counters.coalesced += 1;
         let saved_ms = served.cost_ms.into();
@@ -203,7 +204,7 @@ fn hit(served: &Served) -> Answer {
             cache.index(served.database).record_hit(handle, saved_ms);
         }
     });
-    Answer::Hit(Arc::clone(&served.response))
+    Reply::Hit(served.response.clone())
 }
 
 /// The fresh answer that a waiting client waits for, if there is one now.
@@ -223,7 +224,7 @@ fn look_again(ctx: &Ctx<'_>, waiter: WaiterId) -> Option<Served> {
                 database,
                 tier,
                 handle: entry.handle(),
-                response: Arc::from(&*entry.payload),
+                response: entry.raw().cloned().or_else(|| cache::read(entry, Answer::new).ok())?,
                 cost_ms: entry.cost_ms,
             })
         }
@@ -265,9 +266,9 @@ impl Timer for Seats {
 }
 
 impl Waiting for Seats {
-    type Answer = Answer;
+    type Answer = Reply;
 
-    fn reply(ctx: &Ctx<'_>, answer: &Answer) {
+    fn reply(ctx: &Ctx<'_>, answer: &Reply) {
         reply(ctx, answer);
     }
 
@@ -278,14 +279,14 @@ impl Waiting for Seats {
         }
         let left = FLIGHT.with(|flight| flight.as_mut()?.leave(client, Leaving::TimedOut));
         let (blocked, ms) = left?;
-        reply(ctx, &Answer::Busy { ms });
+        reply(ctx, &Reply::Busy { ms });
         Some(blocked)
     }
 
     fn disconnected(ctx: &Ctx<'_>, client: u64) -> Option<Blocked> {
         if let Some(Ready { blocked, question, answer }) = take_ready(client) {
             // A lease that nobody has been told of goes to the next.
-            if let Answer::Lease { token, .. } = answer {
+            if let Reply::Lease { token, .. } = answer {
                 turn(ctx, None, |table, turn| table.release(&question, &token, turn));
             }
             return Some(blocked);
@@ -307,16 +308,16 @@ pub fn reply_hit(ctx: &Ctx<'_>, response: &[u8]) {
 }
 
 /// Replies what a FETCH has come to.
-pub fn reply(ctx: &Ctx<'_>, answer: &Answer) {
+pub fn reply(ctx: &Ctx<'_>, answer: &Reply) {
     match answer {
-        Answer::Hit(response) => reply_hit(ctx, response),
-        Answer::Lease { token, ms } => {
+        Reply::Hit(response) => reply_hit(ctx, response),
+        Reply::Lease { token, ms } => {
             ctx.reply_array(3);
             ctx.reply_bytes(b"lease");
             ctx.reply_bytes(&token_text(token));
             ctx.reply_count(*ms);
         }
-        Answer::Busy { ms } => {
+        Reply::Busy { ms } => {
             ctx.reply_array(2);
             ctx.reply_bytes(b"busy");
             ctx.reply_count(*ms);
@@ -363,15 +364,15 @@ pub fn fetch(
     lease_ms: i64,
     wait_ms: i64,
     max_waiters: usize,
-) -> Option<Answer> {
+) -> Option<Reply> {
     let ask = ask(ctx, request, lease_ms);
     let wait = match wait_ms > 0 && ctx.may_block() {
         true => Wait::Until { deadline_ms: now_ms().saturating_add(wait_ms), max_waiters },
         false => Wait::No,
     };
     match turn(ctx, None, |table, turn| table.fetch(&ask, wait, turn)) {
-        Fetched::Leased(Leased { token, ms }) => Some(Answer::Lease { token, ms }),
-        Fetched::Busy { ms } => Some(Answer::Busy { ms }),
+        Fetched::Leased(Leased { token, ms }) => Some(Reply::Lease { token, ms }),
+        Fetched::Busy { ms } => Some(Reply::Busy { ms }),
         Fetched::Waiting(waiter) => {
             let seat = Seat {
                 blocked: ctx.block::<Seats>(),
@@ -410,11 +411,11 @@ pub fn check(ctx: &Ctx<'_>, request: &Request<'_>, token: &[u8]) -> Option<u64> 
 }
 
 /// The request's answer has been stored: its lease ends, and all who wait have it.
-pub fn stored(ctx: &Ctx<'_>, request: &Request<'_>, response: &[u8], cost_ms: u32, handle: Option<Handle>) {
+pub fn stored(ctx: &Ctx<'_>, request: &Request<'_>, response: Answer, cost_ms: u32, handle: Option<Handle>) {
     if anybody_flies() {
         let question = question_of(ctx, request);
         let (database, tier) = (question.database, question.tier);
-        let served = Served { database, tier, handle, response: Arc::from(response), cost_ms };
+        let served = Served { database, tier, handle, response, cost_ms };
         turn(ctx, Some(served), |table, turn| table.stored(&question, turn));
     }
 }

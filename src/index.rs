@@ -42,7 +42,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 pub use batches::BatchId;
-pub use drops::{Dropped, Dropping};
+pub use drops::Dropped;
 pub use report::{PersonaList, PersonaReport};
 pub use stats::PersonaStats;
 
@@ -83,6 +83,37 @@ pub enum Name<'a> {
     Own(&'a [u8]),
 }
 
+/// How large answers are, in bytes: as they were given, and as they are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    pub raw: u64,
+    pub stored: u64,
+}
+
+impl Size {
+    // Saturating, as all counts are: see `counts`.
+    fn add(&mut self, other: Size) {
+        self.raw = self.raw.saturating_add(other.raw);
+        self.stored = self.stored.saturating_add(other.stored);
+    }
+
+    fn subtract(&mut self, other: Size) {
+        self.raw = self.raw.saturating_sub(other.raw);
+        self.stored = self.stored.saturating_sub(other.stored);
+    }
+
+    fn at_most(self, other: Size) -> Size {
+        Size { raw: self.raw.min(other.raw), stored: self.stored.min(other.stored) }
+    }
+}
+
+/// Of an answer that is stored as it was given.
+impl From<u64> for Size {
+    fn from(bytes: u64) -> Size {
+        Size { raw: bytes, stored: bytes }
+    }
+}
+
 /// Whether an answer may be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -99,6 +130,28 @@ pub struct Origin {
     /// Empty without one.
     pub user: Arc<[u8]>,
     pub state: State,
+}
+
+/// How an entry stands, as far as drops go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Live, and no drop has come after it.
+    Fresh,
+    /// Live, but older than the last soft drop of its persona.
+    Stale,
+    /// Dropped, or not known.
+    Dead,
+}
+
+/// An entry that the index knows, and all that the name of its key is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Located<'a> {
+    pub handle: Handle,
+    pub tier: Tier,
+    pub persona: &'a [u8],
+    /// Empty without one.
+    pub user: &'a [u8],
+    pub name: Name<'a>,
 }
 
 /// See the head of this file.
@@ -164,10 +217,17 @@ impl Index {
         }
     }
 
-    /// Takes in an entry that has come into the keyspace, live. `user` may be empty; `bytes` is what it
-    /// takes as stored, and what `unlink` must be told again.
-    pub fn link(&mut self, tier: Tier, persona: &[u8], user: &[u8], name: Name<'_>, bytes: u64) -> Handle {
-        self.try_link(tier, persona, user, name, bytes).unwrap_or(Handle::NOWHERE)
+    /// Takes in an entry that has come into the keyspace, live. `user` may be empty; `size` is what `unlink`
+    /// must be told again.
+    pub fn link(
+        &mut self,
+        tier: Tier,
+        persona: &[u8],
+        user: &[u8],
+        name: Name<'_>,
+        size: impl Into<Size>,
+    ) -> Handle {
+        self.try_link(tier, persona, user, name, size.into()).unwrap_or(Handle::NOWHERE)
     }
 
     /// Takes in an entry that was dropped before it came (by RDB, RESTORE, COPY or RENAME) and puts it in
@@ -177,7 +237,7 @@ impl Index {
     }
 
     /// Lets go of an entry that has left the keyspace. None if it was not known, say unlinked before.
-    pub fn unlink(&mut self, handle: Handle, bytes: u64) -> Option<Origin> {
+    pub fn unlink(&mut self, handle: Handle, size: impl Into<Size>) -> Option<Origin> {
         let origin = self.origin(handle)?;
         let stale = u32::from(self.is_soft_stale(handle));
         let node = self.nodes.remove(handle.node)?;
@@ -200,9 +260,9 @@ impl Index {
             State::Dropped => self.pending = self.pending.saturating_sub(1),
             State::Live => {
                 // The last one takes what is left: should a caller ever miscount, it does not stay so.
-                let bytes = if empty { group.bytes } else { bytes.min(group.bytes) };
-                group.bytes -= bytes;
-                let lost = Amount { entries: 1, stale, bytes };
+                let size = if empty { group.size } else { size.into().at_most(group.size) };
+                group.size.subtract(size);
+                let lost = Amount { entries: 1, stale, size };
                 if let Some(persona) = self.personas.get_mut(group.persona) {
                     self.ledger.lose(&mut persona.more.counts, group.tier, lost);
                 }
@@ -219,14 +279,40 @@ impl Index {
         self.node(handle).is_some()
     }
 
+    /// How the entry stands.
+    pub fn standing(&self, handle: Handle) -> Standing {
+        match self.group_of(handle) {
+            Some(group) if self.is_group_live(group) => {
+                if self.is_group_old(group) {
+                    Standing::Stale
+                } else {
+                    Standing::Fresh
+                }
+            }
+            _ => Standing::Dead,
+        }
+    }
+
     /// Whether the entry may be served: it is known and not dropped.
     pub fn is_live(&self, handle: Handle) -> bool {
-        self.group_of(handle).is_some_and(|group| self.is_group_live(group))
+        self.standing(handle) != Standing::Dead
     }
 
     /// Whether the entry is live, but older than the last soft drop of its persona.
     pub fn is_soft_stale(&self, handle: Handle) -> bool {
-        self.group_of(handle).is_some_and(|group| self.is_group_live(group) && self.is_group_old(group))
+        self.standing(handle) == Standing::Stale
+    }
+
+    /// Where the entry's key is; None if it is not known.
+    pub fn located(&self, handle: Handle) -> Option<Located<'_>> {
+        let node = self.node(handle)?;
+        let group = self.groups.get(node.group())?;
+        let (persona, user) = self.names_of(group)?;
+        let name = match node.key() {
+            Key::Digest(digest) => Name::Canonical(digest),
+            Key::Own(id) => Name::Own(&self.own_names.get(id)?.0),
+        };
+        Some(Located { handle, tier: group.tier, persona, user, name })
     }
 
     /// Where the entry belongs; None if it is not known.
@@ -245,18 +331,19 @@ impl Index {
         })
     }
 
-    /// The entry takes `new` bytes now, where it took `old`.
-    pub fn resize(&mut self, handle: Handle, old: u64, new: u64) {
+    /// The entry has the size `new` now, where it had `old`.
+    pub fn resize(&mut self, handle: Handle, old: impl Into<Size>, new: impl Into<Size>) {
         let Some(id) = self.node(handle).map(Node::group) else { return };
         if !self.is_live(handle) {
             return;
         }
         let Some(group) = self.groups.get_mut(id) else { return };
         let Some(persona) = self.personas.get_mut(group.persona) else { return };
-        let old = old.min(group.bytes);
-        group.bytes = (group.bytes - old).saturating_add(new);
-        self.ledger.lose(&mut persona.more.counts, group.tier, Amount { bytes: old, ..Amount::default() });
-        self.ledger.gain(&mut persona.more.counts, group.tier, Amount { bytes: new, ..Amount::default() });
+        let (old, new) = (old.into().at_most(group.size), new.into());
+        group.size.subtract(old);
+        group.size.add(new);
+        self.ledger.lose(&mut persona.more.counts, group.tier, Amount { size: old, ..Amount::default() });
+        self.ledger.gain(&mut persona.more.counts, group.tier, Amount { size: new, ..Amount::default() });
     }
 
     /// The one limit, 2³¹ entries, checked before anything is made: groups, records and own names are never
@@ -271,15 +358,15 @@ impl Index {
         persona: &[u8],
         user: &[u8],
         name: Name<'_>,
-        bytes: u64,
+        size: Size,
     ) -> Option<Handle> {
         self.room()?;
         let id = self.live_group(tier, persona, user)?;
         let handle = self.attach(id, name)?;
         let group = self.groups.get_mut(id)?;
-        group.bytes = group.bytes.saturating_add(bytes);
+        group.size.add(size);
         let persona = self.personas.get_mut(group.persona)?;
-        self.ledger.gain(&mut persona.more.counts, tier, Amount { entries: 1, stale: 0, bytes });
+        self.ledger.gain(&mut persona.more.counts, tier, Amount { entries: 1, stale: 0, size });
         Some(handle)
     }
 

@@ -74,6 +74,13 @@ pub fn absent_in_slot_of(persona: &[u8]) -> Vec<u8> {
     name
 }
 
+/// Whether a key of this name could be one that `write` makes.
+pub fn may_be_ours(name: &[u8]) -> bool {
+    Tier::ALL
+        .into_iter()
+        .any(|tier| name.strip_prefix(tier.name().as_bytes()).is_some_and(|rest| rest.starts_with(b":")))
+}
+
 /// The digest with which `write` would make this name for these, if there is one.
 pub fn canonical_digest(
     layout: Layout,

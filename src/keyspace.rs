@@ -5,6 +5,7 @@
 //! SWAPDB's. That is all there is: see the life of an entry in docs/architecture.md.
 
 use crate::cache::{self, CACHE};
+use crate::cold;
 use crate::entry::{Entry, Home};
 use crate::fingerprint::Fingerprint;
 use crate::flight;
@@ -65,7 +66,7 @@ impl Incoming for Keyspace {
 
 impl Events for Keyspace {
     fn emptied(ctx: &Ctx<'_>, database: Option<i32>) {
-        CACHE.with(|cache| cache.empty(database));
+        cache::emptied(ctx, database);
         flight::void(ctx, database.map_or(Void::All, Void::Database));
     }
 
@@ -74,8 +75,12 @@ impl Events for Keyspace {
     }
 
     fn swapped(ctx: &Ctx<'_>, first: i32, second: i32) {
-        CACHE.with(|cache| cache.swap(first, second));
+        cache::swapped(ctx, first, second);
         flight::swapped(ctx, first, second);
+    }
+
+    fn retimed(ctx: &Ctx<'_>, name: &[u8]) {
+        cache::retimed(ctx, name);
     }
 
     fn deleted(ctx: &Ctx<'_>, name: &[u8]) {
@@ -89,9 +94,11 @@ impl Events for Keyspace {
         flight::client_gone(ctx, client);
     }
 
-    fn event_loop(_: &Ctx<'_>, event: EventLoop) {
+    fn event_loop(ctx: &Ctx<'_>, event: EventLoop) {
         reclaim::event_loop(event);
         if let EventLoop::Sleeps = event {
+            cache::follow_settings(ctx);
+            cold::collect(ctx);
             flight::deliver();
         }
     }
@@ -109,18 +116,21 @@ impl Events for Keyspace {
         }
         let key = ctx.open_peek(name);
         let Held::Value::<Entry>(entry) = key.held() else { return };
-        let Home::Loose(origin) = entry.home() else { return };
+        let Some(origin) = entry.origin() else { return };
         let database = key.database();
         let handle = CACHE.with(|cache| {
             let (tier, persona, user) = (origin.tier, &*origin.persona, &*origin.user);
             let kept = cache::index_name(cache.layout, tier, persona, user, name);
             let index = cache.index(database);
             match origin.state {
-                State::Live => index.link(tier, persona, user, kept, entry.stored_bytes()),
+                State::Live => index.link(tier, persona, user, kept, entry.size()),
                 State::Dropped => index.link_dropped(tier, persona, user, kept),
             }
         });
         entry.move_to(Home::Linked(handle));
+        if let Some(answer) = entry.raw().filter(|_| origin.state == State::Live) {
+            cold::add(ctx, (database, handle), answer.len());
+        }
         if origin.state == State::Dropped {
             // A replica or a replayed AOF may have reclaimed the dropped entry before the command that moves it:
             // there nothing moves, and what stood under this name must go all the same.

@@ -7,12 +7,15 @@
 // Fuzz targets use of the tests only the models.
 #![cfg_attr(fuzzing, allow(dead_code, unused_imports))]
 
+pub mod answer;
 pub mod codec;
 pub mod fingerprint;
 pub mod index;
 pub mod key;
+pub mod l1;
 pub mod lease;
 pub mod options;
+pub mod pack;
 pub mod payload;
 pub mod refusal;
 pub mod request;
@@ -22,6 +25,7 @@ pub mod tier;
 pub mod fuzzing;
 
 mod cache;
+mod cold;
 mod commands;
 mod config;
 mod datatype;

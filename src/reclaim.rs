@@ -10,11 +10,10 @@
 //! Inside a transaction there is no such look; there a replica deletes at once what is not too much. A server that
 //! loads its data has nobody waiting and deletes all at once: what follows in an AOF may name those keys too.
 
-use crate::cache::CACHE;
+use crate::cache::{self, CACHE};
 use crate::config;
 use crate::entry::Entry;
-use crate::index::{BatchId, Dropped, Handle, Name};
-use crate::key::{self, Tail};
+use crate::index::{BatchId, Dropped, Handle, Size};
 use crate::redis::{ArgumentWatch, Ctx, EventLoop, Held, MainThread, Timer, Watching};
 use std::time::{Duration, Instant};
 
@@ -245,28 +244,17 @@ fn delete_some(ctx: &Ctx<'_>) -> bool {
 
 /// Deletes the key of the next dropped entry, of one batch or of the oldest; false where there is none.
 fn delete_next(ctx: &Ctx<'_>, database: i32, batch: Option<BatchId>) -> bool {
-    let Some((handle, name)) = next_dropped(database, batch) else { return false };
-    delete(ctx, &name, handle);
+    let next = CACHE.with(|cache| Some(cache.known_index(database)?.next_dropped(batch)?.handle));
+    let Some(handle) = next else { return false };
+    if let Some(name) = cache::name_of((database, handle)) {
+        delete(ctx, &name, handle);
+    }
     CACHE.with(|cache| {
         cache.counters.reclaimed += 1;
         // The key's own `unlinked` has done this already, unless the key was not there.
-        cache.index(database).unlink(handle, 0);
+        cache.index(database).unlink(handle, Size::default());
     });
     true
-}
-
-fn next_dropped(database: i32, batch: Option<BatchId>) -> Option<(Handle, Vec<u8>)> {
-    CACHE.with(|cache| {
-        let next = cache.known_index(database)?.next_dropped(batch)?;
-        let mut name = Vec::with_capacity(128);
-        match next.name {
-            Name::Own(own) => name.extend_from_slice(own),
-            Name::Canonical(digest) => {
-                key::write(cache.layout, next.tier, next.user, next.persona, Tail::Digest(digest), &mut name);
-            }
-        }
-        Some((next.handle, name))
-    })
 }
 
 /// Deletes a key if it still holds the entry with this handle.

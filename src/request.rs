@@ -12,7 +12,7 @@ use crate::key::{self, Layout, Tail};
 use crate::refusal::{Accepts, Name, Refusal};
 use crate::tier::Tier;
 use md5::{Digest, Md5};
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 /// The longest persona, user or ID, in bytes: far over any name, and short enough for a key's name and for
 /// the lengths of the RDB format.
@@ -38,6 +38,8 @@ pub struct Asked<'a> {
     pub message: &'a [u8],
     pub id: Option<&'a [u8]>,
     digest: OnceCell<[u8; 16]>,
+    /// Of the last tier that needed it: a command of one tier computes it once.
+    fingerprint: Cell<Option<(Tier, Fingerprint)>>,
 }
 
 impl<'a> Asked<'a> {
@@ -62,7 +64,7 @@ impl<'a> Asked<'a> {
         if let Some(id) = id {
             check_name(Name::Id, id)?;
         }
-        Ok(Asked { scope, user, persona, message, id, digest: OnceCell::new() })
+        Ok(Asked { scope, user, persona, message, id, digest: OnceCell::new(), fingerprint: Cell::new(None) })
     }
 
     /// The request in each tier to look in, the narrowest first. Tiers whose keys hold the user are left out
@@ -86,8 +88,8 @@ impl<'a> Asked<'a> {
     }
 
     fn in_tier(&self, tier: Tier) -> Request<'_> {
-        let Asked { user, persona, message, id, ref digest, .. } = *self;
-        Request { tier, user, persona, message, id, digest }
+        let Asked { user, persona, message, id, ref digest, ref fingerprint, .. } = *self;
+        Request { tier, user, persona, message, id, digest, fingerprint }
     }
 }
 
@@ -103,6 +105,7 @@ pub struct Request<'a> {
     /// Stands for the message in the session tier; the others take and ignore it.
     pub id: Option<&'a [u8]>,
     digest: &'a OnceCell<[u8; 16]>,
+    fingerprint: &'a Cell<Option<(Tier, Fingerprint)>>,
 }
 
 impl<'a> Request<'a> {
@@ -119,8 +122,19 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// What an answer must have been asked to be the answer to this.
+    /// What an answer must have been asked to be the answer to this. Computed once for a tier's requests in a row.
     pub fn fingerprint(&self) -> Fingerprint {
+        match self.fingerprint.get() {
+            Some((tier, known)) if tier == self.tier => known,
+            _ => {
+                let computed = self.compute_fingerprint();
+                self.fingerprint.set(Some((self.tier, computed)));
+                computed
+            }
+        }
+    }
+
+    fn compute_fingerprint(&self) -> Fingerprint {
         let Request { user, persona, message, .. } = *self;
         Fingerprint::of(match (self.tier, self.id) {
             (Tier::Msg, _) => Parts::Msg { message },

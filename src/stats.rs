@@ -26,6 +26,8 @@ pub struct Counters {
     pub stale_hits: u64,
     /// Waits that ended with an answer: model calls that were not made.
     pub coalesced: u64,
+    /// Of the hits, those that L1 gave.
+    pub hits_l1: u64,
     /// Milliseconds of model time that hits, stale hits and shared waits saved, by tier.
     pub saved_ms: [u64; 4],
 }
@@ -75,13 +77,20 @@ pub struct Report {
     pub leases_granted: u64,
     pub leases_ended: u64,
     pub tokens_refused: u64,
+    /// What L1 holds, and the memory that takes.
+    pub l1_entries: u64,
+    pub l1_bytes: u64,
+    /// Answers packed so far, those that wait to be looked at for it, and the dictionaries learnt from them.
+    pub packed: u64,
+    pub waiting_to_pack: u64,
+    pub dictionaries: u64,
     /// Memory of the indexes.
     pub index_bytes: u64,
 }
 
 impl Report {
     /// All fields, in the order in which they are told.
-    pub fn fields(&self) -> [(&'static str, u64); 36] {
+    pub fn fields(&self) -> [(&'static str, u64); 42] {
         let Report { counters, .. } = self;
         let entries = |tier: Tier| self.entries_by_tier.get(tier as usize).copied().unwrap_or(0);
         [
@@ -90,7 +99,8 @@ impl Report {
             ("hits-persona", counters.hits_in(Tier::Persona)),
             ("hits-session", counters.hits_in(Tier::Session)),
             ("hits-response", counters.hits_in(Tier::Response)),
-            ("hits-l2", counters.hits.iter().sum()),
+            ("hits-l1", counters.hits_l1),
+            ("hits-l2", counters.hits.iter().sum::<u64>().saturating_sub(counters.hits_l1)),
             ("misses", counters.misses),
             ("stale-hits", counters.stale_hits),
             ("coalesced", counters.coalesced),
@@ -120,6 +130,11 @@ impl Report {
             ("users", self.users),
             ("raw-bytes", self.raw_bytes),
             ("stored-bytes", self.stored_bytes),
+            ("l1-entries", self.l1_entries),
+            ("l1-bytes", self.l1_bytes),
+            ("packed", self.packed),
+            ("waiting-to-pack", self.waiting_to_pack),
+            ("dictionaries", self.dictionaries),
             ("index-bytes", self.index_bytes),
         ]
     }

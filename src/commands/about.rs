@@ -2,10 +2,10 @@
 
 use super::{PERSONA_AT, REQUEST, parse_request};
 use crate::cache::{self, CACHE, Slot};
-use crate::codec::Encoding;
 use crate::entry::ALWAYS_FRESH;
 use crate::index::Origin;
 use crate::options::{self, PageOptions};
+use crate::pack::Packing;
 use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::refusal::{Accepts, Refusal};
 use crate::request;
@@ -83,12 +83,15 @@ impl Command for Inspect {
         number(ctx, "age-ms", now_ms.saturating_sub(entry.stored_at_ms).max(0));
         number(ctx, "fresh-ms", fresh_ms);
         number(ctx, "ttl-ms", ttl_ms);
-        number(ctx, "hits", entry.hits.get().into());
+        number(ctx, "hits", entry.hits().into());
         number(ctx, "cost-ms", entry.cost_ms.into());
-        number(ctx, "raw-bytes", entry.raw_bytes.into());
-        number(ctx, "stored-bytes", i64::try_from(entry.stored_bytes()).unwrap_or(i64::MAX));
-        let encoding: &[u8] = match entry.encoding {
-            Encoding::Raw => b"raw",
+        number(ctx, "raw-bytes", entry.raw_bytes().into());
+        number(ctx, "stored-bytes", i64::try_from(entry.size().stored).unwrap_or(i64::MAX));
+        let encoding: &[u8] = match entry.packing() {
+            Packing::Raw => b"raw",
+            Packing::Lz4 => b"lz4",
+            Packing::Zstd => b"zstd",
+            Packing::Trained(_) => b"zstd-dictionary",
         };
         text(ctx, "encoding", encoding);
         Ok(())

@@ -37,20 +37,23 @@ impl Command for Fetch {
         let options = FetchOptions::parse(&words)?;
         let asked = Asked::parse(Accepts::Tiers, fixed(args), options.id)?;
         let request = asked.request();
+        if let Some(answer) = cache::hot(ctx, &request) {
+            flight::reply_hit(ctx, &answer);
+            return Ok(());
+        }
         let name = cache::key_name(&request);
         let lease_ms = options.lease_ms.unwrap_or_else(config::lease_ms);
         let key = ctx.open_read(&name);
         match cache::look(ctx, &key, &request)? {
-            Slot::Fresh(entry) => {
-                cache::count_hit(ctx, request.tier, entry);
-                flight::reply_hit(ctx, &entry.payload);
+            Slot::Fresh(_) => {
+                cache::give(ctx, key, &request, |answer| flight::reply_hit(ctx, answer))?;
             }
             Slot::Stale(entry) => {
                 cache::count_stale_hit(ctx, request.tier, entry);
                 let token = if ctx.is_replica() { None } else { flight::refresh(ctx, &request, lease_ms) };
                 ctx.reply_array(3);
                 ctx.reply_bytes(b"stale");
-                ctx.reply_bytes(&entry.payload);
+                cache::read(entry, |answer| ctx.reply_bytes(answer))?;
                 match token {
                     Some(token) => ctx.reply_bytes(&flight::token_text(&token)),
                     None => ctx.reply_null(),

@@ -35,11 +35,15 @@ impl Command for Get {
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         let asked = parse_request(Accepts::TiersAndAny, &options::GET, args)?;
         for request in asked.requests() {
+            if let Some(answer) = cache::hot(ctx, &request) {
+                ctx.reply_bytes(&answer);
+                return Ok(());
+            }
             let key = ctx.open_read(&cache::key_name(&request));
-            let Some(entry) = cache::look(ctx, &key, &request)?.fresh() else { continue };
-            cache::count_hit(ctx, request.tier, entry);
-            ctx.reply_bytes(&entry.payload);
-            return Ok(());
+            if cache::look(ctx, &key, &request)?.fresh().is_some() {
+                cache::give(ctx, key, &request, |answer| ctx.reply_bytes(answer))?;
+                return Ok(());
+            }
         }
         CACHE.with(|cache| {
             cache.counters.misses += 1;

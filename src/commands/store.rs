@@ -1,7 +1,9 @@
 //! SET and DEL: one answer stored or deleted.
 
 use super::{ID, MESSAGE, PERSONA, PERSONA_AT, REQUEST, REQUEST_ARGS, TIER, USER, fixed, parse_request};
+use crate::answer::Answer;
 use crate::cache::{self, CACHE, Slot};
+use crate::cold;
 use crate::config;
 use crate::entry::{ALWAYS_FRESH, Entry, Home};
 use crate::flight;
@@ -102,14 +104,18 @@ impl Command for Set {
             }
             _ => Lifetime::new(ctx, &options, &request, now_ms)?,
         };
-        let mut entry = entry_for(ctx, &request, &name, response, now_ms);
+        let answer = Answer::new(response);
+        let mut entry = entry_for(ctx, &request, &name, answer.clone(), now_ms);
         entry.fresh_until_ms.set(lifetime.fresh_until);
         entry.cost_ms = cost_ms;
         let handle = entry.handle();
         put(ctx, &mut key, taken, entry)?;
         key.set_expires_at(lifetime.expires_at);
         CACHE.with(|cache| cache.counters.sets += 1);
-        flight::stored(ctx, &request, response, cost_ms, handle);
+        flight::stored(ctx, &request, answer, cost_ms, handle);
+        if let Some(handle) = handle {
+            cold::add(ctx, (ctx.database(), handle), response.len());
+        }
 
         ctx.signal_modified(&name);
         ctx.notify(Class::Module, c"set", &name);
@@ -168,29 +174,32 @@ fn spread(ctx: &Ctx<'_>, ttl_ms: i64) -> i64 {
 }
 
 /// A new entry, known to the index under this name.
-fn entry_for(ctx: &Ctx<'_>, request: &Request<'_>, name: &[u8], response: &[u8], now_ms: i64) -> Box<Entry> {
+fn entry_for(ctx: &Ctx<'_>, request: &Request<'_>, name: &[u8], answer: Answer, now_ms: i64) -> Box<Entry> {
     let kept = match request.tail() {
         Tail::Digest(digest) => Name::Canonical(digest),
         Tail::Id(_) => Name::Own(name),
     };
-    let bytes = response.len() as u64;
+    let bytes = answer.len() as u64;
     let handle = CACHE.with(|cache| {
         cache.index(ctx.database()).link(request.tier, request.persona, request.user, kept, bytes)
     });
-    Box::new(Entry::new(Home::Linked(handle), request.fingerprint(), response.into(), now_ms))
+    Box::new(Entry::new(Home::Linked(handle), request.fingerprint(), answer, now_ms))
 }
 
 /// Puts an entry into its key, in the place of the one that is there, if any.
 fn put(ctx: &Ctx<'_>, key: &mut Key<'_>, taken: bool, entry: Box<Entry>) -> Result<(), Refusal> {
-    let (handle, bytes) = (entry.handle(), entry.stored_bytes());
-    let unlink = |handle, bytes| {
-        CACHE.with(|cache| cache.index(ctx.database()).unlink(handle, bytes));
+    let (handle, size) = (entry.handle(), entry.size());
+    let unlink = |handle, size| {
+        CACHE.with(|cache| {
+            cache.cool((ctx.database(), handle));
+            cache.index(ctx.database()).unlink(handle, size)
+        });
     };
     let stored = if taken {
         match key.replace(entry) {
             Some(old) => {
                 if let Some(handle) = old.handle() {
-                    unlink(handle, old.stored_bytes());
+                    unlink(handle, old.size());
                 }
                 true
             }
@@ -200,7 +209,7 @@ fn put(ctx: &Ctx<'_>, key: &mut Key<'_>, taken: bool, entry: Box<Entry>) -> Resu
         key.set(entry)
     };
     if !stored && let Some(handle) = handle {
-        unlink(handle, bytes);
+        unlink(handle, size);
     }
     stored.then_some(()).ok_or(Refusal::Internal)
 }

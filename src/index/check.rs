@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use super::Index;
 use super::counts::Amount;
 use super::names::Names;
 use super::pool::Id;
 use super::records::{Axis, Before, Group, Key, Kind, OwnName};
+use super::{Index, Size};
 use crate::tier::Tier;
 
 impl Index {
@@ -35,7 +35,7 @@ impl Index {
         assert_eq!((self.personas.len(), self.users.len()), (0, 0));
         assert_eq!((self.by_key.ids().len(), self.graves.ids().len()), (0, 0));
         assert_eq!((self.batches.all().len(), self.own_names_bytes), (0, 0));
-        assert_eq!((self.entries(), self.stale(), self.bytes()), (0, 0, 0));
+        assert_eq!((self.entries(), self.stale(), self.size()), (0, 0, Size::default()));
         assert_eq!((self.pending(), self.personas_len()), (0, 0));
     }
 
@@ -170,7 +170,7 @@ impl Index {
             for amount in [tiers.entry(tier).or_default(), counts.entry((persona, tier)).or_default()] {
                 amount.entries += group.entries;
                 amount.stale += if self.is_group_old(group) { group.entries } else { 0 };
-                amount.bytes += group.bytes;
+                amount.size.add(group.size);
             }
         }
         assert_eq!(pending, self.pending);

@@ -7,14 +7,15 @@
 //!
 //! Softly stale answers are live ones: every amount says how many of its answers are stale.
 
+use super::Size;
 use crate::tier::Tier;
 
-/// Some answers, how many of them are softly stale, and their stored bytes.
+/// Some answers, how many of them are softly stale, and their size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Amount {
     pub entries: u32,
     pub stale: u32,
-    pub bytes: u64,
+    pub size: Size,
 }
 
 impl Amount {
@@ -23,13 +24,13 @@ impl Amount {
     fn add(&mut self, other: Amount) {
         self.entries = self.entries.saturating_add(other.entries);
         self.stale = self.stale.saturating_add(other.stale);
-        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.size.add(other.size);
     }
 
     fn subtract(&mut self, other: Amount) {
         self.entries = self.entries.saturating_sub(other.entries);
         self.stale = self.stale.saturating_sub(other.stale);
-        self.bytes = self.bytes.saturating_sub(other.bytes);
+        self.size.subtract(other.size);
     }
 }
 
@@ -211,7 +212,7 @@ mod tests {
     fn a_flushed_tier_counts_no_more_though_no_persona_was_visited() {
         let mut ledger = Ledger::default();
         let (mut both, mut one) = (Counts::default(), Counts::default());
-        let amount = Amount { entries: 3, stale: 0, bytes: 30 };
+        let amount = Amount { entries: 3, stale: 0, size: 30.into() };
         ledger.gain(&mut both, Tier::Msg, amount);
         ledger.gain(&mut both, Tier::Session, amount);
         ledger.gain(&mut one, Tier::Msg, amount);
@@ -222,9 +223,9 @@ mod tests {
         assert_eq!(ledger.sum(&one), Amount::default());
         assert_eq!(ledger.sum(&both), amount);
 
-        let one_more = Amount { entries: 1, stale: 0, bytes: 7 };
+        let one_more = Amount { entries: 1, stale: 0, size: 7.into() };
         ledger.gain(&mut one, Tier::Msg, one_more);
-        assert_eq!((ledger.personas_len(), ledger.sum(&one).bytes), (2, 7));
+        assert_eq!((ledger.personas_len(), ledger.sum(&one).size), (2, 7.into()));
         assert_eq!(ledger.drop_persona(&mut both), 3);
         assert_eq!((ledger.personas_len(), ledger.total().entries), (1, 1));
         ledger.lose(&mut one, Tier::Msg, one_more);
@@ -235,16 +236,16 @@ mod tests {
     fn stale_answers_are_counted_once_and_go_with_their_tier() {
         let mut ledger = Ledger::default();
         let mut counts = Counts::default();
-        let amount = Amount { entries: 3, stale: 0, bytes: 30 };
+        let amount = Amount { entries: 3, stale: 0, size: 30.into() };
         ledger.gain(&mut counts, Tier::Msg, amount);
         ledger.gain(&mut counts, Tier::Session, amount);
         assert_eq!(ledger.soft_drop_persona(&mut counts), 6);
         assert_eq!(ledger.soft_drop_persona(&mut counts), 0);
-        assert_eq!(ledger.total(), Amount { entries: 6, stale: 6, bytes: 60 });
+        assert_eq!(ledger.total(), Amount { entries: 6, stale: 6, size: 60.into() });
 
         ledger.drop_tier(Tier::Msg, 1);
         ledger.gain(&mut counts, Tier::Msg, amount);
-        assert_eq!(ledger.sum(&counts), Amount { entries: 6, stale: 3, bytes: 60 });
+        assert_eq!(ledger.sum(&counts), Amount { entries: 6, stale: 3, size: 60.into() });
         assert_eq!(ledger.soft_drop_persona(&mut counts), 3);
         assert_eq!((ledger.drop_persona(&mut counts), ledger.total()), (6, Amount::default()));
     }

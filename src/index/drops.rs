@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::batches::BatchId;
 use super::counts::Amount;
 use super::pool::Id;
-use super::records::{Axis, Group, Key};
-use super::{Handle, Index, Name};
+use super::records::{Axis, Group};
+use super::{Handle, Index, Located};
 use crate::tier::Tier;
 
 /// What a drop has done.
@@ -20,17 +20,6 @@ pub struct Dropped {
     /// an earlier drop hit along another way (of a persona whose user was forgotten before, say): who
     /// reclaims it at once counts what he does rather than go on to its end.
     pub batch: Option<BatchId>,
-}
-
-/// A dropped entry whose key is to be deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dropping<'a> {
-    pub handle: Handle,
-    pub tier: Tier,
-    pub persona: &'a [u8],
-    /// Empty without one.
-    pub user: &'a [u8],
-    pub name: Name<'a>,
 }
 
 impl Index {
@@ -69,21 +58,14 @@ impl Index {
     /// The next entry to reclaim: of this batch, or of the oldest one; None if nothing is left of it. Delete
     /// its key: that calls `unlink`, and the next call brings another. If the key is not there, or holds
     /// another entry than this handle's, `unlink` the handle, or it is brought again for ever. O(1).
-    pub fn next_dropped(&self, batch: Option<BatchId>) -> Option<Dropping<'_>> {
+    pub fn next_dropped(&self, batch: Option<BatchId>) -> Option<Located<'_>> {
         let batch = match batch {
             Some(id) => self.batches.get(id)?,
             None => self.batches.oldest()?,
         };
-        let group = self.groups.get(batch.head)?;
-        let id = group.head?;
-        let node = self.nodes.get(id)?;
-        let (persona, user) = self.names_of(group)?;
-        let name = match node.key() {
-            Key::Digest(digest) => Name::Canonical(digest),
-            Key::Own(id) => Name::Own(&self.own_names.get(id)?.0),
-        };
-        let handle = Handle { node: id, stamp: node.stamp };
-        Some(Dropping { handle, tier: group.tier, persona, user, name })
+        let node = self.groups.get(batch.head)?.head?;
+        let stamp = self.nodes.get(node)?.stamp;
+        self.located(Handle { node, stamp })
     }
 
     fn try_soft_drop_persona(&mut self, persona: &[u8]) -> Option<u64> {
@@ -120,7 +102,7 @@ impl Index {
             .live_groups_of_user(head)
             .map(|group| {
                 let stale = if self.is_group_old(group) { group.entries } else { 0 };
-                (group.persona, group.tier, Amount { entries: group.entries, stale, bytes: group.bytes })
+                (group.persona, group.tier, Amount { entries: group.entries, stale, size: group.size })
             })
             .collect();
         if live.is_empty() {

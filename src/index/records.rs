@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::PersonaStats;
+use super::Size;
 use super::batches::Batch;
 use super::counts::Counts;
 use super::pool::{Cell, Id};
@@ -149,8 +150,8 @@ pub(super) enum Kind {
 /// they are all live, or all dropped, and all stale or none. It has at least one node, except while `link`
 /// makes it.
 pub(super) struct Group {
-    /// Of its entries, as stored; no longer kept up once it is dropped.
-    pub bytes: u64,
+    /// Of its entries; no longer kept up once it is dropped.
+    pub size: Size,
     pub persona: Id<Persona>,
     pub user: Option<Id<User>>,
     pub born: Generations,
@@ -163,8 +164,8 @@ pub(super) struct Group {
     pub kind: Kind,
 }
 
-// 8 bytes, 4 persona, 4 user, 12 born, 4 head, 4 entries, 24 links, 1 tier, 1 kind, 2 spare.
-const _: () = assert!(size_of::<Cell<Group>>() == 64);
+// 16 size, 4 persona, 4 user, 12 born, 4 head, 4 entries, 24 links, 1 tier, 1 kind, 2 spare.
+const _: () = assert!(size_of::<Cell<Group>>() == 72);
 
 impl Group {
     /// An empty group in no chain.
@@ -176,7 +177,7 @@ impl Group {
         kind: Kind,
     ) -> Self {
         Group {
-            bytes: 0,
+            size: Size::default(),
             persona,
             user,
             born,
@@ -266,7 +267,7 @@ pub(super) struct PersonaData {
 pub(super) type Persona = Named<PersonaData>;
 pub(super) type User = Named<()>;
 
-// 16 name, 4 generation, 4 reach, 4 head, 4 groups; a persona's 80 counts and 24 stats.
+// 16 name, 4 generation, 4 reach, 4 head, 4 groups; a persona's 112 counts and 24 stats.
 const _: () = assert!(size_of::<Cell<User>>() == 32);
-const _: () = assert!(size_of::<Cell<Persona>>() == 136);
+const _: () = assert!(size_of::<Cell<Persona>>() == 168);
 const _: () = assert!(size_of::<Cell<OwnName>>() == 16);

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Index;
 use super::counts::Amount;
 use super::records::Persona;
 use super::stats::PersonaStats;
+use super::{Index, Size};
 use crate::tier::Tier;
 
 /// One persona's live answers, and how its look-ups went.
@@ -14,6 +14,7 @@ pub struct PersonaReport {
     pub entries: u64,
     /// How many of the entries are softly stale.
     pub stale: u64,
+    /// What they take as they are stored.
     pub bytes: u64,
     pub hits: u64,
     pub misses: u64,
@@ -26,9 +27,9 @@ pub type PersonaList = Vec<(Arc<[u8]>, PersonaReport)>;
 impl PersonaReport {
     fn new(live: Amount, stats: PersonaStats) -> Self {
         let PersonaStats { hits, misses, saved_ms } = stats;
-        let Amount { entries, stale, bytes } = live;
+        let Amount { entries, stale, size } = live;
         let (entries, stale) = (u64::from(entries), u64::from(stale));
-        PersonaReport { entries, stale, bytes, hits, misses, saved_ms }
+        PersonaReport { entries, stale, bytes: size.stored, hits, misses, saved_ms }
     }
 }
 
@@ -48,14 +49,14 @@ impl Index {
         u64::from(self.ledger.tier(tier).entries)
     }
 
-    /// What the live answers take as stored.
-    pub fn bytes(&self) -> u64 {
-        self.ledger.total().bytes
+    /// The size of the live answers.
+    pub fn size(&self) -> Size {
+        self.ledger.total().size
     }
 
-    /// What the live answers of a tier take as stored.
-    pub fn bytes_of(&self, tier: Tier) -> u64 {
-        self.ledger.tier(tier).bytes
+    /// The size of the live answers of a tier.
+    pub fn size_of(&self, tier: Tier) -> Size {
+        self.ledger.tier(tier).size
     }
 
     /// Dropped answers that are not reclaimed yet.

@@ -22,6 +22,13 @@ pub struct PersonaStats {
     pub saved_ms: u64,
 }
 
+impl PersonaStats {
+    fn record_hit(&mut self, saved_ms: u64) {
+        self.hits = self.hits.saturating_add(1);
+        self.saved_ms = self.saved_ms.saturating_add(saved_ms);
+    }
+}
+
 /// The statistics of personas that have no record, the least recently counted forgotten first.
 pub(super) struct Idle {
     stats: LruCache<Arc<[u8]>, PersonaStats, RandomState>,
@@ -70,10 +77,23 @@ impl Index {
         let Some(group) = self.node(handle).map(Node::group).and_then(|id| self.groups.get(id)) else {
             return;
         };
-        let Some(persona) = self.personas.get_mut(group.persona) else { return };
-        let stats = &mut persona.more.stats;
-        stats.hits = stats.hits.saturating_add(1);
-        stats.saved_ms = stats.saved_ms.saturating_add(saved_ms);
+        if let Some(persona) = self.personas.get_mut(group.persona) {
+            persona.more.stats.record_hit(saved_ms);
+        }
+    }
+
+    /// The same if the entry stands as fresh, which it says.
+    pub fn record_fresh_hit(&mut self, handle: Handle, saved_ms: u64) -> bool {
+        let Some(group) = self.node(handle).map(Node::group).and_then(|id| self.groups.get(id)) else {
+            return false;
+        };
+        if !self.is_group_live(group) || self.is_group_old(group) {
+            return false;
+        }
+        if let Some(persona) = self.personas.get_mut(group.persona) {
+            persona.more.stats.record_hit(saved_ms);
+        }
+        true
     }
 
     /// Counts a miss for a persona, of whom there need not be any entry.

@@ -59,6 +59,8 @@ required!(
     RedisModule_GetRandomBytes,
     RedisModule_CloseKey,
     RedisModule_CommandFilterArgDelete,
+    RedisModule_EventLoopAddOneShot,
+    RedisModule_RegisterEnumConfig,
     RedisModule_CommandFilterArgGet,
     RedisModule_CommandFilterArgReplace,
     RedisModule_CommandFilterArgsCount,

@@ -2,11 +2,13 @@
 
 use crate::redis::api::OK;
 use crate::redis::args::Args;
+use crate::redis::events::TELLING;
 use redis_module::raw::{self, RedisModuleCtx, RedisModuleString};
 use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
 use std::os::raw::{c_char, c_int, c_longlong};
 use std::ptr;
+use std::sync::atomic::Ordering;
 
 /// The server's context of a running callback.
 pub struct Ctx<'a> {
@@ -165,7 +167,9 @@ impl<'a> Ctx<'a> {
             Class::Module => raw::REDISMODULE_NOTIFY_MODULE,
         };
         let key = ServerString::new(key);
+        TELLING.store(true, Ordering::Relaxed);
         unsafe { api!(RedisModule_NotifyKeyspaceEvent)(self.raw, class, event.as_ptr(), key.0) };
+        TELLING.store(false, Ordering::Relaxed);
     }
 
     /// Tells clients that WATCH or track `key` that it has changed.

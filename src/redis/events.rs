@@ -9,6 +9,7 @@ use redis_module::raw::{
 };
 use std::ffi::CStr;
 use std::os::raw::{c_char, c_int, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What an upper room wants to hear of.
 pub trait Events {
@@ -21,6 +22,8 @@ pub trait Events {
     /// The server is loading its data, and is between two keys or commands. Comes now and then, and when the
     /// commands of an AOF begin.
     fn loading(ctx: &Ctx<'_>);
+    /// A key was given another TTL, or none, by a command that is not ours.
+    fn retimed(ctx: &Ctx<'_>, key: &[u8]);
     /// A key was deleted by a command (not by expiry or eviction).
     fn deleted(ctx: &Ctx<'_>, key: &[u8]);
     /// A client's connection is closing.
@@ -57,6 +60,9 @@ pub enum EventLoop {
     Sleeps,
     Wakes,
 }
+
+/// Whether the notification that is under way is our own, which the server brings to us too.
+pub(super) static TELLING: AtomicBool = AtomicBool::new(false);
 
 /// The version of the event data that Redis 7.0 knows.
 const DATA_VERSION: u64 = 1;
@@ -186,6 +192,8 @@ unsafe extern "C" fn notified<E: Events>(
             E::arrived(&Ctx::new(ctx), bytes(key), how);
         } else if event == b"del" {
             E::deleted(&Ctx::new(ctx), bytes(key));
+        } else if matches!(event, b"expire" | b"persist") && !TELLING.load(Ordering::Relaxed) {
+            E::retimed(&Ctx::new(ctx), bytes(key));
         }
     });
     crate::redis::api::OK

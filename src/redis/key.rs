@@ -76,6 +76,41 @@ impl Key<'_> {
         }
     }
 
+    /// The value of our type, to be changed in a way that nobody can see: the server is not told.
+    pub fn value_mut<T: DataType>(&mut self) -> Option<&mut T> {
+        // SAFETY: as in `held`. `&mut self` is the one handle to the key that is open, and everything that reaches
+        // values runs on this thread.
+        unsafe {
+            match api!(RedisModule_ModuleTypeGetType)(self.raw) == T::slot().get() {
+                true => api!(RedisModule_ModuleTypeGetValue)(self.raw).cast::<T>().as_mut(),
+                false => None,
+            }
+        }
+    }
+
+    /// Counts uses of a key that was not opened for them, where the server evicts by frequency. Its counter is
+    /// logarithmic: from c to c + 1 takes some (c - 5) x `lfu-log-factor` + 1 uses, 10 being the default factor (Redis 7.0,
+    /// evict.c, LFULogIncr), which is here counted out.
+    pub fn count_uses(&mut self, mut uses: u32) {
+        const FACTOR: i64 = 10;
+        const NEW_KEY: i64 = 5;
+        let (Some(get), Some(set)) = (optional!(RedisModule_GetLFU), optional!(RedisModule_SetLFU)) else {
+            return;
+        };
+        let mut frequency = -1;
+        // SAFETY: the key is open; where the policy is another, the frequency stays -1.
+        if unsafe { get(self.raw, &mut frequency) } != OK || frequency < 0 {
+            return;
+        }
+        while frequency < 255 {
+            let cost = u32::try_from((frequency - NEW_KEY).max(0) * FACTOR + 1).unwrap_or(u32::MAX);
+            let Some(left) = uses.checked_sub(cost) else { break };
+            (uses, frequency) = (left, frequency + 1);
+        }
+        // SAFETY: as above.
+        unsafe { set(self.raw, frequency) };
+    }
+
     /// The database that the key is in. Ask this, not the context, after a notification: inside MULTI, Valkey 9.1
     /// names the client's database for a MOVE into another (seen there).
     ///

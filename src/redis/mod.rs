@@ -16,6 +16,7 @@
 mod api;
 mod alloc;
 mod args;
+mod background;
 mod blocking;
 mod cluster;
 mod commands;
@@ -33,6 +34,7 @@ mod timer;
 
 pub use alloc::ServerAlloc;
 pub use args::Args;
+pub use background::Background;
 pub use blocking::{Blocked, Waiting};
 pub use cluster::Incoming;
 pub use commands::{ArgKind, ArgSpec, Command, CommandSpec, KeySpec, Outcome};

@@ -1,4 +1,4 @@
-//! Settings: numbers that CONFIG GET, SET and REWRITE and the arguments of loadmodule know.
+//! Settings: numbers and choices that CONFIG GET, SET and REWRITE and the arguments of loadmodule know.
 
 use crate::redis::api::OK;
 use crate::redis::args::Args;
@@ -22,11 +22,13 @@ pub struct Setting {
 }
 
 /// How a setting's value is written.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum Unit {
     Plain,
     /// Bytes, with `kb`, `mb` and `gb` as in redis.conf.
     Bytes,
+    /// One of these words, which the value counts from 0.
+    Choice(&'static [&'static CStr]),
 }
 
 impl Setting {
@@ -36,6 +38,24 @@ impl Setting {
 
     pub const fn bytes(name: &'static CStr, default: i64, min: i64, max: i64) -> Self {
         Setting { name, min, max, unit: Unit::Bytes, value: AtomicI64::new(default) }
+    }
+
+    /// A choice between words, of which the default is the one at that place.
+    pub const fn choice(name: &'static CStr, default: i64, words: &'static [&'static CStr]) -> Self {
+        let max = words.len() as i64 - 1;
+        Setting { name, min: 0, max, unit: Unit::Choice(words), value: AtomicI64::new(default) }
+    }
+
+    /// Its value, as CONFIG GET says it.
+    pub fn text(&self) -> String {
+        let value = self.get();
+        match self.unit {
+            Unit::Plain | Unit::Bytes => value.to_string(),
+            Unit::Choice(words) => usize::try_from(value)
+                .ok()
+                .and_then(|value| words.get(value))
+                .map_or_else(String::new, |word| word.to_string_lossy().into_owned()),
+        }
     }
 
     pub fn get(&self) -> i64 {
@@ -50,12 +70,20 @@ impl Setting {
             Unit::Bytes => {
                 format!("{name} takes a size from {} to {} bytes, such as 16mb", self.min, self.max)
             }
+            Unit::Choice(words) => {
+                let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+                format!("{name} takes one of {}", words.join(", "))
+            }
         };
         let text = std::str::from_utf8(text).map_err(|_| expected())?;
         let value = match self.unit {
             // Written as CONFIG SET takes it: no plus, no leading zeros.
             Unit::Plain => text.parse().ok().filter(|value: &i64| value.to_string() == text),
             Unit::Bytes => parse_size(text),
+            Unit::Choice(words) => words
+                .iter()
+                .position(|word| word.to_bytes().eq_ignore_ascii_case(text.as_bytes()))
+                .and_then(|place| i64::try_from(place).ok()),
         };
         value.filter(|value| (self.min..=self.max).contains(value)).ok_or_else(expected)
     }
@@ -104,24 +132,10 @@ pub(super) fn take_arguments(settings: &[Setting], module: &CStr, args: Args<'_>
 /// Registers the settings and has the server load what its configuration says of them.
 pub(super) fn register(ctx: &Ctx<'_>, settings: &'static [Setting]) -> Result<(), String> {
     for setting in settings {
-        let flags = match setting.unit {
-            Unit::Plain => raw::REDISMODULE_CONFIG_DEFAULT,
-            Unit::Bytes => raw::REDISMODULE_CONFIG_MEMORY,
-        };
-        // SAFETY: the setting is static; the callbacks below read it back from the private data.
-        let code = unsafe {
-            api!(RedisModule_RegisterNumericConfig)(
-                ctx.raw,
-                setting.name.as_ptr(),
-                setting.get(),
-                flags,
-                setting.min,
-                setting.max,
-                Some(get_number),
-                Some(set_number),
-                None,
-                ptr::from_ref(setting).cast_mut().cast(),
-            )
+        let code = match setting.unit {
+            Unit::Plain => register_number(ctx, setting, raw::REDISMODULE_CONFIG_DEFAULT),
+            Unit::Bytes => register_number(ctx, setting, raw::REDISMODULE_CONFIG_MEMORY),
+            Unit::Choice(words) => register_choice(ctx, setting, words),
         };
         if code != OK {
             return Err(format!("the server refused the setting {}", setting.name.to_string_lossy()));
@@ -132,6 +146,58 @@ pub(super) fn register(ctx: &Ctx<'_>, settings: &'static [Setting]) -> Result<()
         OK => Ok(()),
         _ => Err("a setting in the configuration was refused".into()),
     }
+}
+
+fn register_number(ctx: &Ctx<'_>, setting: &'static Setting, flags: u32) -> c_int {
+    // SAFETY: the setting is static; the callbacks below read it back from the private data.
+    unsafe {
+        api!(RedisModule_RegisterNumericConfig)(
+            ctx.raw,
+            setting.name.as_ptr(),
+            setting.get(),
+            flags,
+            setting.min,
+            setting.max,
+            Some(get_number),
+            Some(set_number),
+            None,
+            ptr::from_ref(setting).cast_mut().cast(),
+        )
+    }
+}
+
+fn register_choice(ctx: &Ctx<'_>, setting: &'static Setting, words: &'static [&'static CStr]) -> c_int {
+    let mut names: Vec<*const c_char> = words.iter().map(|word| word.as_ptr()).collect();
+    let values: Vec<c_int> = (0..).take(words.len()).collect();
+    // SAFETY: as above; the server copies names and values.
+    unsafe {
+        api!(RedisModule_RegisterEnumConfig)(
+            ctx.raw,
+            setting.name.as_ptr(),
+            setting.get() as c_int,
+            raw::REDISMODULE_CONFIG_DEFAULT,
+            names.as_mut_ptr(),
+            values.as_ptr(),
+            words.len() as c_int,
+            Some(get_choice),
+            Some(set_choice),
+            None,
+            ptr::from_ref(setting).cast_mut().cast(),
+        )
+    }
+}
+
+extern "C" fn get_choice(name: *const c_char, setting: *mut c_void) -> c_int {
+    get_number(name, setting) as c_int
+}
+
+extern "C" fn set_choice(
+    name: *const c_char,
+    value: c_int,
+    setting: *mut c_void,
+    error: *mut *mut RedisModuleString,
+) -> c_int {
+    set_number(name, value.into(), setting, error)
 }
 
 extern "C" fn get_number(_: *const c_char, setting: *mut c_void) -> c_longlong {

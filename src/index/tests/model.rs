@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use rand::RngExt;
 
 use crate::fuzzing::Dice;
-use crate::index::{BatchId, Dropped, Handle, Index, Name, PersonaReport, PersonaStats, State};
+use crate::index::{
+    BatchId, Dropped, Handle, Index, Name, PersonaReport, PersonaStats, Size, Standing, State,
+};
 use crate::tier::Tier;
 
 /// How wide a run is, and how it goes.
@@ -25,7 +27,7 @@ struct Entry {
     persona: Vec<u8>,
     user: Vec<u8>,
     name: Result<[u8; 16], Vec<u8>>,
-    bytes: u64,
+    size: Size,
     state: State,
     /// As long as it is live.
     stale: bool,
@@ -145,6 +147,10 @@ impl Run<'_> {
         }
     }
 
+    fn size(&mut self) -> Size {
+        Size { raw: self.rng.random_range(0..5000), stored: self.rng.random_range(0..5000) }
+    }
+
     fn tier(&mut self) -> Tier {
         Tier::ALL[self.rng.random_range(0..4)]
     }
@@ -184,12 +190,12 @@ impl Run<'_> {
             Ok(digest) => Name::Canonical(*digest),
             Err(name) => Name::Own(name),
         };
-        let bytes = self.rng.random_range(0..5000);
+        let size = self.size();
         let handle = match state {
-            State::Live => self.index.link(tier, &persona, &user, given, bytes),
+            State::Live => self.index.link(tier, &persona, &user, given, size),
             State::Dropped => self.index.link_dropped(tier, &persona, &user, given),
         };
-        self.entries.push(Entry { handle, tier, persona, user, name, bytes, state, stale: false });
+        self.entries.push(Entry { handle, tier, persona, user, name, size, state, stale: false });
     }
 
     fn unlink(&mut self) {
@@ -200,19 +206,19 @@ impl Run<'_> {
 
     fn unlink_at(&mut self, n: usize) {
         let entry = self.entries.swap_remove(n);
-        let origin = self.index.unlink(entry.handle, entry.bytes).expect("the entry is known");
+        let origin = self.index.unlink(entry.handle, entry.size).expect("the entry is known");
         assert_eq!((origin.tier, origin.state), (entry.tier, entry.state));
         assert_eq!((&*origin.persona, &*origin.user), (&*entry.persona, &*entry.user));
-        assert_eq!(self.index.unlink(entry.handle, entry.bytes), None);
+        assert_eq!(self.index.unlink(entry.handle, entry.size), None);
         self.gone.push(entry.handle);
     }
 
     fn resize(&mut self) {
         let Some(n) = self.pick() else { return };
-        let new = self.rng.random_range(0..5000);
+        let new = self.size();
         let entry = &mut self.entries[n];
-        self.index.resize(entry.handle, entry.bytes, new);
-        entry.bytes = new;
+        self.index.resize(entry.handle, entry.size, new);
+        entry.size = new;
     }
 
     fn hit(&mut self) {
@@ -311,23 +317,39 @@ impl Run<'_> {
         personas
     }
 
-    /// Live answers, and their bytes.
-    fn live(&self, of: impl Fn(&Entry) -> bool) -> (u64, u64) {
+    /// Live answers, and their size.
+    fn live(&self, of: impl Fn(&Entry) -> bool) -> (u64, Size) {
         let live = self.entries.iter().filter(|entry| entry.state == State::Live && of(entry));
-        live.fold((0, 0), |(entries, bytes), entry| (entries + 1, bytes + entry.bytes))
+        live.fold((0, Size::default()), |(entries, Size { raw, stored }), entry| {
+            (entries + 1, Size { raw: raw + entry.size.raw, stored: stored + entry.size.stored })
+        })
     }
 
     fn compare(&mut self) {
         let index = &self.index;
         index.check();
-        assert_eq!((index.entries(), index.bytes()), self.live(|_| true));
+        assert_eq!((index.entries(), index.size()), self.live(|_| true));
         for tier in Tier::ALL {
-            assert_eq!((index.entries_of(tier), index.bytes_of(tier)), self.live(|e| e.tier == tier));
+            assert_eq!((index.entries_of(tier), index.size_of(tier)), self.live(|e| e.tier == tier));
         }
         for entry in &self.entries {
             assert!(index.contains(entry.handle));
-            assert_eq!(index.is_live(entry.handle), entry.state == State::Live);
-            assert_eq!(index.is_soft_stale(entry.handle), entry.stale);
+            let standing = match entry.state {
+                State::Live if entry.stale => Standing::Stale,
+                State::Live => Standing::Fresh,
+                State::Dropped => Standing::Dead,
+            };
+            assert_eq!(index.standing(entry.handle), standing);
+            assert_eq!(index.is_live(entry.handle), standing != Standing::Dead);
+            assert_eq!(index.is_soft_stale(entry.handle), standing == Standing::Stale);
+            let located = index.located(entry.handle).expect("the entry is known");
+            assert_eq!((located.handle, located.tier), (entry.handle, entry.tier));
+            assert_eq!((located.persona, located.user), (&*entry.persona, &*entry.user));
+            let name = match &entry.name {
+                Ok(digest) => Name::Canonical(*digest),
+                Err(name) => Name::Own(name),
+            };
+            assert_eq!(located.name, name);
             assert_eq!(index.origin(entry.handle).map(|origin| origin.state), Some(entry.state));
         }
         for handle in self.gone.drain(..) {
@@ -339,7 +361,7 @@ impl Run<'_> {
             let (entries, stale, bytes) = expected.entry(entry.persona.clone()).or_insert((0, 0, 0));
             *entries += 1;
             *stale += u64::from(entry.stale);
-            *bytes += entry.bytes;
+            *bytes += entry.size.stored;
         }
         for n in 0..self.plan.personas {
             let persona = format!("p{n}").into_bytes();

@@ -22,7 +22,7 @@ fn a_softly_dropped_persona_is_stale_at_once_and_counted_as_before() {
     index.check();
     assert!(mine.iter().all(|handle| state(&index, *handle) == STALE));
     assert_eq!(state(&index, other), FRESH);
-    assert_eq!((index.entries(), index.bytes(), index.personas_len()), (5, 500, 2));
+    assert_eq!((index.entries(), index.size(), index.personas_len()), (5, 500.into(), 2));
     assert_eq!((index.stale(), index.pending(), index.next_dropped(None)), (4, 0, None));
     let report = PersonaReport { entries: 4, stale: 4, bytes: 400, ..PersonaReport::default() };
     assert_eq!(index.persona_stats(b"p"), Some(report));
@@ -53,7 +53,7 @@ fn a_refreshed_answer_is_stale_no_more() {
     let old = store(&mut index, Tier::Response, "p", "ann", 1);
     index.soft_drop_persona(b"p");
     index.resize(old, 100, 300);
-    assert_eq!((index.bytes(), index.stale()), (300, 1));
+    assert_eq!((index.size(), index.stale()), (300.into(), 1));
     index.unlink(old, 300);
     let new = store(&mut index, Tier::Response, "p", "ann", 1);
     assert_eq!((state(&index, old), state(&index, new)), (GONE, FRESH));

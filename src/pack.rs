@@ -1,0 +1,249 @@
+//! Packing: how an answer that nobody asks for takes less memory.
+//!
+//! A packed answer is one lz4 block or one zstd frame. zstd does much better on short texts with a dictionary: the
+//! packer learns one from the answers that pass through it, and a better one each time it has seen eight times as
+//! many. A dictionary is this process's own and never leaves it: what is packed with one is packed without before it
+//! goes into an RDB file or a DUMP (`portable`).
+//!
+//! What comes from outside is unpacked once before it is believed, and never into more than `MAX_RATIO` times its
+//! length.
+
+use std::cell::RefCell;
+use std::sync::OnceLock;
+use zstd_safe::{CCtx, CDict, DCtx, DDict};
+
+/// How an answer's bytes are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    Raw,
+    Lz4,
+    Zstd,
+    /// zstd with a dictionary of this process.
+    Trained(DictionaryId),
+}
+
+/// Which of this process's dictionaries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DictionaryId(u8);
+
+/// How answers are to be packed: the setting `compression`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    None,
+    Lz4,
+    Zstd,
+}
+
+/// Bytes that cannot be unpacked to what they should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damaged;
+
+/// An answer is packed to no less than its 250th part, so that a few bytes from outside can never ask for much memory.
+pub const MAX_RATIO: usize = 250;
+
+/// zstd's level. On 2,500 answers of 1.4 KB, level 1 leaves 2 % more and level 9 2 % less, for half and four times the
+/// time (`cargo test --release -- --ignored --nocapture levels`).
+const LEVEL: i32 = 3;
+
+/// The level for what is packed in a hurry: while a forked child saves, or DUMP waits.
+const PORTABLE_LEVEL: i32 = 1;
+
+/// The largest dictionary, as zstd's own tools make it by default.
+const DICTIONARY_BYTES: usize = 110 * 1024;
+
+/// After how many answers the first dictionary is learnt, and how many times as many before each of the next.
+const FIRST_LESSON: u64 = 1_000;
+const LESSONS_APART: u64 = 8;
+
+/// What is learnt from: the last answers before the lesson, this many bytes of them at most.
+const SAMPLE_BYTES: usize = 4 * 1024 * 1024;
+const SAMPLES: u64 = 4_000;
+
+/// Longer answers do well without a dictionary, and teach it little.
+const LONGEST_SAMPLE: usize = 32 * 1024;
+
+/// The dictionaries of this process, by `DictionaryId`: never removed, as there may always be an answer packed with one. Their
+/// number is bounded as each takes eight times as many answers as the one before. A lock-free read: a forked child
+/// finds none held.
+static DICTIONARIES: [OnceLock<DDict<'static>>; 12] = [const { OnceLock::new() }; 12];
+
+thread_local! {
+    static UNPACKER: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
+}
+
+impl DictionaryId {
+    fn dictionary(self) -> Option<&'static DDict<'static>> {
+        DICTIONARIES.get(usize::from(self.0))?.get()
+    }
+}
+
+/// How many dictionaries have been learnt.
+pub fn dictionaries() -> u64 {
+    DICTIONARIES.iter().filter(|slot| slot.get().is_some()).count() as u64
+}
+
+/// Unpacks into `out`, whose contents go. `raw_bytes` is how long the answer is.
+pub fn unpack(packing: Packing, packed: &[u8], raw_bytes: usize, out: &mut Vec<u8>) -> Result<(), Damaged> {
+    out.clear();
+    if packing != Packing::Raw && raw_bytes > packed.len().saturating_mul(MAX_RATIO) {
+        return Err(Damaged);
+    }
+    match packing {
+        Packing::Raw => out.extend_from_slice(packed),
+        Packing::Lz4 => {
+            out.resize(raw_bytes, 0);
+            let unpacked = lz4_flex::block::decompress_into(packed, out).map_err(|_| Damaged)?;
+            out.truncate(unpacked);
+        }
+        Packing::Zstd => {
+            out.reserve(raw_bytes);
+            UNPACKER.with_borrow_mut(|unpacker| unpacker.decompress(out, packed)).map_err(|_| Damaged)?;
+        }
+        Packing::Trained(id) => {
+            let dictionary = id.dictionary().ok_or(Damaged)?;
+            out.reserve(raw_bytes);
+            UNPACKER
+                .with_borrow_mut(|unpacker| unpacker.decompress_using_ddict(out, packed, dictionary))
+                .map_err(|_| Damaged)?;
+        }
+    }
+    if out.len() == raw_bytes { Ok(()) } else { Err(Damaged) }
+}
+
+/// The same answer for those who have not this process's dictionaries: None if it is one already, and Raw where
+/// it is not worth packing without.
+pub fn portable(packing: Packing, packed: &[u8], raw_bytes: usize) -> Option<(Packing, Vec<u8>)> {
+    let Packing::Trained(_) = packing else { return None };
+    let mut raw = Vec::new();
+    // What this process has packed it can unpack. Were it not so, an answer that nobody can read says so to its reader.
+    unpack(packing, packed, raw_bytes, &mut raw).ok()?;
+    let mut packed = Vec::with_capacity(zstd_safe::compress_bound(raw.len()));
+    let done = CCtx::create().compress(&mut packed, &raw, PORTABLE_LEVEL);
+    match done {
+        Ok(_) if is_worth(raw.len(), packed.len()) => Some((Packing::Zstd, packed)),
+        _ => Some((Packing::Raw, raw)),
+    }
+}
+
+/// Whether packing has shrunk an answer by an eighth at least, and to no less than may be unpacked.
+fn is_worth(raw_bytes: usize, packed_bytes: usize) -> bool {
+    packed_bytes <= raw_bytes - raw_bytes / 8 && raw_bytes <= packed_bytes.saturating_mul(MAX_RATIO)
+}
+
+/// Packs answers, and learns from them.
+pub struct Packer {
+    context: CCtx<'static>,
+    buffer: Vec<u8>,
+    trained: Option<(DictionaryId, CDict<'static>)>,
+    lessons: Lessons,
+}
+
+/// What the next dictionary is to be learnt from.
+struct Lessons {
+    /// Answers seen so far, and when there is to be a dictionary.
+    seen: u64,
+    next: u64,
+    samples: Vec<u8>,
+    sizes: Vec<usize>,
+}
+
+impl Default for Packer {
+    fn default() -> Self {
+        Packer {
+            context: CCtx::create(),
+            buffer: Vec::new(),
+            trained: None,
+            lessons: Lessons { seen: 0, next: FIRST_LESSON, samples: Vec::new(), sizes: Vec::new() },
+        }
+    }
+}
+
+impl Packer {
+    /// The answer in less memory; None if it is not worth it.
+    pub fn pack(&mut self, method: Method, raw: &[u8]) -> Option<(Packing, Box<[u8]>)> {
+        let packing = match method {
+            Method::None => return None,
+            Method::Lz4 => {
+                self.buffer.resize(lz4_flex::block::get_maximum_output_size(raw.len()), 0);
+                let packed = lz4_flex::block::compress_into(raw, &mut self.buffer).ok()?;
+                self.buffer.truncate(packed);
+                Packing::Lz4
+            }
+            Method::Zstd => {
+                self.learn(raw);
+                self.pack_zstd(raw)?
+            }
+        };
+        is_worth(raw.len(), self.buffer.len()).then(|| (packing, Box::from(&*self.buffer)))
+    }
+
+    fn pack_zstd(&mut self, raw: &[u8]) -> Option<Packing> {
+        self.buffer.clear();
+        self.buffer.reserve(zstd_safe::compress_bound(raw.len()));
+        match &self.trained {
+            Some((id, dictionary)) if raw.len() <= LONGEST_SAMPLE => {
+                self.context.compress_using_cdict(&mut self.buffer, raw, dictionary).ok()?;
+                Some(Packing::Trained(*id))
+            }
+            _ => {
+                self.context.compress(&mut self.buffer, raw, LEVEL).ok()?;
+                Some(Packing::Zstd)
+            }
+        }
+    }
+
+    /// Keeps the answer for the next lesson, or holds it.
+    fn learn(&mut self, raw: &[u8]) {
+        if raw.len() > LONGEST_SAMPLE || usize::from(self.next_id().0) >= DICTIONARIES.len() {
+            return;
+        }
+        let lessons = &mut self.lessons;
+        lessons.seen += 1;
+        if lessons.next - lessons.seen < SAMPLES && lessons.samples.len() + raw.len() <= SAMPLE_BYTES {
+            lessons.samples.extend_from_slice(raw);
+            lessons.sizes.push(raw.len());
+        }
+        if lessons.seen == lessons.next {
+            lessons.next = lessons.next.saturating_mul(LESSONS_APART);
+            let (samples, sizes) = (std::mem::take(&mut lessons.samples), std::mem::take(&mut lessons.sizes));
+            if let Some(trained) = self.train(&samples, &sizes) {
+                self.trained = Some(trained);
+            }
+        }
+    }
+
+    fn next_id(&self) -> DictionaryId {
+        DictionaryId(self.trained.as_ref().map_or(0, |(id, _)| id.0 + 1))
+    }
+
+    /// A dictionary of these samples, if it does better on them than what there is.
+    fn train(&mut self, samples: &[u8], sizes: &[usize]) -> Option<(DictionaryId, CDict<'static>)> {
+        let mut dictionary = Vec::with_capacity(DICTIONARY_BYTES);
+        zstd_safe::train_from_buffer(&mut dictionary, samples, sizes).ok()?;
+        let id = self.next_id();
+        let encoder = CDict::try_create(&dictionary, LEVEL)?;
+        let before = self.packed_bytes(samples, sizes);
+        let old = self.trained.replace((id, encoder));
+        let after = self.packed_bytes(samples, sizes);
+        let new = std::mem::replace(&mut self.trained, old);
+        if after >= before - before / 20 {
+            return None;
+        }
+        let decoder = DDict::try_create(&dictionary)?;
+        DICTIONARIES.get(usize::from(id.0))?.set(decoder).ok()?;
+        new
+    }
+
+    /// What some of the samples take, packed as now.
+    fn packed_bytes(&mut self, samples: &[u8], sizes: &[usize]) -> usize {
+        let (mut rest, mut sum) = (samples, 0);
+        for (n, &size) in sizes.iter().enumerate() {
+            let Some((sample, others)) = rest.split_at_checked(size) else { break };
+            rest = others;
+            if n % 8 == 0 && self.pack_zstd(sample).is_some() {
+                sum += self.buffer.len();
+            }
+        }
+        sum
+    }
+}

@@ -365,7 +365,7 @@ mod tests {
         };
         assert_eq!(with(0, 2), Err(CodecError::UnknownState(2)));
         assert_eq!(with(1, 4), Err(CodecError::UnknownTier(4)));
-        assert_eq!(with(2, 1), Err(CodecError::UnknownEncoding(1)));
+        assert_eq!(with(2, 3), Err(CodecError::UnknownEncoding(3)));
         assert_eq!(with(0, 1), Err(CodecError::NameLeft));
         // The length of the persona claims 4 GB.
         assert_eq!(with(3, 0xfc), Err(CodecError::Malformed));

@@ -72,12 +72,6 @@ impl L1 {
         }
     }
 
-    /// An empty one with the same bound and secret, in the place of this one.
-    pub fn take(&mut self) -> L1 {
-        let empty = L1::new(self.max_bytes(), self.secret.0);
-        std::mem::replace(self, empty)
-    }
-
     /// Where a request's answer would be. The persona is part of it whatever the tier: an answer is kept for those who
     /// ask its own persona.
     pub fn key(&self, database: i32, request: &Request<'_>) -> HotKey {
@@ -200,5 +194,135 @@ impl Hasher for AsItIs {
 
     fn write_u64(&mut self, number: u64) {
         self.0 = number;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::{Index, Name};
+    use crate::refusal::Accepts;
+    use crate::request::Asked;
+    use std::collections::HashSet;
+
+    fn l1(max_bytes: u64) -> L1 {
+        L1::new(max_bytes, [1, 2, 3, 4])
+    }
+
+    fn key(l1: &L1, database: i32, [tier, user, persona, message]: [&str; 4], id: Option<&str>) -> HotKey {
+        let arguments = [tier, user, persona, message].map(str::as_bytes);
+        let asked = Asked::parse(Accepts::Tiers, arguments, id.map(str::as_bytes)).expect("a good request");
+        l1.key(database, &asked.request())
+    }
+
+    fn message_key(l1: &L1, n: usize) -> HotKey {
+        key(l1, 0, ["msg", "", "helper", &n.to_string()], None)
+    }
+
+    fn hot(index: &mut Index, bytes: usize) -> Hot {
+        let handle = index.link(Tier::Msg, b"helper", b"", Name::Canonical([0; 16]), bytes as u64);
+        Hot {
+            place: (0, handle),
+            answer: Answer::new(&vec![b'x'; bytes]),
+            until_ms: Cell::new(i64::MAX),
+            cost_ms: 0,
+            touched_ms: Cell::new(0),
+            untouched_hits: Cell::new(0),
+        }
+    }
+
+    #[test]
+    fn no_two_requests_share_a_key() {
+        let l1 = l1(1000);
+        let requests = [
+            (0, ["msg", "", "a", "bc"], None),
+            (1, ["msg", "", "a", "bc"], None),
+            (0, ["msg", "", "ab", "c"], None),
+            (0, ["persona", "", "a", "bc"], None),
+            (0, ["persona", "", "ab", "c"], None),
+            (0, ["session", "u", "a", "bc"], None),
+            (0, ["session", "ua", "b", "c"], None),
+            (0, ["session", "u", "a", "bc"], Some("bc")),
+            (0, ["session", "u", "a", ""], Some("b")),
+            (0, ["response", "u", "a", "bc"], None),
+            (0, ["response", "ub", "a", "c"], None),
+            (0, ["response", "u", "ab", "c"], None),
+        ];
+        let keys: HashSet<_> =
+            requests.iter().map(|(database, request, id)| key(&l1, *database, *request, *id)).collect();
+        assert_eq!(keys.len(), requests.len());
+        // What is not part of the question is not part of the key.
+        let asked = |user, id| key(&l1, 0, ["persona", user, "a", "bc"], id);
+        assert_eq!(asked("ann", Some("1")), asked("", None));
+        let asked = |message| key(&l1, 0, ["session", "u", "a", message], Some("1"));
+        assert_eq!(asked("one"), asked(""));
+        // Nor would another process, with another secret, use the same.
+        assert_ne!(
+            asked("one"),
+            key(&L1::new(1000, [1, 2, 3, 5]), 0, ["session", "u", "a", "one"], Some("1"))
+        );
+    }
+
+    #[test]
+    fn it_stays_within_its_bytes_and_tells_who_left() {
+        let (mut l1, mut index) = (l1(100_000), Index::new());
+        let mut inside = HashSet::new();
+        for n in 0..2000 {
+            let hot = hot(&mut index, n % 1000);
+            inside.insert(hot.place);
+            for place in l1.insert(message_key(&l1, n), hot) {
+                assert!(inside.remove(&place), "who leaves was there");
+                assert!(!l1.holds(place));
+            }
+            assert!(l1.bytes() <= 100_000, "{}", l1.bytes());
+            assert_eq!((l1.len(), l1.places().count()), (inside.len(), inside.len()));
+        }
+        assert!(l1.len() > 50);
+        assert!(inside.iter().all(|place| l1.holds(*place)));
+        for place in &inside {
+            l1.remove(*place);
+        }
+        assert_eq!((l1.len(), l1.bytes(), l1.places().count()), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_is_asked_for_often_outlives_a_scan() {
+        let (mut l1, mut index) = (l1(200_000), Index::new());
+        let often: Vec<HotKey> = (0..50).map(|n| message_key(&l1, n)).collect();
+        for key in &often {
+            l1.insert(*key, hot(&mut index, 1000));
+        }
+        for n in 1000..5000 {
+            for key in &often {
+                l1.get(key);
+            }
+            l1.insert(message_key(&l1, n), hot(&mut index, 1000));
+        }
+        let left = often.iter().filter(|key| l1.get(key).is_some()).count();
+        assert!(left >= 45, "{left} of 50");
+    }
+
+    #[test]
+    fn a_newer_answer_takes_the_place_of_an_older_one() {
+        let (mut l1, mut index) = (l1(100_000), Index::new());
+        let key = message_key(&l1, 1);
+        let (old, new) = (hot(&mut index, 10), hot(&mut index, 20));
+        let (old_place, new_place) = (old.place, new.place);
+        assert!(l1.insert(key, old).is_empty());
+        assert_eq!(l1.insert(key, new), [old_place]);
+        assert!(!l1.holds(old_place) && l1.holds(new_place));
+        l1.remove(old_place);
+        assert_eq!(l1.get(&key).map(|hot| hot.answer.len()), Some(20));
+        l1.remove(new_place);
+        assert!(l1.get(&key).is_none() && l1.is_empty());
+    }
+
+    #[test]
+    fn an_answer_larger_than_all_of_it_stays_outside() {
+        let (mut l1, mut index) = (l1(1000), Index::new());
+        let hot = hot(&mut index, 5000);
+        let place = hot.place;
+        assert_eq!(l1.insert(message_key(&l1, 1), hot), [place]);
+        assert!(l1.is_empty() && !l1.holds(place));
     }
 }

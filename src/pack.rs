@@ -247,3 +247,112 @@ impl Packer {
         sum
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn unpacked(packing: Packing, packed: &[u8], raw_bytes: usize) -> Result<Vec<u8>, Damaged> {
+        let mut out = b"something else".to_vec();
+        unpack(packing, packed, raw_bytes, &mut out).map(|()| out)
+    }
+
+    /// Chat-like text: many words, some of them often.
+    fn text(n: u64) -> Vec<u8> {
+        let words =
+            ["the", "answer", "is", "that", "you", "should", "restart", "server", "and", "then", "configure"];
+        let mut state = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut text = format!("Dear customer {n}, thank you for your question about our product.");
+        for _ in 0..60 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let word = words[state as usize % words.len()];
+            text.push_str(&format!(" {word}{}", state % 97));
+        }
+        text.into_bytes()
+    }
+
+    #[test]
+    fn what_was_packed_is_unpacked_and_takes_less() {
+        let raw = text(1).repeat(3);
+        for method in [Method::Lz4, Method::Zstd] {
+            let (packing, packed) = Packer::default().pack(method, &raw).expect("text shrinks");
+            assert!(packed.len() < raw.len() * 7 / 8, "{method:?}");
+            assert_eq!(unpacked(packing, &packed, raw.len()).as_ref(), Ok(&raw));
+            assert_eq!(portable(packing, &packed, raw.len()), None, "{method:?} needs no dictionary");
+        }
+        assert!(Packer::default().pack(Method::None, &raw).is_none());
+    }
+
+    #[test]
+    fn what_does_not_shrink_by_an_eighth_stays_as_it_is() {
+        let mut noise = vec![0; 1000];
+        let mut state = 1_u32;
+        for byte in &mut noise {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *byte = (state >> 24) as u8;
+        }
+        for method in [Method::Lz4, Method::Zstd] {
+            assert!(Packer::default().pack(method, &noise).is_none());
+            assert!(Packer::default().pack(method, b"").is_none());
+        }
+    }
+
+    #[test]
+    fn a_few_bytes_never_ask_for_much_memory() {
+        let zeros = vec![0; 10_000_000];
+        assert!(Packer::default().pack(Method::Zstd, &zeros).is_none());
+        let mut frame = Vec::with_capacity(10_000);
+        CCtx::create().compress(&mut frame, &zeros, LEVEL).expect("zstd packs zeros");
+        assert_eq!(unpacked(Packing::Zstd, &frame, zeros.len()), Err(Damaged));
+        // Nor does a frame that unpacks to more than it should.
+        assert_eq!(unpacked(Packing::Zstd, &frame, 1000), Err(Damaged));
+    }
+
+    #[test]
+    fn a_dictionary_is_learnt_and_stays_at_home() {
+        let mut packer = Packer::default();
+        let answers: Vec<Vec<u8>> = (0..FIRST_LESSON + 100).map(text).collect();
+        let packed: Vec<_> =
+            answers.iter().map(|raw| packer.pack(Method::Zstd, raw).expect("text shrinks")).collect();
+        for (raw, (packing, bytes)) in answers.iter().zip(&packed) {
+            assert_eq!(unpacked(*packing, bytes, raw.len()).as_ref(), Ok(raw));
+        }
+        let (first, last) = (&packed[0], packed.last().expect("there are some"));
+        assert_eq!(first.0, Packing::Zstd);
+        assert!(matches!(last.0, Packing::Trained(_)), "{:?}", last.0);
+        assert!(last.1.len() < first.1.len() * 9 / 10, "{} {}", last.1.len(), first.1.len());
+        assert!(dictionaries() > 0);
+
+        let raw = answers.last().expect("there are some");
+        let (packing, bytes) = portable(last.0, &last.1, raw.len()).expect("it needs a dictionary");
+        assert_eq!(packing, Packing::Zstd);
+        assert_eq!(unpacked(packing, &bytes, raw.len()).as_ref(), Ok(raw));
+        // What a server with other dictionaries would see.
+        assert_eq!(unpacked(Packing::Trained(DictionaryId(11)), &last.1, raw.len()), Err(Damaged));
+        assert_eq!(unpacked(Packing::Zstd, &last.1, raw.len()), Err(Damaged));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_unpacked_to_what_they_were_or_refused(bytes: Vec<u8>, raw_bytes in 0..5000_usize) {
+            for packing in [Packing::Lz4, Packing::Zstd, Packing::Trained(DictionaryId(0))] {
+                if let Ok(raw) = unpacked(packing, &bytes, raw_bytes) {
+                    prop_assert_eq!(raw.len(), raw_bytes);
+                }
+            }
+        }
+
+        #[test]
+        fn any_answer_survives(words in prop::collection::vec("[a-d]{1,5} ", 0..300)) {
+            let raw = words.concat().into_bytes();
+            for method in [Method::Lz4, Method::Zstd] {
+                if let Some((packing, packed)) = Packer::default().pack(method, &raw) {
+                    prop_assert_eq!(unpacked(packing, &packed, raw.len()), Ok(raw.clone()));
+                }
+            }
+        }
+    }
+}

@@ -66,6 +66,39 @@ fn any_commands_leave_the_cache_as_the_model_says_while_drops_are_being_reclaime
     restarted(driver);
 }
 
+/// The same with another L1: the model knows nothing of it, so whatever its size, the replies are the same. Answers
+/// are few here and their requests fewer, so most reads find one that is hot.
+fn with_l1(bytes: &str) {
+    let config = |limit: &str| {
+        let limit = format!("chatcache.invalidate-sync-limit {limit}");
+        Server::builder().config(format!("chatcache.l1-max-bytes {bytes}")).config(limit).start()
+    };
+    let mut driver = Driver::new(config("1000000"), Reclaim::AtOnce, Pause::None);
+    driver.run(steps(3000));
+    restarted(driver);
+    Driver::new(config("0"), Reclaim::Later, Pause::None).run(steps(3000));
+}
+
+#[test]
+fn any_commands_have_the_same_replies_without_l1() {
+    with_l1("0");
+}
+
+#[test]
+fn any_commands_have_the_same_replies_with_an_l1_of_a_few_answers() {
+    with_l1("1kb");
+}
+
+#[test]
+fn any_commands_have_the_same_replies_while_the_size_of_l1_changes() {
+    let mut driver = at_once();
+    for bytes in ["1kb", "0", "2kb", "64mb", "1gb"].repeat(5) {
+        let set = args!["CONFIG", "SET", "chatcache.l1-max-bytes", bytes];
+        assert_eq!(driver.server.raw().call(&set), Raw::simple("OK"));
+        driver.run(steps(150));
+    }
+}
+
 #[test]
 fn a_replica_follows_any_commands_where_drops_are_done_at_once() {
     if skipped_as_copy_changes_the_database() {

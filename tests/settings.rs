@@ -10,8 +10,11 @@ mod at_run_time;
 mod words;
 
 /// All settings and their defaults.
-const DEFAULTS: [(&str, &str); 13] = [
+const DEFAULTS: [(&str, &str); 16] = [
+    ("chatcache.compression", "zstd"),
+    ("chatcache.compression-min-bytes", "256"),
     ("chatcache.invalidate-sync-limit", "512"),
+    ("chatcache.l1-max-bytes", "67108864"),
     ("chatcache.lease-ms", "30000"),
     ("chatcache.max-response-bytes", "16777216"),
     ("chatcache.max-waiters", "100000"),

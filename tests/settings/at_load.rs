@@ -13,6 +13,8 @@ fn loadmodule_takes_settings_with_and_without_their_prefix_and_in_units() {
         ["Ttl-Response", "8"],
         ["max-response-bytes", "32mb"],
         ["chatcache.invalidate-sync-limit", "9"],
+        ["compression", "LZ4"],
+        ["l1-max-bytes", "0"],
     ];
     let server = Server::builder().module_args(&arguments.concat()).start();
     let wanted = defaults_but(&[
@@ -22,6 +24,8 @@ fn loadmodule_takes_settings_with_and_without_their_prefix_and_in_units() {
         ("chatcache.ttl-response", "8"),
         ("chatcache.max-response-bytes", "33554432"),
         ("chatcache.invalidate-sync-limit", "9"),
+        ("chatcache.compression", "lz4"),
+        ("chatcache.l1-max-bytes", "0"),
     ]);
     let mut con = server.raw();
     assert_eq!(settings(&mut con), wanted);

@@ -322,7 +322,7 @@ impl Cache {
 
 /// The fresh answer to a request that L1 has, counted as given.
 pub fn hot(ctx: &Ctx<'_>, request: &Request<'_>) -> Option<Answer> {
-    let (database, now_ms) = (ctx.database(), ctx.now_ms());
+    let (database, now_ms) = (ctx.database(), ctx.command_time_ms());
     CACHE.with(|cache| cache.hot(database, request, now_ms))
 }
 

@@ -24,6 +24,9 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// What an answer costs in L1 beside its bytes: its place in the cache and its way back from the entry.
 const OVERHEAD: u64 = 160;
 
+/// Up to how many bytes a request is hashed in one piece.
+const SHORT: usize = 256;
+
 /// What an answer is taken to be long, to guess how many there will be.
 const USUAL_BYTES: u64 = 1_500;
 
@@ -88,12 +91,23 @@ impl L1 {
         let [a, b, c, d] = database.to_le_bytes();
         let [e, f, g, h] = (persona.len() as u32).to_le_bytes();
         let [i, j, k, l] = (user.unwrap_or_default().len() as u32).to_le_bytes();
-        hasher.append(&[kind, a, b, c, d, e, f, g, h, i, j, k, l]);
-        hasher.append(persona);
-        if let Some(user) = user {
-            hasher.append(user);
+        let head = [kind, a, b, c, d, e, f, g, h, i, j, k, l];
+        let parts = [&head[..], persona, user.unwrap_or_default(), last];
+        // In one piece where it is short: each piece costs the hasher some ten nanoseconds.
+        let mut whole = [0; SHORT];
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        match whole.get_mut(..length) {
+            Some(whole) => {
+                let mut rest = &mut *whole;
+                for part in parts {
+                    let (here, after) = rest.split_at_mut(part.len());
+                    here.copy_from_slice(part);
+                    rest = after;
+                }
+                hasher.append(whole);
+            }
+            None => parts.iter().for_each(|part| hasher.append(part)),
         }
-        hasher.append(last);
         HotKey(hasher.finalize128())
     }
 

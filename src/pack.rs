@@ -41,22 +41,21 @@ pub struct Damaged;
 /// An answer is packed to no less than its 250th part, so that a few bytes from outside can never ask for much memory.
 pub const MAX_RATIO: usize = 250;
 
-/// zstd's level. On 2,500 answers of 1.4 KB, level 1 leaves 2 % more and level 9 2 % less, for half and four times the
-/// time (`cargo test --release -- --ignored --nocapture levels`).
+/// zstd's level: see `docs/architecture.md` for what the others give.
 const LEVEL: i32 = 3;
 
 /// The level for what is packed in a hurry: while a forked child saves, or DUMP waits.
 const PORTABLE_LEVEL: i32 = 1;
 
-/// The largest dictionary, as zstd's own tools make it by default.
-const DICTIONARY_BYTES: usize = 110 * 1024;
+/// The largest dictionary.
+const DICTIONARY_BYTES: usize = 64 * 1024;
 
 /// After how many answers the first dictionary is learnt, and how many times as many before each of the next.
 const FIRST_LESSON: u64 = 1_000;
 const LESSONS_APART: u64 = 8;
 
 /// What is learnt from: the last answers before the lesson, this many bytes of them at most.
-const SAMPLE_BYTES: usize = 4 * 1024 * 1024;
+const SAMPLE_BYTES: usize = 3 * 1024 * 1024;
 const SAMPLES: u64 = 4_000;
 
 /// Longer answers do well without a dictionary, and teach it little.

@@ -8,15 +8,15 @@
 //! So the rule for users: borrow for a few lines, and make no call to the server in between that may call back
 //! (opening a key for writing, deleting, setting a value).
 
-use std::cell::RefCell;
-use std::sync::OnceLock;
-use std::thread::{self, ThreadId};
+use std::cell::{Cell, RefCell};
 
-static MAIN: OnceLock<ThreadId> = OnceLock::new();
+thread_local! {
+    static HERE_IS_MAIN: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Names the calling thread as the main thread. Called first thing at load.
 pub fn here_is_main() {
-    MAIN.get_or_init(|| thread::current().id());
+    HERE_IS_MAIN.set(true);
 }
 
 /// A value of the main thread.
@@ -35,7 +35,7 @@ impl<T> MainThread<T> {
     /// # Panics
     /// On another thread than the main one, and inside another `with`.
     pub fn with<R>(&self, body: impl FnOnce(&mut T) -> R) -> R {
-        assert!(MAIN.get() == Some(&thread::current().id()), "main-thread state touched on another thread");
+        assert!(HERE_IS_MAIN.get(), "main-thread state touched on another thread");
         body(&mut self.0.borrow_mut())
     }
 }

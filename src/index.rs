@@ -245,6 +245,12 @@ impl Index {
         })
     }
 
+    /// Whether the entry is this persona's.
+    pub fn is_of_persona(&self, handle: Handle, persona: &[u8]) -> bool {
+        let owner = self.group_of(handle).and_then(|group| self.personas.get(group.persona));
+        owner.is_some_and(|owner| *owner.name == *persona)
+    }
+
     /// The entry takes `new` bytes now, where it took `old`.
     pub fn resize(&mut self, handle: Handle, old: u64, new: u64) {
         let Some(id) = self.node(handle).map(Node::group) else { return };

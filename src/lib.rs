@@ -24,6 +24,7 @@ mod entry;
 mod flight;
 mod keyspace;
 mod reclaim;
+mod rights;
 mod stats;
 
 #[allow(unsafe_code)]

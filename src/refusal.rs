@@ -66,6 +66,10 @@ pub enum Refusal {
     ResponseTooLarge {
         limit: u64,
     },
+    /// What stands in the place is an answer of a persona that the caller may not write.
+    OthersAnswer,
+    /// The command is about all personas.
+    AllKeysNeeded,
     Internal,
 }
 
@@ -127,6 +131,14 @@ impl Refusal {
             Refusal::ResponseTooLarge { limit } => {
                 return format!("ERR the response is larger than chatcache.max-response-bytes ({limit})")
                     .into();
+            }
+            Refusal::OthersAnswer => {
+                "NOPERM No permissions to access a key: the answer in its place is another persona's, \
+                 which this user may not write"
+            }
+            Refusal::AllKeysNeeded => {
+                "NOPERM No permissions to access a key: this command is about all personas and needs rights \
+                 to all keys"
             }
             Refusal::Internal => "ERR internal error: see the server log",
         };

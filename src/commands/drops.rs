@@ -12,6 +12,7 @@ use crate::reclaim::AtOnce;
 use crate::redis::{ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::refusal::Refusal;
 use crate::request;
+use crate::rights::{self, Access};
 use crate::tier::Tier;
 
 /// `CHATCACHE.INVALIDATE persona [persona ...]`
@@ -88,6 +89,7 @@ impl Command for Forget {
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
+        rights::check_all_keys(ctx, args, Access::Write)?;
         args.from(1).try_for_each(request::check_user)?;
         let database = ctx.database();
         let mut at_once = AtOnce::for_command(ctx);
@@ -119,6 +121,7 @@ impl Command for Flush {
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
+        rights::check_all_keys(ctx, args, Access::Write)?;
         let named: Vec<Tier> = args.from(1).map(request::parse_tier).collect::<Result<_, Refusal>>()?;
         let tiers = if named.is_empty() { &Tier::ALL[..] } else { &named };
         let mut at_once = AtOnce::for_command(ctx);

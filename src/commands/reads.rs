@@ -5,6 +5,7 @@ use crate::cache::{self, CACHE};
 use crate::options;
 use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::refusal::Accepts;
+use crate::rights;
 
 const TIER_OR_ANY: ArgSpec = ArgSpec::new(
     c"tier",
@@ -35,7 +36,8 @@ impl Command for Get {
         let asked = parse_request(Accepts::TiersAndAny, &options::GET, args)?;
         for request in asked.requests() {
             let key = ctx.open_read(&cache::key_name(&request));
-            let Some(entry) = cache::look(ctx, &key, &request)?.fresh() else { continue };
+            let slot = rights::visible(ctx, args, &request, cache::look(ctx, &key, &request)?);
+            let Some(entry) = slot.fresh() else { continue };
             cache::count_hit(ctx, request.tier, entry);
             ctx.reply_bytes(&entry.payload);
             return Ok(());

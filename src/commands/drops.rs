@@ -15,6 +15,9 @@ use crate::request;
 use crate::rights::{self, Access};
 use crate::tier::Tier;
 
+/// Among up to so many personas FLUSH tells who tracks one that it is of those that lost answers: 2 ms of it.
+const MOST_TOLD_OF: usize = 10_000;
+
 /// `CHATCACHE.INVALIDATE persona [persona ...]`
 pub struct Invalidate;
 
@@ -127,8 +130,13 @@ impl Command for Flush {
         let mut at_once = AtOnce::for_command(ctx);
         let mut answers = 0;
         for &tier in tiers {
+            let personas =
+                CACHE.with(|cache| cache.index(ctx.database()).personas_of_tier(tier, MOST_TOLD_OF));
             answers += drop_answers(ctx, &mut at_once, |index| index.drop_tier(tier));
             flight::void(ctx, Void::Tier(ctx.database(), tier));
+            for persona in personas.unwrap_or_default() {
+                ctx.signal_modified(&persona);
+            }
         }
         finish(ctx, answers)
     }

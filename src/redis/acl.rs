@@ -128,14 +128,14 @@ impl User {
         let name = ServerString::new(&name.0);
         // SAFETY: takes any name.
         let user = unsafe { api!(RedisModule_GetModuleUserFromUserName)(name.0) };
-        (!user.is_null()).then_some(User(user))
+        (!user.is_null()).then(|| User(user))
     }
 
     /// A user of nobody's, without any rights.
     fn unnamed() -> Option<User> {
         // SAFETY: the server copies the name, and does not put the user among its own.
         let user = unsafe { api!(RedisModule_CreateModuleUser)(c"(nobody)".as_ptr()) };
-        (!user.is_null()).then_some(User(user))
+        (!user.is_null()).then(|| User(user))
     }
 
     fn may_run(&self, words: &[&[u8]]) -> bool {

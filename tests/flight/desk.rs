@@ -1,5 +1,8 @@
 //! What callers of FETCH do and hear: one who computes, others who wait.
 
+// Each test binary compiles this module and uses a part of it.
+#![allow(dead_code)]
+
 use std::time::Duration;
 
 use crate::support::{Raw, RawClient, Server, eventually, patient};

@@ -116,7 +116,7 @@ impl Command for Flush {
     const SPEC: CommandSpec = CommandSpec {
         name: c"chatcache.flush",
         summary: c"Drops every cached response of one or more tiers, or of all",
-        complexity: c"O(N) where N is the number of tiers, however many responses they have",
+        complexity: c"O(N) where N is the number of tiers and personas, however many responses they have",
         flags: c"write",
         arity: -1,
         keys: KeySpec::None,

@@ -9,6 +9,7 @@ use crate::redis::ctx::{Ctx, ServerString};
 use redis_module::raw::{self, RedisModuleString, RedisModuleUser};
 use std::ffi::CString;
 use std::ptr;
+use std::sync::Arc;
 
 /// Who gives a command.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,7 +23,7 @@ pub enum Caller {
 
 /// The name of a user of the ACL, who may be gone by now.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct UserName(Box<[u8]>);
+pub struct UserName(Arc<[u8]>);
 
 impl Ctx<'_> {
     /// Whose rights hold for the running command.

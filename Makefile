@@ -1,17 +1,18 @@
 # Shortcuts, each of which can be read and typed by hand. `make` alone lists them.
 #
 # What they understand: PORT=6380 for run, ARGS for the tests (ARGS='invalidate' runs the tests with that in
-# their name), CHATCACHE_SERVER=/path/to/valkey-server for any other server binary than redis-server.
+# their name) and for the bench (see scripts/bench), CHATCACHE_SERVER=/path/to/valkey-server for any other
+# server binary than redis-server.
 
 PORT ?= 6379
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 DENY := $(shell cargo deny --version >/dev/null 2>&1 && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test lint deny valgrind bench clean
+.PHONY: help setup build run test lint deny valgrind bench clean top test-top example test-example setup-python setup-test
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
 
 setup: ## install what is missing on Debian or Ubuntu (a C compiler, libclang, redis-server)
 	@scripts/setup
@@ -23,7 +24,7 @@ run: build ## start a Redis with the module on PORT (6379), its data under ./run
 	@PORT=$(PORT) scripts/run
 
 # The documentation's tests go first: a runner that counts 0 of them must not have the last word.
-test: setup lint ## lint, then the documentation's, the unit and the integration tests
+test: setup setup-test lint ## lint, then the documentation's, the unit and the integration tests
 	cargo test --doc --locked --quiet
 ifeq ($(NEXTEST),yes)
 	cargo nextest run --locked $(ARGS)
@@ -46,11 +47,38 @@ ifneq ($(DENY),yes)
 endif
 	@scripts/deny
 
+top: ## a terminal view of the server at URL (redis://127.0.0.1:6379)
+	cargo run --release --locked --quiet --manifest-path top/Cargo.toml -- $(URL)
+
+# Its own build of some 130 crates: not a part of `make test`.
+test-top: build ## lint and test the terminal view
+	cargo fmt --check --manifest-path top/Cargo.toml
+	cargo clippy --all-targets --locked --manifest-path top/Cargo.toml -- -D warnings
+	CHATCACHE_MODULE=$(CURDIR)/target/release/libchatcache.so \
+		cargo test --locked --quiet --manifest-path top/Cargo.toml
+
+example: build setup-python ## start examples/chat_service: a Redis on PORT (6379), a service on HTTP_PORT (8000)
+	@PORT=$(PORT) scripts/example
+
+test-example: build setup-python ## check and test examples/chat_service
+	@scripts/test-example $(ARGS)
+
+# What the documentation's code blocks run with.
+setup-test:
+	@scripts/setup python3-redis python3-prometheus-client
+
+setup-python:
+	@scripts/setup python3-venv
+
 valgrind: setup ## the integration tests against a server under valgrind (slow)
 	@scripts/valgrind $(ARGS)
 
-bench: setup ## measure single flight (some minutes; the table goes to target/bench)
-	@scripts/bench
+.PHONY: test-clients
+test-clients: build ## one session through the clients of eight languages
+	@tests/clients/run
+
+bench: setup ## measure speed, memory and single flight (some minutes; reports go to target/bench)
+	@scripts/bench $(ARGS)
 
 clean: ## remove what was built, and the data under ./run
 	cargo clean

@@ -56,6 +56,11 @@ impl Cache {
         self.databases.get(&database)
     }
 
+    /// The databases that may hold entries.
+    pub fn databases(&self) -> Vec<i32> {
+        self.databases.keys().copied().collect()
+    }
+
     /// The databases with dropped entries to reclaim.
     pub fn databases_to_reclaim(&self) -> Vec<i32> {
         let pending = self.databases.iter().filter(|(_, index)| index.pending() > 0);
@@ -133,6 +138,16 @@ pub fn key_name(request: &Request<'_>) -> Vec<u8> {
     let mut name = Vec::with_capacity(128);
     request.key_name(layout, &mut name);
     name
+}
+
+/// Refuses what must reach every answer of a persona, or the only one to a request, while the persona's slot moves:
+/// each of two nodes has some of them. SET need not care, see `keyspace`.
+pub fn check_in_one_place(ctx: &Ctx<'_>, persona: &[u8]) -> Result<(), Refusal> {
+    let in_cluster = CACHE.with(|cache| cache.layout) == Layout::Cluster;
+    match in_cluster && !ctx.is_replayed() && !ctx.serves(&key::absent_in_slot_of(persona)) {
+        true => Err(Refusal::SlotMoving),
+        false => Ok(()),
+    }
 }
 
 /// What a request's key holds, for that request.

@@ -23,7 +23,7 @@
 
 mod batches;
 mod chains;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod check;
 mod counts;
 mod drops;
@@ -34,8 +34,8 @@ mod records;
 mod report;
 mod stats;
 mod table;
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod tests;
 
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;

@@ -67,6 +67,13 @@ pub fn write(layout: Layout, tier: Tier, user: &[u8], persona: &[u8], tail: Tail
     }
 }
 
+/// The name of a key that is not there, in the persona's slot.
+pub fn absent_in_slot_of(persona: &[u8]) -> Vec<u8> {
+    let mut name = b"chatcache:".to_vec();
+    push_tag(persona, &mut name);
+    name
+}
+
 /// The digest with which `write` would make this name for these, if there is one.
 pub fn canonical_digest(
     layout: Layout,
@@ -346,6 +353,7 @@ mod tests {
             let Some(tier) = Tier::from_number(tier) else { unreachable!() };
             let (_, key) = identity(Cluster, tier, &user, &persona, tail.as_deref());
             prop_assert_eq!(slot(&key), slot(&persona));
+            prop_assert_eq!(slot(&absent_in_slot_of(&persona)), slot(&persona));
         }
     }
 

@@ -11,7 +11,7 @@ use crate::flight::{self, Questions};
 use crate::index::{Origin, State};
 use crate::lease::Void;
 use crate::reclaim;
-use crate::redis::{Arrival, Ctx, EventLoop, Events, Held, MainThread, Place};
+use crate::redis::{Arrival, Ctx, EventLoop, Events, Held, Incoming, MainThread, Place};
 
 pub struct Keyspace;
 
@@ -35,6 +35,9 @@ pub fn left(place: Place<'_>, origin: &Origin, fingerprint: &Fingerprint) {
 /// that database once a module listens (seen on 8.1.8; Valkey's pull request 4024 mends it). To not listen would be
 /// to lose count of answers.
 pub fn loaded(ctx: &Ctx<'_>) {
+    if ctx.is_cluster() {
+        ctx.watch_incoming::<Keyspace>();
+    }
     if let Some(version) =
         ctx.valkey_version().filter(|version| version.starts_with("8.1.") || version.starts_with("9.0."))
     {
@@ -48,6 +51,16 @@ pub fn loaded(ctx: &Ctx<'_>) {
 /// A value was read from an RDB file or by RESTORE; its arrival comes next, unless the server throws it away.
 pub fn expect_arrival() {
     AWAITED.with(|awaited| *awaited = true);
+}
+
+impl Incoming for Keyspace {
+    /// While a slot moves here, all commands about its personas come here: their keys are bare names, which the source
+    /// never has. So an answer that stands here is newer than what the source sends under its name.
+    fn is_outdated(ctx: &Ctx<'_>, name: &[u8]) -> bool {
+        let is_here =
+            |database| ctx.select(database) && matches!(ctx.open_peek(name).held(), Held::Value::<Entry>(_));
+        CACHE.with(|cache| cache.databases()).into_iter().any(is_here) && !ctx.serves(name)
+    }
 }
 
 impl Events for Keyspace {

@@ -25,10 +25,10 @@ mod flights;
 mod ids;
 mod names;
 mod report;
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod tests;
 mod types;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod validate;
 mod waiters;
 

@@ -4,6 +4,8 @@
 //! live in. `docs/architecture.md` is the map.
 
 #![deny(unsafe_code)]
+// Fuzz targets use of the tests only the models.
+#![cfg_attr(fuzzing, allow(dead_code, unused_imports))]
 
 pub mod codec;
 pub mod fingerprint;
@@ -15,6 +17,9 @@ pub mod payload;
 pub mod refusal;
 pub mod request;
 pub mod tier;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 
 mod cache;
 mod commands;
@@ -33,7 +38,9 @@ mod redis;
 use redis::{Ctx, InfoSection, Load, Module, Setting};
 use std::ffi::CStr;
 
-#[global_allocator]
+// Unit tests and fuzz targets have one that counts.
+#[cfg_attr(not(any(test, fuzzing)), global_allocator)]
+#[cfg_attr(any(test, fuzzing), allow(dead_code))]
 static ALLOCATOR: redis::ServerAlloc = redis::ServerAlloc;
 
 struct Chatcache;

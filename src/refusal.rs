@@ -70,6 +70,8 @@ pub enum Refusal {
     OthersAnswer,
     /// The command is about all personas.
     AllKeysNeeded,
+    /// The persona's slot is moving to another node, and each of the two has some of its answers.
+    SlotMoving,
     Internal,
 }
 
@@ -139,6 +141,9 @@ impl Refusal {
             Refusal::AllKeysNeeded => {
                 "NOPERM No permissions to access a key: this command is about all personas and needs rights \
                  to all keys"
+            }
+            Refusal::SlotMoving => {
+                "TRYAGAIN Multiple keys request during rehashing of slot: the responses of the persona are on two nodes"
             }
             Refusal::Internal => "ERR internal error: see the server log",
         };

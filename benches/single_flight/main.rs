@@ -9,22 +9,23 @@
 //! Rounds of what is compared are interleaved, so that a busy machine is busy for all of it. The server is
 //! this bench's own, in a directory of its own; everything is bounded in count and time, and ends by itself.
 //!
-//! - `server`: that server. `crowd`: the 8 processes, from outside; `caller`: what runs in them.
-//! - `waiters`: the 10,000. `load`: redis-benchmark. `report`: figures, and where they go.
+//! - `crowd`: the 8 processes, from outside; `caller`: what runs in them. `waiters`: the 10,000.
+//! - `report`: the tables. `support`: what the other bench uses too: that server, redis-benchmark, medians.
 
 mod caller;
 mod crowd;
-mod load;
 mod report;
-mod server;
+#[path = "../support/mod.rs"]
+mod support;
 mod waiters;
 
 use caller::{LEASE, MODEL, Way};
 use crowd::{Accident, Case};
-use load::Load;
-use report::{Report, Row, median, spread};
-use server::Server;
+use report::{Report, Row};
 use std::time::Duration;
+use support::figures::{median, spread};
+use support::redis_benchmark::Load;
+use support::server::Server;
 use waiters::Waiters;
 
 const CROWD_ROUNDS: usize = 5;
@@ -37,7 +38,7 @@ fn main() {
     if let Some(words) = args.iter().position(|arg| arg == "--caller").map(|at| &args[at + 1..]) {
         return caller::run(words);
     }
-    let server = Server::start();
+    let server = Server::with_chatcache();
     let mut report = Report::new(&server);
     measure_crowds(&server, &mut report);
     measure_price(&server, &mut report);

@@ -1,11 +1,13 @@
 //! Figures: a Markdown table for people, and the same as JSON.
 
+use serde_json::{Value, json};
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
 
 use crate::caller::{LEASE, MODEL, POLL};
 use crate::crowd::{ACCIDENT_AFTER, CONNECTIONS, Case, PROCESSES, Run};
-use crate::server::Server;
+use crate::support::figures::{median, spread};
+use crate::support::output::{self, Machine};
+use crate::support::server::Server;
 
 /// One figure, and the goal it is held against.
 pub struct Row {
@@ -43,22 +45,15 @@ impl Row {
 }
 
 pub struct Report {
-    head: String,
+    machine: Machine,
     crowds: String,
     rows: Vec<Row>,
-    json: Vec<String>,
+    json: Vec<Value>,
 }
 
 impl Report {
     pub fn new(server: &Server) -> Report {
-        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let head = format!(
-            "Redis {}, {} CPUs, load before the run {}",
-            server.info::<String>("redis_version"),
-            std::thread::available_parallelism().map_or(0, usize::from),
-            load.split(' ').take(3).collect::<Vec<_>>().join(" "),
-        );
-        Report { head, crowds: String::new(), rows: Vec::new(), json: Vec::new() }
+        Report { machine: Machine::now(server), crowds: String::new(), rows: Vec::new(), json: Vec::new() }
     }
 
     pub fn crowd(&mut self, case: &Case, runs: &[Run]) {
@@ -75,7 +70,7 @@ impl Report {
             let met = time <= goal_ms && most_calls <= calls as f64 && answered == expected;
             (format!("{calls} calls, {goal_ms:.0} ms"), met)
         });
-        let (goal_text, met) = goal_words(goal.as_ref());
+        let goal_text = goal_words(goal.as_ref());
         let _ = writeln!(
             self.crowds,
             "| {} | {most_calls:.0} | {time:.0} ms ({low:.0} to {high:.0}) | {:.2} | {answered} of {expected} | {:.0} | {goal_text} |",
@@ -83,27 +78,22 @@ impl Report {
             time / model_ms,
             median(&commands),
         );
-        self.json.push(format!(
-            "{{\"name\": \"{}\", \"model_calls\": {most_calls}, \"all_answered_ms\": {time:.1}, \
-             \"low_ms\": {low:.1}, \"high_ms\": {high:.1}, \"answered\": {answered}, \"expected\": {expected}, \
-             \"commands\": {}, \"goal_met\": {met}}}",
-            case.name,
-            median(&commands),
-        ));
+        self.json.push(json!({
+            "name": case.name, "model_calls": most_calls, "all_answered_ms": time, "low_ms": low, "high_ms": high,
+            "answered": answered, "expected": expected, "commands": median(&commands),
+            "goal_met": goal.map(|(_, met)| met),
+        }));
     }
 
     pub fn add(&mut self, row: Row) {
-        let (_, met) = goal_words(row.goal.as_ref());
-        self.json.push(format!(
-            "{{\"name\": \"{}\", \"value\": {:.4}, \"goal_met\": {met}}}",
-            row.name, row.value
-        ));
+        let met = row.goal.as_ref().map(|(_, met)| met);
+        self.json.push(json!({"name": row.name, "value": row.value, "goal_met": met}));
         self.rows.push(row);
     }
 
     /// Prints the tables, and writes them to target/bench.
     pub fn write(&self) {
-        let mut text = format!("# Single flight\n\n{}\n\n", self.head);
+        let mut text = format!("# Single flight\n\n{}\n\n", self.machine.sentence());
         let _ = writeln!(
             text,
             "{} connections in {PROCESSES} processes ask for one missing prompt; the stand-in model takes {} ms and \
@@ -120,42 +110,18 @@ impl Report {
         text += &self.crowds;
         text += "\n| figure | median (range) | goal |\n| --- | --- | --- |\n";
         for row in &self.rows {
-            let _ = writeln!(text, "| {} | {} | {} |", row.name, row.text, goal_words(row.goal.as_ref()).0);
+            let _ = writeln!(text, "| {} | {} | {} |", row.name, row.text, goal_words(row.goal.as_ref()));
         }
-        let json =
-            format!("{{\"machine\": \"{}\", \"figures\": [\n  {}\n]}}\n", self.head, self.json.join(",\n  "));
-        let directory = target().join("bench");
-        std::fs::create_dir_all(&directory).expect("make target/bench");
-        std::fs::write(directory.join("single-flight.md"), &text).expect("write single-flight.md");
-        std::fs::write(directory.join("single-flight.json"), json).expect("write single-flight.json");
-        println!("{text}\nwritten to {}/single-flight.md and .json", directory.display());
+        let json = json!({"machine": self.machine.json(), "figures": self.json});
+        output::write("single-flight", &text, &json);
     }
 }
 
-/// A goal for the table, and for JSON whether it is met.
-fn goal_words(goal: Option<&(String, bool)>) -> (String, &'static str) {
+/// A goal for the table.
+fn goal_words(goal: Option<&(String, bool)>) -> String {
     match goal {
-        Some((goal, true)) => (format!("{goal}: met"), "true"),
-        Some((goal, false)) => (format!("{goal}: MISSED"), "false"),
-        None => (String::new(), "null"),
+        Some((goal, true)) => format!("{goal}: met"),
+        Some((goal, false)) => format!("{goal}: MISSED"),
+        None => String::new(),
     }
-}
-
-fn target() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| here.join("target"), PathBuf::from)
-}
-
-pub fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    if sorted.len().is_multiple_of(2) { (sorted[middle - 1] + sorted[middle]) / 2.0 } else { sorted[middle] }
-}
-
-/// The lowest and the highest.
-pub fn spread(values: &[f64]) -> (f64, f64) {
-    values
-        .iter()
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &value| (low.min(value), high.max(value)))
 }

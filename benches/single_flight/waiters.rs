@@ -6,10 +6,13 @@ use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::server::{PATIENCE, Server};
+use crate::support::server::{PATIENCE, Server};
 
 /// As long as a wait and a lease may be.
 const A_DAY_MS: u64 = 86_400_000;
+
+/// What the system grants beyond the waiters: connections of others, the log, libraries.
+const OTHER_CLIENTS: u64 = 1_400;
 
 pub struct Waiters<'a> {
     server: &'a Server,
@@ -21,7 +24,7 @@ pub struct Waiters<'a> {
 
 impl<'a> Waiters<'a> {
     pub fn connect(server: &'a Server, count: usize) -> Self {
-        let count = count.min(server.max_waiters);
+        let count = count.min((server.max_clients - OTHER_CLIENTS) as usize);
         let connect = |_| {
             let stream = TcpStream::connect(("127.0.0.1", server.port)).expect("connect a waiter");
             stream.set_read_timeout(Some(PATIENCE)).expect("set the read time-out");

@@ -4,7 +4,7 @@
 //! is replicated as it came, whatever it found: a replica's clients may follow the persona too.
 
 use super::TIER;
-use crate::cache::CACHE;
+use crate::cache::{self, CACHE};
 use crate::flight;
 use crate::index::{Dropped, Index};
 use crate::lease::Void;
@@ -33,7 +33,7 @@ impl Command for Invalidate {
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        args.from(1).try_for_each(request::check_persona)?;
+        args.from(1).try_for_each(|persona| check_persona(ctx, persona))?;
         let mut at_once = AtOnce::for_command(ctx);
         let mut answers = 0;
         for persona in args.from(1) {
@@ -61,7 +61,7 @@ impl Command for SoftInvalidate {
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        args.from(1).try_for_each(request::check_persona)?;
+        args.from(1).try_for_each(|persona| check_persona(ctx, persona))?;
         let database = ctx.database();
         let mut answers = 0;
         for persona in args.from(1) {
@@ -140,6 +140,12 @@ impl Command for Flush {
         }
         finish(ctx, answers)
     }
+}
+
+/// Refuses what cannot be a persona's name, and a persona that two nodes have answers of.
+fn check_persona(ctx: &Ctx<'_>, persona: &[u8]) -> Result<(), Refusal> {
+    request::check_persona(persona)?;
+    cache::check_in_one_place(ctx, persona)
 }
 
 /// Counts the command, sends it on as it came, and replies how many answers went.

@@ -253,6 +253,7 @@ impl Command for Delete {
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         let asked = parse_request(Accepts::Tiers, &options::DEL, args)?;
+        cache::check_in_one_place(ctx, asked.persona)?;
         let request = asked.request();
         let name = cache::key_name(&request);
         let mut key = ctx.open_write(&name);

@@ -84,7 +84,7 @@ impl Batches {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Batches {
     /// Oldest first, having checked the queue both ways.
     pub fn all(&self) -> Vec<(Id<Batch>, &Batch)> {

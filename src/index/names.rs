@@ -81,7 +81,7 @@ pub(super) fn name_bytes(name: &[u8]) -> u64 {
     (name.len() as u64 + 16).next_multiple_of(16)
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl<X> Names<X> {
     pub fn table_len(&self) -> usize {
         self.table.ids().len()

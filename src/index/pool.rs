@@ -253,7 +253,7 @@ impl<T> Pool<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl<T> Pool<T> {
     pub fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
         (0..self.slots()).filter_map(|index| {

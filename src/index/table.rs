@@ -83,7 +83,7 @@ fn split(hash: u64) -> (usize, u32) {
     ((hash >> 32) as usize % SHARDS, hash as u32)
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl<T> Table<T> {
     pub fn ids(&self) -> Vec<Id<T>> {
         self.shards.iter().flat_map(|table| table.iter().map(|slot| slot.id)).collect()

@@ -1,6 +1,9 @@
-//! Stories of the index; `model` is the long one.
+//! Stories of the index; `model` is the long one, which fuzzing goes through too.
 
+#[cfg(test)]
 mod memory;
-mod model;
+pub(crate) mod model;
+#[cfg(test)]
 mod soft;
+#[cfg(test)]
 mod stories;

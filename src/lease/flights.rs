@@ -223,7 +223,7 @@ impl Flights {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Flights {
     pub fn validate(&self) {
         use std::collections::{HashMap, HashSet};

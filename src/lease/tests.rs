@@ -1,5 +1,9 @@
+//! Stories of the lease table; `model` is the long one, which fuzzing goes through too.
+
 mod lists;
+#[cfg(test)]
 mod memory;
-mod model;
+pub(crate) mod model;
+#[cfg(test)]
 mod stories;
 mod support;

@@ -123,7 +123,7 @@ impl Waiters {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Waiters {
     pub fn validate(&self) {
         assert_eq!(self.by_client.len(), self.by_id.len());

@@ -20,18 +20,30 @@ pub trait ArgumentWatch {
 /// A watch that is on; `Ctx::stop_watching_arguments` ends it.
 pub struct Watching(*mut RedisModuleCommandFilter);
 
-/// The context without a client, made at the first watch and kept.
+/// The context without a client, made when it is first needed and kept.
 static DETACHED: AtomicPtr<RedisModuleCtx> = AtomicPtr::new(ptr::null_mut());
 
 impl Ctx<'_> {
+    /// The context that belongs to no client.
+    pub(super) fn detached(&self) -> Ctx<'static> {
+        if DETACHED.load(Ordering::Relaxed).is_null() {
+            // SAFETY: the context is the running callback's; the new one is never freed.
+            let detached = unsafe { api!(RedisModule_GetDetachedThreadSafeContext)(self.raw) };
+            DETACHED.store(detached, Ordering::Relaxed);
+        }
+        Ctx::detached_before()
+    }
+
+    /// The same, in a callback that is given no context; `detached` must have been called.
+    pub(super) fn detached_before() -> Ctx<'static> {
+        Ctx::new(DETACHED.load(Ordering::Relaxed))
+    }
+
     /// Starts showing arguments to `W`. None where the server will not.
     pub fn watch_arguments<W: ArgumentWatch>(&self) -> Option<Watching> {
-        // SAFETY: the context is the running callback's; the new one outlives all watches.
+        self.detached();
+        // SAFETY: the context is the running callback's.
         unsafe {
-            if DETACHED.load(Ordering::Relaxed).is_null() {
-                let detached = api!(RedisModule_GetDetachedThreadSafeContext)(self.raw);
-                DETACHED.store(detached, Ordering::Relaxed);
-            }
             let filter = api!(RedisModule_RegisterCommandFilter)(self.raw, Some(filter::<W>), 0);
             (!filter.is_null()).then_some(Watching(filter))
         }
@@ -45,7 +57,7 @@ impl Ctx<'_> {
 
 unsafe extern "C" fn filter<W: ArgumentWatch>(command: *mut RedisModuleCommandFilterCtx) {
     guard::run("a command filter", (), || {
-        let ctx = Ctx::new(DETACHED.load(Ordering::Relaxed));
+        let ctx = Ctx::detached_before();
         // SAFETY: the positions are those of the command's arguments, which stay during the call.
         unsafe {
             let count = api!(RedisModule_CommandFilterArgsCount)(command);

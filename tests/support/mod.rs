@@ -5,6 +5,8 @@
 //! - `server`: a server process: started ready, restarted on the same port and directory, stopped on drop.
 //!   A crash report in its log fails the test that owned it, whatever else the test saw.
 //! - `builder`: the options of a server before it starts.
+//! - `cluster`: masters and replicas that share the slots, and a client that finds its way among them.
+//! - `process`: the process of a server; in `tests/containers`, a container instead.
 //! - `raw`: a client that shows replies as they are on the wire (RESP2 and RESP3).
 //! - `replies`: `cmd`, `args!`, `expect_error`, `map_of`, `info_field`: short words for the redis crate.
 //! - `waiting`: `eventually`: tests wait for a condition, never for a length of time.
@@ -18,12 +20,16 @@
 #![allow(dead_code, unused_imports, unused_macros)]
 
 mod builder;
+mod cluster;
+#[cfg_attr(feature = "containers", path = "../containers/process.rs")]
+mod process;
 mod raw;
 mod replies;
 mod server;
 mod waiting;
 
 pub use builder::Builder;
+pub use cluster::{Cluster, ClusterClient, slot_of};
 pub use raw::{Raw, RawClient};
 pub(crate) use replies::args;
 pub use replies::{Arg, cmd, error_text, expect_error, info, info_field, map_of, text};

@@ -8,11 +8,11 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{LazyLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use redis::{Connection, ConnectionAddr, IntoConnectionInfo, ProtocolVersion};
 use tempfile::TempDir;
 
 use super::builder::{Builder, Cluster};
+use super::process::{self, Process};
 use super::raw::RawClient;
 use super::replies::{cmd, info_field};
 use super::waiting::{eventually, eventually_within, patient, poll};
@@ -41,7 +42,7 @@ pub struct Server {
     bus_port: u16,
     builder: Builder,
     /// None while stopped.
-    child: Option<Child>,
+    process: Option<Process>,
 }
 
 impl Server {
@@ -59,7 +60,7 @@ impl Server {
     pub(super) fn launch(builder: &Builder) -> Result<Server, String> {
         let dir = TempDir::with_prefix("chatcache-").expect("make a directory");
         builder.write_files(dir.path());
-        let mut server = Server { dir, port: 0, bus_port: 0, builder: builder.clone(), child: None };
+        let mut server = Server { dir, port: 0, bus_port: 0, builder: builder.clone(), process: None };
         // A port that is free now may be another test's a moment later: then the next one.
         for _ in 0..20 {
             (server.port, server.bus_port) = (free_port(), free_port());
@@ -120,7 +121,7 @@ impl Server {
 
     #[track_caller]
     pub fn pid(&self) -> u32 {
-        self.child.as_ref().expect("the server is stopped").id()
+        self.process.as_ref().expect("the server is stopped").pid()
     }
 
     /// All that the server has logged and printed, over all its restarts.
@@ -164,9 +165,7 @@ impl Server {
     /// The power cord: SIGKILL, and wait until it is gone.
     #[track_caller]
     pub fn kill9(&mut self) {
-        let child = self.child.as_mut().expect("the server is stopped");
-        child.kill().expect("kill the server");
-        self.wait_for_exit();
+        self.process.take().expect("the server is stopped").kill();
     }
 
     /// Starts a stopped server again: same directory, same port, same redis.conf.
@@ -180,7 +179,7 @@ impl Server {
     /// As `start_again`, for servers that may refuse what is on their disk: the log, if they do.
     #[track_caller]
     pub fn try_start_again(&mut self) -> Result<(), String> {
-        assert!(self.child.is_none(), "the server is running");
+        assert!(self.process.is_none(), "the server is running");
         self.spawn_and_wait()?;
         self.settle();
         Ok(())
@@ -189,11 +188,10 @@ impl Server {
     /// Waits for the end of a server that was told to end, and gives its exit status.
     #[track_caller]
     pub fn wait_for_exit(&mut self) -> ExitStatus {
-        let child = self.child.as_mut().expect("the server is stopped");
-        let status = poll(LIFECYCLE_TIMEOUT, || child.try_wait().expect("wait for the server"));
-        match status {
+        let process = self.process.as_mut().expect("the server is stopped");
+        match poll(LIFECYCLE_TIMEOUT, || process.ended()) {
             Some(status) => {
-                self.child = None;
+                self.process = None;
                 status
             }
             None => panic!("the server did not end:\n{}", tail(&self.log())),
@@ -202,30 +200,21 @@ impl Server {
 
     /// Starts the process and waits until it answers; the log, if it ends instead.
     fn spawn_and_wait(&mut self) -> Result<(), String> {
-        let output = fs::File::options().create(true).append(true).open(self.dir().join("output"));
-        let output = output.expect("open the output file");
-        let mut command = Command::new(server_binary());
-        command
-            .arg(self.dir().join("redis.conf"))
-            .stdin(Stdio::null())
-            .stderr(output.try_clone().expect("share the output file"))
-            .stdout(output);
-        let mut child = spawn_dying_with_us(command);
+        let mut process = Process::start(self.dir());
         let socket = self.dir().join("redis.sock");
-        let ended = poll(LIFECYCLE_TIMEOUT, || match child.try_wait().expect("look at the server") {
+        let ended = poll(LIFECYCLE_TIMEOUT, || match process.ended() {
             Some(status) => Some(Some(status)),
             None if answers_ping(&socket) => Some(None),
             None => None,
         });
         match ended {
             Some(None) => {
-                self.child = Some(child);
+                self.process = Some(process);
                 Ok(())
             }
             Some(Some(status)) => Err(format!("{}\n({status})", self.log())),
             None => {
-                let _ = child.kill();
-                let _ = child.wait();
+                process.kill();
                 panic!("the server was not ready in time:\n{}", tail(&self.log()));
             }
         }
@@ -250,18 +239,15 @@ impl Server {
 
     /// Ends the process, and says how it had ended if it had ended by itself.
     fn stop(&mut self) -> Option<ExitStatus> {
-        let mut child = self.child.take()?;
-        if let Ok(Some(status)) = child.try_wait() {
+        let mut process = self.process.take()?;
+        if let Some(status) = process.ended() {
             return Some(status);
         }
         if std::env::var_os("CHATCACHE_GRACEFUL").is_some() {
-            // SAFETY: kill has no memory to be unsafe with, and the child has not been waited for: its pid is
-            // its own.
-            unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
-            poll(LIFECYCLE_TIMEOUT, || child.try_wait().ok().flatten());
+            process.terminate();
+            poll(LIFECYCLE_TIMEOUT, || process.ended());
         }
-        let _ = child.kill();
-        let _ = child.wait();
+        process.kill();
         None
     }
 }
@@ -300,10 +286,6 @@ fn info_of_cluster(con: &mut Connection, field: &str) -> String {
     line.unwrap_or_else(|| panic!("no {field} in {reply}")).to_owned()
 }
 
-fn server_binary() -> String {
-    std::env::var("CHATCACHE_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
-}
-
 /// The server under test is Valkey, not Redis.
 pub fn is_valkey() -> bool {
     VERSION.0
@@ -316,9 +298,7 @@ pub fn server_version() -> (u32, u32, u32) {
 
 /// What `--version` says: whether it is Valkey, and which version.
 static VERSION: LazyLock<(bool, (u32, u32, u32))> = LazyLock::new(|| {
-    let output = Command::new(server_binary()).arg("--version").output();
-    let output = output.unwrap_or_else(|error| panic!("{} --version: {error}", server_binary()));
-    let line = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = process::version_line();
     let version = line.split_whitespace().find_map(|word| word.strip_prefix("v="));
     let version = version.unwrap_or_else(|| panic!("no version in {line:?}"));
     let mut parts = version.split('.').map(|part| part.parse().expect("a version number"));
@@ -352,48 +332,6 @@ fn free_port() -> u16 {
             return port;
         }
     }
-}
-
-/// Starts a process that the kernel kills when this one ends, in whatever way that happens.
-///
-/// Linux ties that to the *thread* which forked, and tests' threads end before their process does: a server
-/// shared by several tests would die with the first. So one thread, which never ends, starts them all.
-fn spawn_dying_with_us(mut command: Command) -> Child {
-    type Job = (Command, mpsc::Sender<std::io::Result<Child>>);
-    static SPAWNER: LazyLock<mpsc::Sender<Job>> = LazyLock::new(|| {
-        let (jobs, inbox) = mpsc::channel::<Job>();
-        thread::spawn(move || {
-            for (mut command, answer) in inbox {
-                let _ = answer.send(command.spawn());
-            }
-        });
-        jobs
-    });
-
-    #[cfg(target_os = "linux")]
-    {
-        let parent = std::process::id() as libc::pid_t;
-        let die_with_parent = move || {
-            // SAFETY: both are plain system calls, allowed between fork and exec.
-            unsafe {
-                if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
-                // Gone already, before the kernel knew what to do then.
-                if libc::getppid() != parent {
-                    return Err(std::io::Error::other("the test process is gone"));
-                }
-            }
-            Ok(())
-        };
-        // SAFETY: the closure allocates nothing and takes no lock on its way to exec.
-        unsafe { command.pre_exec(die_with_parent) };
-    }
-    let program = command.get_program().to_owned();
-    let (answer, child) = mpsc::channel();
-    SPAWNER.send((command, answer)).expect("the spawner lives");
-    let child = child.recv().expect("the spawner answers");
-    child.unwrap_or_else(|error| panic!("start {}: {error} (see `make setup`)", program.display()))
 }
 
 /// The last lines of a log.

@@ -1,10 +1,10 @@
-//! Random operations, on the index and on a list that is searched from end to end for every question.
+//! Any operations, on the index and on a list that is searched from end to end for every question.
 
 use std::collections::HashMap;
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 
+use crate::fuzzing::Dice;
 use crate::index::{BatchId, Dropped, Handle, Index, Name, PersonaReport, PersonaStats, State};
 use crate::tier::Tier;
 
@@ -31,8 +31,8 @@ struct Entry {
     stale: bool,
 }
 
-struct Run {
-    rng: StdRng,
+struct Run<'a> {
+    rng: Dice<'a>,
     plan: Plan,
     index: Index,
     entries: Vec<Entry>,
@@ -41,6 +41,7 @@ struct Run {
     stats: HashMap<Vec<u8>, PersonaStats>,
 }
 
+#[cfg(test)]
 #[test]
 fn the_index_agrees_with_a_plain_list_after_any_operations() {
     let seed = std::env::var("CHATCACHE_SEED").ok().and_then(|seed| seed.parse().ok());
@@ -53,13 +54,21 @@ fn the_index_agrees_with_a_plain_list_after_any_operations() {
         Plan { personas: 300, users: 1500, steps: 6000, drops: 1 },
     ];
     for (n, plan) in plans.into_iter().enumerate() {
-        Run::new(seed.wrapping_add(n as u64), plan).go();
+        Run::new(Dice::seeded(seed.wrapping_add(n as u64)), plan).go();
     }
 }
 
-impl Run {
-    fn new(seed: u64, plan: Plan) -> Run {
-        let mut rng = StdRng::seed_from_u64(seed);
+/// The operations that these bytes stand for.
+pub(crate) fn follow(bytes: &[u8]) {
+    let mut dice = Dice::Bytes(bytes);
+    let few = Plan { personas: 2, users: 1, steps: 4000, drops: 20 };
+    let many = Plan { personas: 40, users: 20, steps: 4000, drops: 10 };
+    let plan = if dice.random::<bool>() { few } else { many };
+    Run::new(dice, plan).go();
+}
+
+impl Run<'_> {
+    fn new(mut rng: Dice<'_>, plan: Plan) -> Run<'_> {
         // The generations wrap around early on.
         let index = Index::of_generation(rng.random_range(0..50_u32).wrapping_neg());
         Run {
@@ -75,6 +84,9 @@ impl Run {
 
     fn go(&mut self) {
         for step in 0..self.plan.steps {
+            if self.rng.is_over() {
+                break;
+            }
             self.step();
             assert_eq!(self.index.entries(), self.live(|_| true).0, "step {step}");
             let stale = self.entries.iter().filter(|entry| entry.stale).count();
@@ -163,7 +175,7 @@ impl Run {
 
     fn link(&mut self, state: State) {
         let (tier, persona, user) = (self.tier(), self.persona(), self.user());
-        let digest: [u8; 16] = self.rng.random();
+        let digest = u128::from(self.rng.random::<u64>()).to_le_bytes();
         let name = match self.rng.random_range(0..3) {
             0 => Err(digest.repeat(self.rng.random_range(0..3))),
             _ => Ok(digest),

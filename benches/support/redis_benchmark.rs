@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::server::Server;
+use super::server::Server;
 
 pub struct Load<'a> {
     pub requests: u32,
@@ -18,12 +18,13 @@ pub struct Speed {
 
 impl Load<'_> {
     pub fn run(&self, server: &Server) -> Speed {
-        let before = server.cpu_seconds();
+        let before = server.cpu_time().all_threads;
         let mut command = Command::new("redis-benchmark");
         command.args(["--csv", "-c", "50", "-p", &server.port.to_string(), "-n", &self.requests.to_string()]);
         command.args(["-P", &self.pipeline.to_string()]).args(&self.words);
         let output = command.output().expect("run redis-benchmark");
-        let cpu_us = (server.cpu_seconds() - before) * 1e6 / f64::from(self.requests);
+        let computed = server.cpu_time().all_threads - before;
+        let cpu_us = computed.as_secs_f64() * 1e6 / f64::from(self.requests);
         let text = String::from_utf8_lossy(&output.stdout);
         // "test","rps","avg_latency_ms",...
         let rate = text.lines().last().and_then(|line| line.split("\",\"").nth(1));

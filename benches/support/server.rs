@@ -1,34 +1,45 @@
-//! The server under measurement: started for this bench, on a free port, in a directory that goes with it.
+//! A server under measurement: started for this bench, on a free port, in a directory that goes with it.
 
-use redis::{Connection, InfoDict};
+use redis::{Connection, FromRedisValue, InfoDict};
+use std::collections::HashMap;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+use super::cpus::{self, CpuTime};
+
 /// No reply takes longer: nothing here waits for ever.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the system grants beyond the waiters: connections, the log, libraries.
-const OTHER_FILES: u64 = 1_500;
-
 pub struct Server {
     pub port: u16,
-    pub max_waiters: usize,
+    pub max_clients: u64,
     child: Child,
     _dir: TempDir,
 }
 
 impl Server {
-    pub fn start() -> Server {
+    /// A server with chatcache.
+    pub fn with_chatcache() -> Server {
+        Server::start(Some(&chatcache()))
+    }
+
+    /// A server with no module.
+    pub fn plain() -> Server {
+        Server::start(None)
+    }
+
+    pub fn start(module: Option<&Path>) -> Server {
         let files = raise_file_limit();
         let dir = TempDir::with_prefix("chatcache-bench-").expect("make a directory");
         let free = TcpListener::bind("127.0.0.1:0").expect("find a free port");
         let port = free.local_addr().expect("the free port").port();
         drop(free);
+        let max_clients = files - 100;
         let binary = std::env::var_os("CHATCACHE_SERVER").unwrap_or_else(|| "redis-server".into());
         let parent = std::process::id();
         let mut command = Command::new(binary);
@@ -42,19 +53,28 @@ impl Server {
             "--appendonly",
             "no",
         ]);
-        command.args(["--maxclients", &(files - 100).to_string(), "--tcp-backlog", "4096"]);
-        command.arg("--dir").arg(dir.path()).arg("--loadmodule").arg(module());
+        command.args(["--maxclients", &max_clients.to_string(), "--tcp-backlog", "4096"]);
+        command.arg("--dir").arg(dir.path());
+        if let Some(module) = module {
+            command.arg("--loadmodule").arg(module);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null());
         // SAFETY: between fork and exec only system calls are made.
         unsafe { command.pre_exec(move || die_with(parent)) };
         let child = command.spawn().expect("start redis-server");
-        let server = Server { port, max_waiters: (files - OTHER_FILES) as usize, child, _dir: dir };
+        let server = Server { port, max_clients, child, _dir: dir };
         let begun = Instant::now();
         while server.client().get_connection().is_err() {
             assert!(begun.elapsed() < PATIENCE, "the server did not start");
             sleep(Duration::from_millis(20));
         }
         server
+    }
+
+    /// Gives its main thread a CPU of its own.
+    pub fn pinned(self) -> Server {
+        cpus::pin_server(self.child.id());
+        self
     }
 
     fn client(&self) -> redis::Client {
@@ -67,14 +87,24 @@ impl Server {
         con
     }
 
-    pub fn info<T: redis::FromRedisValue>(&self, field: &str) -> T {
+    pub fn info<T: FromRedisValue>(&self, field: &str) -> T {
         let info: InfoDict = redis::cmd("INFO").query(&mut self.connect()).expect("INFO");
         info.get(field).unwrap_or_else(|| panic!("no {field} in INFO"))
     }
 
-    /// The seconds of CPU that the server has used.
-    pub fn cpu_seconds(&self) -> f64 {
-        self.info::<f64>("used_cpu_user") + self.info::<f64>("used_cpu_sys")
+    /// What CHATCACHE.STATS tells.
+    pub fn stats(&self) -> HashMap<String, u64> {
+        redis::cmd("CHATCACHE.STATS").query(&mut self.connect()).expect("CHATCACHE.STATS")
+    }
+
+    pub fn config(&self, setting: &str, value: &str) {
+        let set: redis::RedisResult<()> =
+            redis::cmd("CONFIG").arg("SET").arg(setting).arg(value).query(&mut self.connect());
+        set.unwrap_or_else(|error| panic!("CONFIG SET {setting} {value}: {error}"));
+    }
+
+    pub fn cpu_time(&self) -> CpuTime {
+        CpuTime::of(self.child.id())
     }
 
     /// `used_memory`, once the server has given back the buffers of clients that say nothing.
@@ -101,7 +131,7 @@ impl Drop for Server {
 }
 
 /// The module: `CHATCACHE_MODULE`, or what cargo built together with this bench.
-fn module() -> PathBuf {
+fn chatcache() -> PathBuf {
     let beside = || std::env::current_exe().expect("this bench's path").with_file_name("libchatcache.so");
     let path = std::env::var_os("CHATCACHE_MODULE").map_or_else(beside, PathBuf::from);
     path.canonicalize().unwrap_or_else(|error| panic!("no module at {}: {error}", path.display()))

@@ -1,0 +1,167 @@
+//! GET: hot, cold, compressed, of long prompts; against GET of a ready-made key, a script, and a command that
+//! does nothing.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::Bench;
+use crate::charts::{self, Bar};
+use crate::contest::{self, Contestant};
+use crate::generator::{Load, PIPELINE, Speed};
+use crate::report::{Goal, Row, Series};
+use crate::requests::{
+    ANSWER_BYTES, HOT, PERSONA, encodings, get, message, native_key, store_hot, store_hot_by_script,
+    store_hot_native,
+};
+use crate::resp::NUMBER;
+use crate::support::cpus::beside_servers;
+use crate::support::output;
+use crate::support::redis_benchmark;
+use crate::support::server::{PATIENCE, Server};
+
+const PROMPT_BYTES: usize = 100;
+const LONG_PROMPT_BYTES: usize = 4_096;
+
+/// Hot GET against native GET and a script; and this bench's generator against redis-benchmark.
+pub fn hot(bench: &mut Bench) {
+    let (plain, ours) = (Server::plain().pinned(), Server::with_chatcache().pinned());
+    let answers = bench.text.pieces(HOT as usize, ANSWER_BYTES);
+    let (message, key) = (message(&bench.text, PROMPT_BYTES), native_key());
+    store_hot(&ours, &message, &answers);
+    store_hot_native(&plain, &answers);
+    let script = store_hot_by_script(&plain, &message, &answers);
+
+    let options = &bench.options;
+    let evalsha = ["EVALSHA", &script, "1", PERSONA, &message];
+    let [native, hot, evalsha, reference] = contest::run(
+        "hot-get",
+        options,
+        options.rounds(),
+        [
+            Contestant::top("native GET", &plain, Load::of(&["GET", &key], HOT), options),
+            Contestant::top("hot GET", &ours, Load::of(&get(&message), HOT), options),
+            Contestant::top("EVALSHA", &plain, Load::of(&evalsha, HOT), options),
+            Contestant::new("redis-benchmark", "/s", || by_redis_benchmark(&plain, &key, options.quick)),
+        ],
+    );
+    let what = format!("hot GET, {PROMPT_BYTES} B prompt, 1 KB answer");
+    bench.compare(&what, &hot, &native, Some(Goal::AtLeast(0.9)));
+    bench.compare(&what, &hot, &evalsha, Some(Goal::AtLeast(3.0)));
+    bench.compare("this bench's generator: native GET", &native, &reference, None);
+    bench.bars.extend([bar(&native, Bar::other), bar(&hot, Bar::ours), bar(&evalsha, Bar::other)]);
+}
+
+/// The same native GET by redis-benchmark, in about the same time.
+fn by_redis_benchmark(plain: &Server, key: &str, is_quick: bool) -> Speed {
+    // redis-benchmark's own placeholder has twelve digits.
+    let key = key.replace(&format!("00{NUMBER}"), "__rand_int__");
+    let hot = HOT.to_string();
+    let load = redis_benchmark::Load {
+        requests: if is_quick { 100_000 } else { 500_000 },
+        pipeline: PIPELINE as u32,
+        words: vec!["-r", &hot, "GET", &key],
+    };
+    let speed = beside_servers(|| load.run(plain));
+    Speed { per_second: speed.per_second, main_us: speed.cpu_us, all_us: speed.cpu_us }
+}
+
+/// GET with L1 off, of raw and of compressed answers, against native GET.
+pub fn cold(bench: &mut Bench) {
+    let plain = Server::plain().pinned();
+    let [raw, compressed] = ["none", "zstd"].map(|compression| {
+        let server = Server::with_chatcache().pinned();
+        server.config("chatcache.l1-max-bytes", "0");
+        server.config("chatcache.compression", compression);
+        server
+    });
+    let answers = bench.text.pieces(HOT as usize, ANSWER_BYTES);
+    let (message, key) = (message(&bench.text, PROMPT_BYTES), native_key());
+    store_hot_native(&plain, &answers);
+    for server in [&raw, &compressed] {
+        store_hot(server, &message, &answers);
+    }
+    let begun = Instant::now();
+    let raw_left = || encodings(&compressed, &message, HOT).iter().filter(|word| *word == "raw").count();
+    while raw_left() > 0 {
+        assert!(begun.elapsed() < PATIENCE, "{} answers are not compressed yet", raw_left());
+        sleep(Duration::from_millis(100));
+    }
+
+    let options = &bench.options;
+    let ours = || Load::of(&get(&message), HOT);
+    let [native, raw, packed] = contest::run(
+        "cold-get",
+        options,
+        options.rounds(),
+        [
+            Contestant::top("native GET", &plain, Load::of(&["GET", &key], HOT), options),
+            Contestant::top("GET, L1 off", &raw, ours(), options),
+            Contestant::top("GET, compressed", &compressed, ours(), options),
+        ],
+    );
+    assert_eq!(raw_left(), 0, "answers did not stay compressed while they were measured");
+    bench.compare("GET with L1 off, 100 B prompt, 1 KB answer", &raw, &native, Some(Goal::AtLeast(0.7)));
+    bench.compare("GET of a compressed answer (zstd), L1 off", &packed, &native, Some(Goal::AtLeast(0.45)));
+    bench.bars.extend([bar(&raw, Bar::ours), bar(&packed, Bar::ours)]);
+}
+
+/// Hot GET of a 4 KB prompt against a script, and against a command that reads as much and does nothing.
+pub fn long_prompt(bench: &mut Bench) {
+    let (plain, ours) = (Server::plain().pinned(), Server::with_chatcache().pinned());
+    let null = Server::start(Some(&null_module())).pinned();
+    let answers = bench.text.pieces(HOT as usize, ANSWER_BYTES);
+    let message = message(&bench.text, LONG_PROMPT_BYTES);
+    store_hot(&ours, &message, &answers);
+    let script = store_hot_by_script(&plain, &message, &answers);
+
+    let options = &bench.options;
+    let mut nothing = get(&message);
+    nothing[0] = "NULL.GET";
+    let evalsha = ["EVALSHA", &script, "1", PERSONA, &message];
+    let [nothing, hot, evalsha] = contest::run(
+        "long-prompt",
+        options,
+        options.rounds(),
+        [
+            Contestant::top("null command, 4 KB", &null, Load::of(&nothing, HOT).replying_null(), options),
+            Contestant::top("hot GET, 4 KB", &ours, Load::of(&get(&message), HOT), options),
+            Contestant::top("EVALSHA, 4 KB", &plain, Load::of(&evalsha, HOT), options),
+        ],
+    );
+    bench.compare("hot GET, 4 KB prompt, 1 KB answer", &hot, &evalsha, Some(Goal::AtLeast(3.5)));
+    bench.compare("hot GET, 4 KB prompt, 1 KB answer", &hot, &nothing, Some(Goal::AtLeast(0.75)));
+    bench.bars.extend([bar(&nothing, Bar::other), bar(&hot, Bar::ours), bar(&evalsha, Bar::other)]);
+}
+
+/// One chart of all GETs that were measured.
+pub fn chart(bench: &mut Bench) {
+    if !bench.bars.is_empty() {
+        charts::bars("get", "GET: answers a second (50 connections, pipeline 32)", &bench.bars);
+        bench.report.chart("get", "GET: answers a second");
+    }
+}
+
+fn bar(series: &Series, bar: fn(&str, f64) -> Bar) -> Bar {
+    bar(&series.name, series.median())
+}
+
+/// Builds the module with the command that does nothing.
+fn null_module() -> PathBuf {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/null_module/Cargo.toml");
+    let target = output::directory().join("null-module");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--release", "--locked", "--manifest-path", manifest, "--target-dir"]);
+    let built = build.arg(&target).status().expect("run cargo");
+    assert!(built.success(), "benches/null_module does not build");
+    target.join("release/libnull_module.so")
+}
+
+impl Bench {
+    fn compare(&mut self, what: &str, ours: &Series, other: &Series, goal: Option<Goal>) {
+        let (what, ours, other) = (what.to_owned(), ours.clone(), Some(other.clone()));
+        self.report.add(Row { what, ours, other, goal });
+    }
+}

@@ -1,0 +1,75 @@
+//! How fast the cache is, and how much memory it takes, measured against what a client would do without it:
+//! `make bench`.
+//!
+//! The bench starts its own servers: with chatcache as it is released, and without a module. What is compared is
+//! measured in turn, in rounds of one run, so that a busy machine is busy for all of it; the report gives medians,
+//! ratios and their spread, and each goal. Beside each speed stands the CPU time that the server's main thread took
+//! for a command, which other programs on the machine change less than the speed.
+//!
+//! - `options`: the command line. `text`: real questions and answers. `report`, `charts`: what comes of it.
+//! - `resp`, `generator`: load on a server. `prober`: a client that is kept waiting. `contest`: rounds.
+//! - `requests`: what is asked and stored. `gets`, `sets`, `latency`, `drops`, `memory`, `scale`: the parts.
+//! - `support`: what the other bench uses too: servers, CPUs, medians, files.
+
+mod charts;
+mod contest;
+mod drops;
+mod generator;
+mod gets;
+mod latency;
+mod memory;
+mod options;
+mod prober;
+mod report;
+mod requests;
+mod resp;
+mod scale;
+mod sets;
+#[path = "../support/mod.rs"]
+mod support;
+mod text;
+
+use charts::Bar;
+use options::Options;
+use report::Report;
+use support::output::Machine;
+use support::server::Server;
+use text::Text;
+
+pub struct Bench {
+    options: Options,
+    text: Text,
+    report: Report,
+    /// For the chart of all GETs.
+    bars: Vec<Bar>,
+}
+
+fn main() {
+    let options = Options::parse().unwrap_or_else(|complaint| {
+        eprintln!("suite: {complaint}");
+        std::process::exit(2);
+    });
+    let text = Text::load(options.data.as_deref());
+    let mut report = Report::new(Machine::now(&Server::plain()), &text.source);
+    if options.quick {
+        report.note("A QUICK run, to see that the bench works: its figures mean little.");
+    }
+    let mut bench = Bench { options, text, report, bars: Vec::new() };
+    let parts: [(&str, fn(&mut Bench)); 8] = [
+        ("hot-get", gets::hot),
+        ("cold-get", gets::cold),
+        ("long-prompt", gets::long_prompt),
+        ("set", sets::run),
+        ("latency", latency::run),
+        ("drop", drops::run),
+        ("memory", memory::run),
+        ("scale", scale::run),
+    ];
+    for (name, part) in parts {
+        if bench.options.wants(name) {
+            part(&mut bench);
+        }
+    }
+    gets::chart(&mut bench);
+    bench.report.write();
+}

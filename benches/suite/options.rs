@@ -1,0 +1,57 @@
+//! What the command line asks for.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The parts of the suite, by the names that `--only` takes.
+pub const PARTS: [&str; 8] =
+    ["hot-get", "cold-get", "long-prompt", "set", "latency", "drop", "memory", "scale"];
+
+pub struct Options {
+    only: Vec<String>,
+    pub quick: bool,
+    pub data: Option<PathBuf>,
+}
+
+impl Options {
+    pub fn parse() -> Result<Options, String> {
+        let mut options = Options { only: Vec::new(), quick: false, data: None };
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                // What `cargo bench` adds.
+                "--bench" => {}
+                "--quick" => options.quick = true,
+                "--only" => {
+                    let parts = words.next().unwrap_or_default();
+                    options.only.extend(parts.split(',').map(str::to_owned));
+                }
+                "--data" => options.data = Some(words.next().ok_or("--data wants a file")?.into()),
+                _ => return Err(format!("{word} is none of --quick, --only PART[,PART...], --data FILE")),
+            }
+        }
+        match options.only.iter().find(|part| !PARTS.contains(&part.as_str())) {
+            Some(part) => Err(format!("--only {part:?}: the parts are {}", PARTS.join(", "))),
+            None => Ok(options),
+        }
+    }
+
+    pub fn wants(&self, part: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == part)
+    }
+
+    /// How often what is compared is measured in turn.
+    pub fn rounds(&self) -> usize {
+        if self.quick { 3 } else { 9 }
+    }
+
+    /// How long one load is measured in one round.
+    pub fn time(&self) -> Duration {
+        Duration::from_millis(if self.quick { 250 } else { 1_000 })
+    }
+
+    /// A number of answers, a hundredth of it in a quick run.
+    pub fn count(&self, count: u64) -> u64 {
+        if self.quick { (count / 100).max(2_000) } else { count }
+    }
+}

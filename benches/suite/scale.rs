@@ -1,0 +1,164 @@
+//! GET, SET and INVALIDATE from ten thousand answers to three million.
+
+use redis::cmd;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+use crate::Bench;
+use crate::charts::{self, Axes, Line};
+use crate::contest::{self, Contestant};
+use crate::generator::{Load, Nulls, Numbers, send};
+use crate::report::{Goal, Row, Series, Table, figure};
+use crate::requests::{PERSONA, get, message, native_key, native_set, set};
+use crate::resp::Template;
+use crate::support::cpus::beside_servers;
+use crate::support::figures::median;
+use crate::support::server::{PATIENCE, Server};
+
+const SIZES: [u64; 6] = [10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000];
+
+/// Short answers: this is about how many there are.
+const ANSWER_BYTES: usize = 100;
+const PROMPT_BYTES: usize = 100;
+
+/// At small sizes INVALIDATE is measured more than once.
+const INVALIDATES: u64 = 5;
+const OFTEN_UP_TO: u64 = 100_000;
+
+/// What was measured at one size.
+struct Point {
+    entries: u64,
+    get: Series,
+    native_get: Series,
+    set: Series,
+    native_set: Series,
+    invalidate_us: Vec<f64>,
+}
+
+pub fn run(bench: &mut Bench) {
+    let sizes = if bench.options.quick { &SIZES[..3] } else { &SIZES[..] };
+    let points: Vec<Point> = sizes.iter().map(|&entries| measure(bench, entries)).collect();
+    let [first, .., last] = points.as_slice() else { panic!("there are several sizes") };
+
+    let at = |point: &Point| format!("with {} answers", figure(point.entries as f64));
+    let mut grown = |what: &str, get: fn(&Point) -> &Series| {
+        bench.report.add(Row {
+            what: format!("{what} {}", at(last)),
+            ours: get(last).clone(),
+            other: Some(Series { name: at(first), ..get(first).clone() }),
+            goal: None,
+        });
+    };
+    grown("GET", |point| &point.get);
+    grown("native GET", |point| &point.native_get);
+    grown("SET over an answer", |point| &point.set);
+    grown("native SET EX over a value", |point| &point.native_set);
+    bench.report.add(Row {
+        what: format!("INVALIDATE {}", at(last)),
+        ours: Series::of("INVALIDATE", "us", last.invalidate_us.clone()),
+        other: Some(Series::of(at(first), "us", first.invalidate_us.clone())),
+        goal: Some(Goal::AtMost(4.0)),
+    });
+
+    let columns = ["answers", "GET/s", "native GET/s", "SET/s", "native SET EX/s", "INVALIDATE, us"];
+    let row = |point: &Point| {
+        let series = [&point.get, &point.native_get, &point.set, &point.native_set];
+        let mut words = vec![figure(point.entries as f64)];
+        words
+            .extend(series.map(|series| {
+                format!("{} ({:.2} us CPU)", figure(series.median()), median(&series.main_us))
+            }));
+        words.push(figure(median(&point.invalidate_us)));
+        words
+    };
+    bench.report.table(Table {
+        title: "From few answers to many".to_owned(),
+        columns: columns.map(str::to_owned).to_vec(),
+        rows: points.iter().map(row).collect(),
+        json: points
+            .iter()
+            .map(|point| {
+                json!({
+                    "answers": point.entries, "get": point.get.values, "native_get": point.native_get.values,
+                    "set": point.set.values, "native_set": point.native_set.values,
+                    "get_us": point.get.main_us, "native_get_us": point.native_get.main_us,
+                    "set_us": point.set.main_us, "native_set_us": point.native_set.main_us,
+                    "invalidate_us": point.invalidate_us,
+                })
+            })
+            .collect(),
+    });
+
+    let line = |get: fn(&Point) -> &Series| {
+        points.iter().map(|point| (point.entries as f64, median(&get(point).main_us))).collect()
+    };
+    let lines = [
+        Line::ours("GET", line(|point| &point.get)),
+        Line::ours_too("SET", line(|point| &point.set)),
+        Line::other("native GET", line(|point| &point.native_get)),
+        Line::other_too("native SET EX", line(|point| &point.native_set)),
+        Line::third(
+            "INVALIDATE, until the reply",
+            points.iter().map(|point| (point.entries as f64, median(&point.invalidate_us))).collect(),
+        ),
+    ];
+    let axes = Axes { x: "answers", y: "us (GET, SET: the server's CPU time)" };
+    let title = "From ten thousand answers to three million";
+    charts::lines("scale", title, axes, &lines);
+    bench.report.chart("scale", title);
+}
+
+fn measure(bench: &Bench, entries: u64) -> Point {
+    let options = &bench.options;
+    let (plain, ours) = (Server::plain().pinned(), Server::with_chatcache().pinned());
+    let answer = bench.text.prompt(ANSWER_BYTES);
+    let (message, key) = (message(&bench.text, PROMPT_BYTES), native_key());
+    let chatcache = Template::new(&[set(&message, &answer)]);
+    let native = Template::new(&[native_set(&key, &answer)]);
+    let part = format!("scale, {} answers", figure(entries as f64));
+    eprintln!("{part}: storing");
+    send(&plain, &native, entries);
+    send(&ours, &chatcache, entries);
+    let over = |template: &Template| Load {
+        template: template.clone(),
+        numbers: Numbers::Below(entries),
+        nulls: Nulls::None,
+    };
+    let [native_get, get, native_set, set] = contest::run(
+        &part,
+        options,
+        2,
+        [
+            Contestant::top("native GET", &plain, Load::of(&["GET", &key], entries), options),
+            Contestant::top("GET", &ours, Load::of(&get(&message), entries), options),
+            Contestant::top("native SET EX", &plain, over(&native), options),
+            Contestant::top("SET", &ours, over(&chatcache), options),
+        ],
+    );
+    drop(plain);
+    let mut invalidate_us = vec![invalidate(&ours, entries)];
+    if entries <= OFTEN_UP_TO {
+        for _ in 1..INVALIDATES {
+            send(&ours, &chatcache, entries);
+            invalidate_us.push(invalidate(&ours, entries));
+        }
+    }
+    Point { entries, get, native_get, set, native_set, invalidate_us }
+}
+
+/// How long the reply takes, in microseconds. Waits for the reclaim where another drop may follow.
+fn invalidate(server: &Server, entries: u64) -> f64 {
+    let mut con = server.connect();
+    let us = beside_servers(|| {
+        let begun = Instant::now();
+        let dropped: u64 = cmd("CHATCACHE.INVALIDATE").arg(PERSONA).query(&mut con).expect("INVALIDATE");
+        assert_eq!(dropped, entries, "so many were dropped");
+        begun.elapsed().as_secs_f64() * 1e6
+    });
+    let begun = Instant::now();
+    while entries <= OFTEN_UP_TO && server.stats()["pending-reclaim"] > 0 {
+        assert!(begun.elapsed() < PATIENCE, "the reclaim does not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    us
+}

@@ -1,0 +1,67 @@
+//! SET against SET EX and SADD to an index set, sent in one pipeline.
+
+use crate::Bench;
+use crate::contest::{self, Contestant};
+use crate::generator::{Load, Nulls, Numbers, send, top};
+use crate::report::{Goal, Row};
+use crate::requests::{ANSWER_BYTES, INDEX, message, native_key, native_set, set};
+use crate::resp::Template;
+use crate::support::server::Server;
+
+const PROMPT_BYTES: usize = 100;
+
+/// How many answers are replaced over and over.
+const OLD: u64 = 20_000;
+
+pub fn run(bench: &mut Bench) {
+    let (plain, ours) = (Server::plain().pinned(), Server::with_chatcache().pinned());
+    let answer = bench.text.prompt(ANSWER_BYTES);
+    let (message, key) = (message(&bench.text, PROMPT_BYTES), native_key());
+    let chatcache = Template::new(&[set(&message, &answer)]);
+    let native = Template::new(&[native_set(&key, &answer), vec!["SADD", INDEX, &key]]);
+    let options = &bench.options;
+
+    let new = |server, template: &Template| {
+        flush(server);
+        let load = Load { template: template.clone(), numbers: Numbers::From(0), nulls: Nulls::None };
+        top(server, &load, options.time())
+    };
+    let [rival, new] = contest::run(
+        "set, new answers",
+        options,
+        options.rounds(),
+        [
+            Contestant::new("SET EX + SADD", "/s", || new(&plain, &native)),
+            Contestant::new("SET", "/s", || new(&ours, &chatcache)),
+        ],
+    );
+    let what = "SET of new 1 KB answers".to_owned();
+    bench.report.add(Row { what, ours: new, other: Some(rival), goal: Some(Goal::AtLeast(1.5)) });
+
+    let options = &bench.options;
+    let old = |template: &Template| Load {
+        template: template.clone(),
+        numbers: Numbers::Below(OLD),
+        nulls: Nulls::None,
+    };
+    for (server, template) in [(&plain, &native), (&ours, &chatcache)] {
+        flush(server);
+        send(server, template, OLD);
+    }
+    let [rival, old] = contest::run(
+        "set, over old answers",
+        options,
+        options.rounds(),
+        [
+            Contestant::top("SET EX + SADD", &plain, old(&native), options),
+            Contestant::top("SET", &ours, old(&chatcache), options),
+        ],
+    );
+    let what = "SET of 1 KB over old answers".to_owned();
+    bench.report.add(Row { what, ours: old, other: Some(rival), goal: Some(Goal::AtLeast(1.5)) });
+}
+
+fn flush(server: &Server) {
+    let flushed: redis::RedisResult<()> = redis::cmd("FLUSHALL").arg("SYNC").query(&mut server.connect());
+    flushed.expect("FLUSHALL");
+}

@@ -1,0 +1,38 @@
+"""What is asked when nobody has the answer.
+
+`Model` is where your provider's client goes; `StandInModel` only takes as long as one.
+"""
+
+import asyncio
+import math
+import random
+from collections.abc import AsyncIterator
+from statistics import NormalDist
+from typing import Protocol
+
+
+class ModelError(Exception):
+    """The model gave no answer."""
+
+
+class Model(Protocol):
+    def stream(self, prompt: str, message: str) -> AsyncIterator[str]:
+        """The answer, piece by piece as it comes. Raises ModelError."""
+        ...
+
+
+class StandInModel:
+    """Says which prompt it was given, after a time drawn from a log-normal distribution with this p95 and p99."""
+
+    def __init__(self, p95_s: float = 1.8, p99_s: float = 4.2) -> None:
+        normal = NormalDist()
+        z95, z99 = normal.inv_cdf(0.95), normal.inv_cdf(0.99)
+        self._sigma = (math.log(p99_s) - math.log(p95_s)) / (z99 - z95)
+        self._mu = math.log(p95_s) - self._sigma * z95
+
+    async def stream(self, prompt: str, message: str) -> AsyncIterator[str]:
+        seconds = random.lognormvariate(self._mu, self._sigma)
+        pieces = [f"[{prompt}] ", "This is ", "the stand-in's ", "answer."]
+        for piece in pieces:
+            await asyncio.sleep(seconds / len(pieces))
+            yield piece

@@ -1,0 +1,31 @@
+"""What can be set: each by an environment variable, CHAT_REDIS_URL and so on."""
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="CHAT_")
+
+    redis_url: str = "redis://127.0.0.1:6379"
+    # Who shares an answer: all who ask a persona, or one user with one persona.
+    tier: Literal["persona", "response"] = "response"
+    # How long after its TTL an answer is still given while a new one is computed.
+    stale_ms: int = 600_000
+    # One FETCH waits so long for another caller's answer, and a request for so long in all.
+    wait_ms: int = 2_000
+    patience_s: float = 20
+    # What Redis may take to reply, beyond a wait that it was asked for.
+    redis_timeout_s: float = 0.5
+    # Of each process. A waiting request and one that computes hold a connection each.
+    redis_connections: int = 1_000
+    # The model is given up before its lease (lease_ms) ends.
+    model_timeout_s: float = 25
+    lease_ms: int = 30_000
+    # The level in the process's memory: 0 items turns it off. It is used while Redis has confirmed, within
+    # l1_lease_s, that nothing in it is outdated; a prompt's change takes that much longer.
+    l1_items: int = 1_000
+    l1_ttl_s: float = 10
+    l1_lease_s: float = Field(default=0.2, gt=0)

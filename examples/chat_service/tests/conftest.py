@@ -1,0 +1,30 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import RedisServer, Service
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A Redis with the module, and with the arguments that `pytest.mark.module` gives it."""
+    mark = request.node.get_closest_marker("module")
+    server = RedisServer(tmp_path, *(mark.args if mark else ()))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def start(tmp_path: Path, redis_server: RedisServer) -> Iterator[Callable[..., Service]]:
+    """Starts the service: start(processes, setting="value")."""
+    started = []
+
+    def start(processes: int = 1, **settings: str) -> Service:
+        service = Service(tmp_path, redis_server.url, processes, **settings)
+        started.append(service)
+        return service
+
+    yield start
+    for service in started:
+        service.stop()

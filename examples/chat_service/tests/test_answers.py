@@ -1,0 +1,144 @@
+"""What a user of the service notices."""
+
+import threading
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from tests.servers import RedisServer, Service, until
+
+Start = Callable[..., Service]
+
+
+def test_a_question_asked_again_costs_no_model_call(start: Start) -> None:
+    service = start(2)
+    first, source = service.ask("hi")
+    assert source == "model"
+    again = [service.ask("hi") for _ in range(20)]
+    assert {answer for answer, _ in again} == {first}
+    assert {source for _, source in again} <= {"l1", "l2"}
+    assert service.metric('chat_answers_total{source="l1"}') > 0
+    assert service.model_calls == 1
+
+
+def test_a_crowd_costs_one_model_call(start: Start) -> None:
+    service = start(2)
+    answers = service.ask_at_once(40, "slow")
+    assert len({answer for answer, _ in answers}) == 1
+    assert sorted(source for _, source in answers).count("model") == 1
+    assert service.model_calls == 1
+
+
+def test_users_and_personas_have_answers_of_their_own(start: Start) -> None:
+    service = start()
+    answers = {service.ask("hi", *who)[0] for who in [("helper", "ann"), ("helper", "bob"), ("poet", "ann")]}
+    assert len(answers) == 3
+
+
+def test_an_error_is_told_and_never_kept(start: Start) -> None:
+    service = start()
+    for calls in (1, 2):
+        reply = service.post("/chat", user_id="ann", persona="helper", message="fail")
+        assert (reply.status_code, reply.json()) == (502, {"detail": "the model gave no answer"})
+        assert service.model_calls == calls
+    assert service.metric("chat_model_errors_total") == 2
+    # Given back, not left to run out.
+    until("no lease is left", lambda: service.metric("chatcache_leases") == 0)
+
+
+@pytest.mark.module("ttl-response", "1")
+def test_a_stale_answer_is_given_at_once_and_refreshed(start: Start) -> None:
+    service = start(1, l1_items="0")
+    old, _ = service.ask("hi")
+    answer, _ = until("it gets stale", lambda: seen if (seen := service.ask("hi"))[1] == "stale" else None)
+    assert answer == old
+    until("it is refreshed", lambda: service.ask("hi")[0] != old)
+    assert service.metric('chat_answers_total{source="model"}') == 1
+
+
+def test_pieces_are_streamed_and_the_whole_is_kept(start: Start) -> None:
+    service = start()
+    [source, first, second, done] = service.stream("hi")
+    assert (source, done[0]) == (("source", '"model"'), "done")
+    assert first == ("message", '"[You are helper.] "')
+    [source, whole, done] = service.stream("hi")
+    assert source in [("source", '"l1"'), ("source", '"l2"')]
+    assert whole[1] == first[1][:-1] + second[1][1:]
+
+
+def test_a_stream_says_when_the_model_fails(start: Start) -> None:
+    service = start()
+    assert service.stream("fail")[-1] == ("error", '"the model gave no answer"')
+    assert service.stream("fail")[0] == ("source", '"model"')
+
+
+def test_a_user_who_goes_away_does_not_waste_the_answer(start: Start) -> None:
+    service = start()
+    body = {"user_id": "ann", "persona": "helper", "message": "slow"}
+    with httpx.stream("POST", f"http://127.0.0.1:{service.port}/chat/stream", json=body) as reply:
+        next(reply.iter_raw())
+    _, source = service.ask("slow")
+    assert source == "l2"
+    assert service.model_calls == 1
+
+
+def test_an_answer_begun_with_the_old_prompt_is_not_kept(start: Start, redis_server: RedisServer) -> None:
+    service = start(2)
+    service.prompt("old")
+    seen: list[str] = []
+    asking = threading.Thread(target=lambda: seen.append(service.ask("slow")[0]))
+    asking.start()
+    until(
+        "it is being computed", lambda: redis_server.client.execute_command("CHATCACHE.STATS")["leases"] == 1
+    )
+    service.prompt("new")
+    assert service.ask("slow")[0].startswith("[new]")
+    asking.join()
+    assert seen[0].startswith("[old]")
+    assert service.ask("slow")[0].startswith("[new]")
+
+
+def test_a_new_prompt_is_in_force_in_all_processes_at_once(start: Start) -> None:
+    service = start(2)
+    for version in range(5):
+        service.prompt(f"v{version}")
+        answers = {service.ask("hi")[0] for _ in range(20)}
+        assert len(answers) == 1
+        assert answers.pop().startswith(f"[v{version}]")
+    assert service.metric('chat_answers_total{source="l1"}') > 0
+
+
+def test_a_soft_change_gives_the_old_answer_until_the_new_one_is_there(start: Start) -> None:
+    service = start()
+    service.prompt("old")
+    old, _ = service.ask("slow")
+    service.prompt("new", soft=True)
+    assert service.ask("slow") == (old, "stale")
+    until("it is refreshed", lambda: service.ask("slow")[0].startswith("[new]"))
+
+
+def test_a_deployment_drops_everything(start: Start) -> None:
+    service = start(2)
+    old = {persona: service.ask("hi", persona)[0] for persona in ("helper", "poet")}
+    assert [service.ask("hi", persona)[0] for persona in old for _ in range(10)].count(old["poet"]) == 10
+    assert service.post("/deploy").json() == {"dropped": 2}
+    for persona, answer in old.items():
+        assert service.ask("hi", persona)[0] != answer
+
+
+def test_a_user_is_forgotten_and_others_are_not(start: Start) -> None:
+    service = start(2)
+    ann, bob = service.ask("hi", user="ann")[0], service.ask("hi", user="bob")[0]
+    assert service.forget("ann").json() == {"dropped": 1}
+    assert service.ask("hi", user="bob")[0] == bob
+    assert service.ask("hi", user="ann")[0] != ann
+
+
+def test_metrics_tell_of_the_cache_and_its_server(start: Start) -> None:
+    service = start(2)
+    service.ask("hi")
+    assert service.metric("chatcache_up") == 1
+    assert service.metric("chatcache_entries") == 1
+    assert service.metric("chatcache_sets_total") == 1
+    assert service.metric("redis_used_memory") > 0

@@ -1,0 +1,79 @@
+"""Redis is gone, hangs, or forgets who listens."""
+
+import signal
+import time
+from collections.abc import Callable
+
+from tests.servers import RedisServer, Service, until
+
+Start = Callable[..., Service]
+
+
+def test_without_redis_the_model_answers_and_the_metrics_say_so(
+    start: Start, redis_server: RedisServer
+) -> None:
+    service = start()
+    service.ask("hi")
+    redis_server.stop()
+    until("memory is no longer trusted", lambda: service.ask("hi")[1] == "model")
+    until("it is noticed", lambda: service.metric("chatcache_up") == 0)
+    before = service.metric('chat_degraded_total{reason="down"}')
+    assert service.ask("another")[1] == "model"
+    assert service.metric('chat_degraded_total{reason="down"}') == before + 1
+    assert service.stream("another")[0] == ("source", '"model"')
+
+    redis_server.start()
+    until("it caches again", lambda: service.ask("hi")[1] in ("l1", "l2"))
+    assert service.metric("chatcache_up") == 1
+
+
+def test_it_starts_without_redis(start: Start, redis_server: RedisServer) -> None:
+    redis_server.stop()
+    service = start()
+    assert service.ask("hi")[1] == "model"
+    redis_server.start()
+    until("it caches", lambda: service.ask("hi")[1] in ("l1", "l2"))
+
+
+def test_a_redis_that_hangs_does_not_hang_the_service(start: Start, redis_server: RedisServer) -> None:
+    service = start(1, wait_ms="200")
+    service.ask("hi")
+    redis_server.process.send(signal.SIGSTOP)
+    until("the model is asked", lambda: service.ask("hi")[1] == "model")
+    assert service.ask("another")[1] == "model"
+    assert service.metric('chat_degraded_total{reason="down"}') > 0
+    redis_server.process.send(signal.SIGCONT)
+    until("it caches again", lambda: service.ask("hi")[1] in ("l1", "l2"))
+
+
+def test_what_redis_was_not_told_is_not_reported_as_done(start: Start, redis_server: RedisServer) -> None:
+    service = start()
+    redis_server.stop()
+    assert service.post("/personas/helper/prompt", prompt="new").status_code == 503
+    assert service.post("/deploy").status_code == 503
+    assert service.forget("ann").status_code == 503
+
+
+def test_a_redis_that_refuses_counts_as_no_cache(start: Start, redis_server: RedisServer) -> None:
+    service = start(1, l1_items="0")
+    redis_server.client.acl_setuser("default", commands=["-chatcache.fetch"])
+    assert service.ask("hi")[1] == "model"
+    assert service.metric('chat_degraded_total{reason="error"}') == 1
+    assert service.metric('chat_cache_errors_total{operation="fetch"}') == 1
+
+
+def test_an_invalidation_is_not_lost_with_the_connection_that_listens(
+    start: Start, redis_server: RedisServer
+) -> None:
+    service = start(1, l1_ttl_s="3600")
+    for _ in range(5):
+        old, _ = service.ask("hi")
+        until("it is in memory", lambda: service.ask("hi")[1] == "l1")
+        [watcher] = [client for client in redis_server.client.client_list() if "B" in client["flags"]]
+        with redis_server.client.pipeline(transaction=True) as both:
+            both.execute_command("CLIENT", "KILL", "ID", watcher["id"])
+            both.execute_command("CHATCACHE.INVALIDATE", "chat/persona/helper")
+            both.execute()
+        killed_at = time.monotonic()
+        while service.ask("hi")[0] == old:
+            assert time.monotonic() < killed_at + 30, "the memory still has it"

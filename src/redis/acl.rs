@@ -21,7 +21,8 @@ pub enum Caller {
     Unknown,
 }
 
-/// The name of a user of the ACL, who may be gone by now.
+/// The name of a user of the ACL, who may be gone by now, or be one that another module has made for itself: no such
+/// user may do anything.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UserName(Arc<[u8]>);
 

@@ -105,3 +105,21 @@ fn what_was_refused_is_in_the_acl_log() {
     let objects: Vec<_> = log.into_iter().map(|entry| text_of(&fields(entry)["object"])).collect();
     assert_eq!(objects, ["*", "helper"]);
 }
+
+#[test]
+fn in_a_cluster_personas_share_no_key() {
+    let server = Server::builder().cluster().start();
+    let mut admin = server.raw();
+    let mut cy = user(&server, "cy", "~coder");
+    for request in SHARED {
+        admin.ok(&store(&of("helper", request), "helpers", ""));
+        assert_eq!(cy.say(&format!("CHATCACHE.GET {request}")), Raw::NullBulk, "{request}");
+        cy.ok(&store(request, "coders", ""));
+        assert_eq!(cy.number(&format!("CHATCACHE.DEL {request}")), 1, "{request}");
+        let get = format!("CHATCACHE.GET {}", of("helper", request));
+        assert_eq!(admin.say(&get), Raw::bulk("helpers"), "{request}");
+    }
+    for line in ["CHATCACHE.FLUSH", "CHATCACHE.FORGET ann", "CHATCACHE.PERSONAS"] {
+        assert_denied(&server, &mut cy, line);
+    }
+}

@@ -169,6 +169,8 @@ pub enum Slot<'k> {
     Free,
     /// An entry that answers this request no more, or another request: dropped, or of a colliding MD5.
     Unrelated,
+    /// The answer, of a persona that the caller may not read: for it there is none. Only `rights::visible` says so.
+    Hidden,
     /// The answer, past its freshness and inside its grace.
     Stale(&'k Entry),
     /// The answer.
@@ -180,7 +182,7 @@ impl<'k> Slot<'k> {
     pub fn fresh(self) -> Option<&'k Entry> {
         match self {
             Slot::Fresh(entry) => Some(entry),
-            Slot::Free | Slot::Unrelated | Slot::Stale(_) => None,
+            Slot::Free | Slot::Unrelated | Slot::Hidden | Slot::Stale(_) => None,
         }
     }
 
@@ -188,7 +190,7 @@ impl<'k> Slot<'k> {
     pub fn answer(self) -> Option<&'k Entry> {
         match self {
             Slot::Fresh(entry) | Slot::Stale(entry) => Some(entry),
-            Slot::Free | Slot::Unrelated => None,
+            Slot::Free | Slot::Unrelated | Slot::Hidden => None,
         }
     }
 }

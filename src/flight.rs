@@ -6,6 +6,11 @@
 //! A client that waits has a seat: its handle, and where its answer would stand. It loses the seat the moment
 //! its wait ends, whichever way, so it is woken once. Its answer is then ready, and delivered when the event loop is
 //! about to sleep: until then CLIENT UNBLOCK may still come, which takes the answer, or hands its lease on.
+//!
+//! Who asks the same shares a lease, whatever persona it names, where the key does not hold the persona. But nobody
+//! waits for an answer that it may have no right to: who may not read all personas shares a lease only with those who
+//! name the same one. So a request stands for two questions, an open one and its persona's own, and what happens to
+//! its answer concerns both.
 
 use crate::answer::Answer;
 use crate::cache::{self, CACHE};
@@ -17,11 +22,12 @@ use crate::lease::{
     Ask, Fetched, LeaseTable, Leased, Leaving, Outcome, Question, Report, Token, Turn, Void, Wait, WaiterId,
     Wake,
 };
-use crate::redis::{Blocked, Ctx, Held, MainThread, Timer, Waiting};
+use crate::redis::{Blocked, Caller, Ctx, Held, MainThread, Timer, Waiting};
 use crate::request::Request;
+use crate::rights::{self, Access};
 use crate::tier::Tier;
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 static FLIGHT: MainThread<Option<Flight>> = MainThread::new(None);
@@ -47,6 +53,8 @@ struct Seat {
     question: Question,
     key: Box<[u8]>,
     fingerprint: Fingerprint,
+    /// Whose rights hold when the answer comes.
+    caller: Caller,
 }
 
 /// A client that is to be told what its wait has come to.
@@ -60,9 +68,27 @@ struct Ready {
 struct Served {
     database: i32,
     tier: Tier,
+    persona: Arc<[u8]>,
     handle: Option<Handle>,
     response: Answer,
     cost_ms: u32,
+}
+
+/// What an answer is the answer to.
+#[derive(Clone, Copy)]
+pub struct Questions {
+    /// Of those who may read all personas.
+    open: Question,
+    /// Of those who name its persona; the open one where the key holds the persona.
+    own: Question,
+}
+
+impl Questions {
+    /// Each of them once.
+    fn each(&self) -> impl Iterator<Item = &Question> {
+        let own = (self.own != self.open).then_some(&self.own);
+        std::iter::once(&self.open).chain(own)
+    }
 }
 
 /// What FETCH replies.
@@ -105,22 +131,33 @@ impl Flight {
     }
 }
 
-/// What tells a request from all others, in its database.
-pub fn question(database: i32, tier: Tier, fingerprint: &Fingerprint, persona: &[u8]) -> Question {
-    let identity = match CACHE.with(|cache| cache.layout) {
-        Layout::Single => *fingerprint.as_bytes(),
+/// What an answer in this database, to what has this fingerprint, is the answer to.
+pub fn questions(database: i32, tier: Tier, fingerprint: &Fingerprint, persona: &[u8]) -> Questions {
+    let open = Question { database, tier, identity: *fingerprint.as_bytes() };
+    let own = || {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(fingerprint.as_bytes()).update(persona);
+        Question { identity: *hasher.finalize().as_bytes(), ..open }
+    };
+    match CACHE.with(|cache| cache.layout) {
+        Layout::Single if rights::is_shared(tier) => Questions { open, own: own() },
+        Layout::Single => Questions { open, own: open },
         // In a cluster every key holds the persona, also where the fingerprint does not.
         Layout::Cluster => {
-            let mut hasher = blake3::Hasher::new();
-            hasher.update(fingerprint.as_bytes()).update(persona);
-            *hasher.finalize().as_bytes()
+            let own = own();
+            Questions { open: own, own }
         }
-    };
-    Question { database, tier, identity }
+    }
 }
 
-fn question_of(ctx: &Ctx<'_>, request: &Request<'_>) -> Question {
-    question(ctx.database(), request.tier, &request.fingerprint(), request.persona)
+fn questions_of(ctx: &Ctx<'_>, request: &Request<'_>) -> Questions {
+    questions(ctx.database(), request.tier, &request.fingerprint(), request.persona)
+}
+
+/// The question that the caller shares with others.
+fn shared_question(ctx: &Ctx<'_>, request: &Request<'_>) -> Question {
+    let Questions { open, own } = questions_of(ctx, request);
+    if open == own || rights::has_all_keys(ctx, Access::Read) { open } else { own }
 }
 
 fn now_ms() -> i64 {
@@ -138,8 +175,9 @@ fn turn<R>(
         let table = &mut flight.get_or_insert_with(Flight::new).table;
         event(table, &mut Turn { now_ms: now_ms(), random: &mut || ctx.random(), wakes: &mut wakes })
     });
+    let mut rights = Rights::new();
     for wake in wakes {
-        perform(ctx, wake, served.as_ref());
+        perform(ctx, wake, served.as_ref(), &mut rights);
     }
     set_timer(ctx);
     result
@@ -157,12 +195,25 @@ fn turn_if_flying(ctx: &Ctx<'_>, served: Option<Served>, event: impl FnOnce(&mut
     }
 }
 
+/// Who may have the answer that is there now: asked once for all who wait in one user's name.
+type Rights = HashMap<Caller, bool>;
+
+/// Whether a waiting client may have this answer, by the rights that its user has now.
+fn may_have(waiter: WaiterId, served: &Served, rights: &mut Rights) -> bool {
+    let Some(caller) = FLIGHT.with(|flight| Some(flight.as_ref()?.seats.get(&waiter)?.caller.clone())) else {
+        return false;
+    };
+    *rights.entry(caller).or_insert_with_key(|caller| rights::may_fetch(caller, served.tier, &served.persona))
+}
+
 /// Wakes a client, or looks again for its answer.
-fn perform(ctx: &Ctx<'_>, wake: Wake, served: Option<&Served>) {
+fn perform(ctx: &Ctx<'_>, wake: Wake, served: Option<&Served>, rights: &mut Rights) {
     let answer = match (wake.outcome, served) {
         (Outcome::Lease { token, ms }, _) => Reply::Lease { token, ms },
         (Outcome::Busy { ms }, _) => Reply::Busy { ms },
-        (Outcome::Hit, Some(served)) => hit(served),
+        (Outcome::Hit, Some(served)) if may_have(wake.waiter, served, rights) => hit(served),
+        // It has lost its rights while it waited: when it asks again it hears what holds now.
+        (Outcome::Hit, Some(_)) => Reply::Busy { ms: 0 },
         // An answer that has come by another way, or (a hit without one) has gone again.
         (Outcome::Hit, None) => Reply::Busy { ms: 0 },
         (Outcome::LookAgain, _) => match look_again(ctx, wake.waiter) {
@@ -220,18 +271,22 @@ fn look_again(ctx: &Ctx<'_>, waiter: WaiterId) -> Option<Served> {
     let key = ctx.open_peek(&name);
     let served = match key.held::<Entry>() {
         Held::Value(entry) if entry.fingerprint == fingerprint && cache::is_fresh(ctx, database, entry) => {
-            Some(Served {
+            let handle = entry.handle();
+            let origin = handle.and_then(|handle| CACHE.with(|cache| cache.origin(database, handle)));
+            let response = entry.raw().cloned().or_else(|| cache::read(entry, Answer::new).ok())?;
+            origin.map(|origin| Served {
                 database,
                 tier,
-                handle: entry.handle(),
-                response: entry.raw().cloned().or_else(|| cache::read(entry, Answer::new).ok())?,
+                persona: origin.persona,
+                handle,
+                response,
                 cost_ms: entry.cost_ms,
             })
         }
         _ => None,
     };
     ctx.select(selected);
-    served
+    served.filter(|served| may_have(waiter, served, &mut Rights::new()))
 }
 
 /// Has a timer go off when the table next has something to do.
@@ -348,7 +403,7 @@ pub fn parse_token(text: &[u8]) -> Option<Token> {
 
 fn ask<'a>(ctx: &Ctx<'_>, request: &Request<'a>, lease_ms: i64) -> Ask<'a> {
     Ask {
-        question: question_of(ctx, request),
+        question: shared_question(ctx, request),
         persona: request.persona,
         user: request.user,
         client: ctx.client(),
@@ -380,6 +435,7 @@ pub fn fetch(
                 question: ask.question,
                 key: key.into(),
                 fingerprint: request.fingerprint(),
+                caller: ctx.caller(),
             };
             FLIGHT.with(|flight| {
                 let flight = flight.get_or_insert_with(Flight::new);
@@ -397,34 +453,53 @@ pub fn refresh(ctx: &Ctx<'_>, request: &Request<'_>, lease_ms: i64) -> Option<To
     turn(ctx, None, |table, turn| table.refresh(&ask, turn)).map(|leased| leased.token)
 }
 
+/// A lease that nobody shares and no token proves: for who may not know what stands under the key. What it computes
+/// could not be stored there, and others would wait for it in vain.
+pub fn lease_of_nothing(ctx: &Ctx<'_>, lease_ms: i64) -> Reply {
+    Reply::Lease { token: Token::from_bytes(ctx.random()), ms: lease_ms.unsigned_abs() }
+}
+
+/// Brings the table an event about the request's lease that this token is to prove.
+fn turn_with_token<R>(
+    ctx: &Ctx<'_>,
+    request: &Request<'_>,
+    token: &Token,
+    event: impl FnOnce(&mut LeaseTable, &Question, &mut Turn<'_>) -> R,
+) -> Option<R> {
+    let questions = questions_of(ctx, request);
+    turn(ctx, None, |table, turn| {
+        let proven = questions.each().find(|question| table.proves(question, token, turn.now_ms));
+        let question = proven.unwrap_or(&questions.open);
+        // A lease of other names would outlive a drop of these.
+        table.is_for(question, request.persona, request.user).then(|| event(table, question, turn))
+    })
+}
+
 /// Whether the token proves the request's lease; if so, for how many milliseconds it has been held.
 pub fn check(ctx: &Ctx<'_>, request: &Request<'_>, token: &[u8]) -> Option<u64> {
     let token = parse_token(token).unwrap_or(Token::from_bytes([0; 16]));
-    let question = question_of(ctx, request);
-    turn(ctx, None, |table, turn| {
-        // A lease of other names would outlive a drop of these.
-        match table.is_for(&question, request.persona, request.user) {
-            true => table.check(&question, &token, turn.now_ms),
-            false => None,
-        }
-    })
+    turn_with_token(ctx, request, &token, |table, question, turn| table.check(question, &token, turn.now_ms))?
 }
 
 /// The request's answer has been stored: its lease ends, and all who wait have it.
 pub fn stored(ctx: &Ctx<'_>, request: &Request<'_>, response: Answer, cost_ms: u32, handle: Option<Handle>) {
     if anybody_flies() {
-        let question = question_of(ctx, request);
-        let (database, tier) = (question.database, question.tier);
-        let served = Served { database, tier, handle, response, cost_ms };
-        turn(ctx, Some(served), |table, turn| table.stored(&question, turn));
+        let questions = questions_of(ctx, request);
+        let Question { database, tier, .. } = questions.open;
+        let persona = Arc::from(request.persona);
+        let served = Served { database, tier, persona, handle, response, cost_ms };
+        turn(ctx, Some(served), |table, turn| {
+            questions.each().for_each(|question| table.stored(question, turn));
+        });
     }
 }
 
 /// Gives a lease back; false where the token proves none.
 pub fn release(ctx: &Ctx<'_>, request: &Request<'_>, token: &[u8]) -> bool {
     let Some(token) = parse_token(token) else { return false };
-    let question = question_of(ctx, request);
-    turn(ctx, None, |table, turn| table.release(&question, &token, turn))
+    let released =
+        turn_with_token(ctx, request, &token, |table, question, turn| table.release(question, &token, turn));
+    released.unwrap_or(false)
 }
 
 /// What these leases were to answer has been dropped: what is computed for them comes too late.
@@ -434,14 +509,36 @@ pub fn void(ctx: &Ctx<'_>, what: Void<'_>) {
     });
 }
 
-/// The same for one request.
+/// The same for one answer.
+pub fn void_answer(ctx: &Ctx<'_>, questions: &Questions) {
+    for question in questions.each() {
+        void(ctx, Void::Question(*question));
+    }
+}
+
+/// The same for one request that the caller deletes: what it may write of it.
 pub fn void_request(ctx: &Ctx<'_>, request: &Request<'_>) {
-    void(ctx, Void::Question(question_of(ctx, request)));
+    if !anybody_flies() {
+        return;
+    }
+    let Questions { open, own } = questions_of(ctx, request);
+    let is_own = || {
+        FLIGHT.with(|flight| {
+            flight.as_ref().is_none_or(|flight| flight.table.is_for_persona(&open, request.persona))
+        })
+    };
+    if open == own || is_own() || rights::has_all_keys(ctx, Access::Write) {
+        void_answer(ctx, &Questions { open, own });
+    } else {
+        void(ctx, Void::Question(own));
+    }
 }
 
 /// An answer has come under a key without a command of ours.
-pub fn appeared(ctx: &Ctx<'_>, question: &Question) {
-    turn_if_flying(ctx, None, |table, turn| table.answer_appeared(question, turn));
+pub fn appeared(ctx: &Ctx<'_>, questions: &Questions) {
+    turn_if_flying(ctx, None, |table, turn| {
+        questions.each().for_each(|question| table.answer_appeared(question, turn));
+    });
 }
 
 pub fn swapped(ctx: &Ctx<'_>, first: i32, second: i32) {

@@ -331,6 +331,12 @@ impl Index {
         })
     }
 
+    /// Whether the entry is this persona's.
+    pub fn is_of_persona(&self, handle: Handle, persona: &[u8]) -> bool {
+        let owner = self.group_of(handle).and_then(|group| self.personas.get(group.persona));
+        owner.is_some_and(|owner| *owner.name == *persona)
+    }
+
     /// The entry has the size `new` now, where it had `old`.
     pub fn resize(&mut self, handle: Handle, old: impl Into<Size>, new: impl Into<Size>) {
         let Some(id) = self.node(handle).map(Node::group) else { return };

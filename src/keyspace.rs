@@ -8,9 +8,9 @@ use crate::cache::{self, CACHE};
 use crate::cold;
 use crate::entry::{Entry, Home};
 use crate::fingerprint::Fingerprint;
-use crate::flight;
+use crate::flight::{self, Questions};
 use crate::index::{Origin, State};
-use crate::lease::{Question, Void};
+use crate::lease::Void;
 use crate::reclaim;
 use crate::redis::{Arrival, Ctx, EventLoop, Events, Held, Incoming, MainThread, Place};
 
@@ -22,13 +22,13 @@ static AWAITED: MainThread<bool> = MainThread::new(false);
 
 /// The entry that left its key last, while there are leases: its key, and what it was the answer to. A `del` of that
 /// key that comes next is about it; expiry and eviction, which void no lease, are told by other names.
-static LEFT: MainThread<Option<(Box<[u8]>, Question)>> = MainThread::new(None);
+static LEFT: MainThread<Option<(Box<[u8]>, Questions)>> = MainThread::new(None);
 
 /// An entry has left its key.
 pub fn left(place: Place<'_>, origin: &Origin, fingerprint: &Fingerprint) {
     if flight::anybody_flies() {
-        let question = flight::question(place.database, origin.tier, fingerprint, &origin.persona);
-        LEFT.with(|left| *left = Some((place.key.into(), question)));
+        let questions = flight::questions(place.database, origin.tier, fingerprint, &origin.persona);
+        LEFT.with(|left| *left = Some((place.key.into(), questions)));
     }
 }
 
@@ -85,7 +85,7 @@ impl Events for Keyspace {
 
     fn deleted(ctx: &Ctx<'_>, name: &[u8]) {
         match LEFT.with(Option::take) {
-            Some((key, question)) if *key == *name => flight::void(ctx, Void::Question(question)),
+            Some((key, questions)) if *key == *name => flight::void_answer(ctx, &questions),
             _ => {}
         }
     }
@@ -141,7 +141,7 @@ impl Events for Keyspace {
         } else {
             flight::appeared(
                 ctx,
-                &flight::question(database, origin.tier, &entry.fingerprint, &origin.persona),
+                &flight::questions(database, origin.tier, &entry.fingerprint, &origin.persona),
             );
         }
     }

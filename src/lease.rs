@@ -42,7 +42,7 @@ pub use types::{Ask, Fetched, Leased, Leaving, Outcome, Question, Token, Turn, W
 
 use flights::{Flights, Lease, Mark};
 use ids::{FlightId, Ids};
-use names::Names;
+use names::{NameHash, Names};
 use report::End;
 use waiters::{Waiter, Waiters};
 
@@ -120,6 +120,18 @@ impl LeaseTable {
         let lease =
             self.flights.find(question).and_then(|id| self.flights.get(id)).map(|flight| &flight.lease);
         lease.is_none_or(|lease| lease.names == Names::new(&self.names, persona, user))
+    }
+
+    /// Whether the lease, if somebody has it, was given for this persona.
+    pub fn is_for_persona(&self, question: &Question, persona: &[u8]) -> bool {
+        let lease =
+            self.flights.find(question).and_then(|id| self.flights.get(id)).map(|flight| &flight.lease);
+        lease.is_none_or(|lease| lease.names.persona == NameHash::of(&self.names, persona))
+    }
+
+    /// Whether the token proves the lease of this question.
+    pub fn proves(&self, question: &Question, token: &Token, now_ms: i64) -> bool {
+        self.holds(question, token, now_ms).is_some()
     }
 
     /// Whether an answer may be stored with this token: if so, how long the lease was held, which is what the

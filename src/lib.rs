@@ -33,6 +33,7 @@ mod entry;
 mod flight;
 mod keyspace;
 mod reclaim;
+mod rights;
 mod stats;
 
 #[allow(unsafe_code)]

@@ -66,6 +66,10 @@ pub enum Refusal {
     ResponseTooLarge {
         limit: u64,
     },
+    /// What stands in the place is an answer of a persona that the caller may not write.
+    OthersAnswer,
+    /// The command is about all personas.
+    AllKeysNeeded,
     /// The persona's slot is moving to another node, and each of the two has some of its answers.
     SlotMoving,
     Internal,
@@ -129,6 +133,14 @@ impl Refusal {
             Refusal::ResponseTooLarge { limit } => {
                 return format!("ERR the response is larger than chatcache.max-response-bytes ({limit})")
                     .into();
+            }
+            Refusal::OthersAnswer => {
+                "NOPERM No permissions to access a key: the answer in its place is another persona's, \
+                 which this user may not write"
+            }
+            Refusal::AllKeysNeeded => {
+                "NOPERM No permissions to access a key: this command is about all personas and needs rights \
+                 to all keys"
             }
             Refusal::SlotMoving => {
                 "TRYAGAIN Multiple keys request during rehashing of slot: the responses of the persona are on two nodes"

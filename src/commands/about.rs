@@ -9,6 +9,7 @@ use crate::pack::Packing;
 use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::refusal::{Accepts, Refusal};
 use crate::request;
+use crate::rights::{self, Access};
 
 /// `CHATCACHE.KEY tier user persona message [ID id]`
 pub struct KeyName;
@@ -52,7 +53,7 @@ impl Command for Inspect {
         let request = asked.request();
         let name = cache::key_name(&request);
         let key = ctx.open_peek(&name);
-        let slot = cache::look(ctx, &key, &request)?;
+        let slot = rights::visible(ctx, args, &request, cache::look(ctx, &key, &request)?);
         let stale = matches!(slot, Slot::Stale(_));
         let Some(entry) = slot.answer() else {
             ctx.reply_null();
@@ -118,6 +119,7 @@ impl Command for Personas {
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
+        rights::check_all_keys(ctx, args, Access::Read)?;
         let words: Vec<&[u8]> = args.from(1).collect();
         let PageOptions { cursor, count } = PageOptions::parse(&words)?;
         let count = usize::try_from(count).unwrap_or(usize::MAX);

@@ -12,7 +12,11 @@ use crate::reclaim::AtOnce;
 use crate::redis::{ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::refusal::Refusal;
 use crate::request;
+use crate::rights::{self, Access};
 use crate::tier::Tier;
+
+/// Among up to so many personas FLUSH tells who tracks one that it is of those that lost answers: 2 ms of it.
+const MOST_TOLD_OF: usize = 10_000;
 
 /// `CHATCACHE.INVALIDATE persona [persona ...]`
 pub struct Invalidate;
@@ -91,6 +95,7 @@ impl Command for Forget {
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
+        rights::check_all_keys(ctx, args, Access::Write)?;
         args.from(1).try_for_each(request::check_user)?;
         let database = ctx.database();
         let mut at_once = AtOnce::for_command(ctx);
@@ -114,7 +119,7 @@ impl Command for Flush {
     const SPEC: CommandSpec = CommandSpec {
         name: c"chatcache.flush",
         summary: c"Drops every cached response of one or more tiers, or of all",
-        complexity: c"O(N) where N is the number of tiers, however many responses they have",
+        complexity: c"O(N) where N is the number of tiers and personas, however many responses they have",
         tips: Some(c"request_policy:all_shards response_policy:agg_sum"),
         flags: c"write",
         arity: -1,
@@ -123,13 +128,19 @@ impl Command for Flush {
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
+        rights::check_all_keys(ctx, args, Access::Write)?;
         let named: Vec<Tier> = args.from(1).map(request::parse_tier).collect::<Result<_, Refusal>>()?;
         let tiers = if named.is_empty() { &Tier::ALL[..] } else { &named };
         let mut at_once = AtOnce::for_command(ctx);
         let mut answers = 0;
         for &tier in tiers {
+            let personas =
+                CACHE.with(|cache| cache.index(ctx.database()).personas_of_tier(tier, MOST_TOLD_OF));
             answers += drop_answers(ctx, &mut at_once, |index| index.drop_tier(tier));
             flight::void(ctx, Void::Tier(ctx.database(), tier));
+            for persona in personas.unwrap_or_default() {
+                ctx.signal_modified(&persona);
+            }
         }
         finish(ctx, answers)
     }

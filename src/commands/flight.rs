@@ -8,6 +8,7 @@ use crate::options::{FetchOptions, ReleaseOptions};
 use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::refusal::{Accepts, Refusal};
 use crate::request::Asked;
+use crate::rights;
 
 /// `CHATCACHE.FETCH tier user persona message [ID id] [WAIT ms] [LEASE ms]`
 pub struct Fetch;
@@ -44,13 +45,16 @@ impl Command for Fetch {
         let name = cache::key_name(&request);
         let lease_ms = options.lease_ms.unwrap_or_else(config::lease_ms);
         let key = ctx.open_read(&name);
-        match cache::look(ctx, &key, &request)? {
+        match rights::visible(ctx, args, &request, cache::look(ctx, &key, &request)?) {
             Slot::Fresh(_) => {
                 cache::give(ctx, key, &request, |answer| flight::reply_hit(ctx, answer))?;
             }
             Slot::Stale(entry) => {
                 cache::count_stale_hit(ctx, request.tier, entry);
-                let token = if ctx.is_replica() { None } else { flight::refresh(ctx, &request, lease_ms) };
+                let token = match !ctx.is_replica() && rights::may_replace(ctx, &request, entry) {
+                    true => flight::refresh(ctx, &request, lease_ms),
+                    false => None,
+                };
                 ctx.reply_array(3);
                 ctx.reply_bytes(b"stale");
                 cache::read(entry, |answer| ctx.reply_bytes(answer))?;
@@ -59,7 +63,8 @@ impl Command for Fetch {
                     None => ctx.reply_null(),
                 }
             }
-            Slot::Free | Slot::Unrelated => {
+            slot @ (Slot::Free | Slot::Unrelated | Slot::Hidden) => {
+                let hidden = matches!(slot, Slot::Hidden);
                 drop(key);
                 if ctx.is_replica() {
                     return Err(Refusal::LeaseOnReplica.into());
@@ -69,7 +74,10 @@ impl Command for Fetch {
                     cache.index(ctx.database()).record_miss(asked.persona);
                 });
                 let waiters = config::max_waiters();
-                let answer = flight::fetch(ctx, &request, &name, lease_ms, options.wait_ms, waiters);
+                let answer = match hidden {
+                    true => Some(flight::lease_of_nothing(ctx, lease_ms)),
+                    false => flight::fetch(ctx, &request, &name, lease_ms, options.wait_ms, waiters),
+                };
                 if let Some(answer) = answer {
                     flight::reply(ctx, &answer);
                 }

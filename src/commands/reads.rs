@@ -5,6 +5,7 @@ use crate::cache::{self, CACHE};
 use crate::options;
 use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::refusal::Accepts;
+use crate::rights;
 
 const TIER_OR_ANY: ArgSpec = ArgSpec::new(
     c"tier",
@@ -40,7 +41,8 @@ impl Command for Get {
                 return Ok(());
             }
             let key = ctx.open_read(&cache::key_name(&request));
-            if cache::look(ctx, &key, &request)?.fresh().is_some() {
+            let slot = rights::visible(ctx, args, &request, cache::look(ctx, &key, &request)?);
+            if slot.fresh().is_some() {
                 cache::give(ctx, key, &request, |answer| ctx.reply_bytes(answer))?;
                 return Ok(());
             }

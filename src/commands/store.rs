@@ -13,6 +13,7 @@ use crate::options::{self, Condition, SetOptions, Ttl};
 use crate::redis::{ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Ctx, Key, KeySpec, Outcome};
 use crate::refusal::{Accepts, Refusal};
 use crate::request::{Asked, Request};
+use crate::rights;
 
 /// `CHATCACHE.SET tier user persona message response [ID id] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL] [STALE ms] [NX | XX]
 /// [TOKEN token] [COST ms]`
@@ -74,6 +75,7 @@ impl Command for Set {
         let name = cache::key_name(&request);
         let mut key = ctx.open_write(&name);
         let slot = cache::look(ctx, &key, &request)?;
+        rights::check_write(ctx, args, &request, &key)?;
         let present = slot.fresh().is_some();
         let forbidden = match options.condition {
             Condition::Always => false,
@@ -97,6 +99,7 @@ impl Command for Set {
         let cost_ms =
             options.cost_ms.or(held_ms.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX))).unwrap_or(0);
         let taken = !matches!(slot, Slot::Free);
+        let replaced = slot.answer().map(|entry| rights::other_persona(ctx, entry, &request));
         let lifetime = match (options.ttl, slot) {
             // What is replayed was fresh when its master kept the time.
             (Ttl::Keep, Slot::Fresh(entry) | Slot::Stale(entry)) if present || ctx.is_replayed() => {
@@ -118,6 +121,9 @@ impl Command for Set {
         }
 
         ctx.signal_modified(&name);
+        if let Some(other) = replaced {
+            signal_personas(ctx, &request, other.as_deref());
+        }
         ctx.notify(Class::Module, c"set", &name);
         if lifetime.expires_at.is_some() {
             ctx.notify(Class::Generic, c"expire", &name);
@@ -263,19 +269,30 @@ impl Command for Delete {
         let name = cache::key_name(&request);
         let mut key = ctx.open_write(&name);
         let slot = cache::look(ctx, &key, &request)?;
-        let present = slot.answer().is_some();
-        flight::void_request(ctx, &request);
-        if !present {
+        let Some(entry) = slot.answer() else {
+            flight::void_request(ctx, &request);
             ctx.reply_integer(0);
             return Ok(());
-        }
+        };
+        rights::check_write(ctx, args, &request, &key)?;
+        let other = rights::other_persona(ctx, entry, &request);
+        flight::void_request(ctx, &request);
         key.delete();
         CACHE.with(|cache| cache.counters.deleted += 1);
         ctx.signal_modified(&name);
-        ctx.signal_modified(request.persona);
+        signal_personas(ctx, &request, other.as_deref());
         ctx.notify(Class::Generic, c"del", &name);
         ctx.replicate_verbatim();
         ctx.reply_integer(1);
         Ok(())
+    }
+}
+
+/// Tells who tracks or watches a persona that one of its answers is gone: the persona that the command names, under
+/// whose name it may have been read, and the other whose it was, if any.
+fn signal_personas(ctx: &Ctx<'_>, request: &Request<'_>, other: Option<&[u8]>) {
+    ctx.signal_modified(request.persona);
+    if let Some(other) = other {
+        ctx.signal_modified(other);
     }
 }

@@ -116,6 +116,15 @@ impl Index {
         (next, found)
     }
 
+    /// The personas with live answers of a tier; None where looking for them might take longer than at `most` personas.
+    pub fn personas_of_tier(&self, tier: Tier, most: usize) -> Option<Vec<Arc<[u8]>>> {
+        let records = self.personas.records();
+        let slots = records.slots();
+        let has_answers = |record: &&Persona| self.ledger.count(&record.more.counts, tier).entries > 0;
+        let found = || (0..slots).filter_map(|slot| records.at(slot)).filter(has_answers);
+        (slots <= most).then(|| found().map(|record| Arc::clone(&record.name)).collect())
+    }
+
     /// All memory held, but for the `Index` itself and what the allocator adds.
     pub fn heap_bytes(&self) -> u64 {
         self.nodes.heap_bytes()

@@ -29,7 +29,7 @@ macro_rules! optional {
     };
 }
 
-/// The functions without which the module does not load. All are in Redis 7.0 and every later server.
+/// The functions without which the module does not load. All are in Redis 7.0.6 and every later server.
 macro_rules! required {
     ($($name:ident),* $(,)?) => {
         /// The name of the first function that this server lacks, if any.
@@ -46,11 +46,21 @@ macro_rules! required {
 }
 
 required!(
+    RedisModule_ACLAddLogEntry,
+    RedisModule_ACLCheckCommandPermissions,
     RedisModule_Alloc,
     RedisModule_Realloc,
     RedisModule_Free,
     RedisModule_Call,
+    RedisModule_CallReplyStringPtr,
+    RedisModule_CreateModuleUser,
     RedisModule_FreeCallReply,
+    RedisModule_FreeModuleUser,
+    RedisModule_GetClientUserNameById,
+    RedisModule_GetCurrentUserName,
+    RedisModule_GetModuleUserACLString,
+    RedisModule_GetModuleUserFromUserName,
+    RedisModule_SetModuleUserACLString,
     RedisModule_BlockClient,
     RedisModule_UnblockClient,
     RedisModule_SetDisconnectCallback,

@@ -6,10 +6,10 @@
 
 use crate::redis::api::{ERR, OK};
 use crate::redis::args::Args;
-use crate::redis::ctx::Ctx;
+use crate::redis::ctx::{Ctx, c_text};
 use crate::redis::guard;
 use crate::redis::settings::c_pointer;
-use redis_module::raw::{self, RedisModuleCtx, RedisModuleString};
+use redis_module::raw::{self, RedisModuleCommand, RedisModuleCtx, RedisModuleString};
 use std::borrow::Cow;
 use std::ffi::CStr;
 use std::os::raw::c_int;
@@ -129,7 +129,7 @@ impl ArgSpec {
 }
 
 /// Registers a command with all that the server can be told of it; false if the server refuses it.
-pub(super) fn register<C: Command>(ctx: &Ctx<'_>) -> bool {
+pub(super) fn register<C: Command>(ctx: &Ctx<'_>, category: Option<&CStr>) -> bool {
     let spec = C::SPEC;
     let (first, last) = spec.keys.range().map_or((0, 0), |(first, last, _)| (first, last));
     let step = c_int::from(first != 0);
@@ -168,8 +168,33 @@ pub(super) fn register<C: Command>(ctx: &Ctx<'_>) -> bool {
             key_specs: key_specs.as_mut_ptr(),
             args: raw_args(spec.args, &mut arena),
         };
-        api!(RedisModule_SetCommandInfo)(command, &info) == OK
+        let informed = api!(RedisModule_SetCommandInfo)(command, &info) == OK;
+        informed && category.is_none_or(|category| set_categories(command, category, spec.flags))
     }
+}
+
+/// Makes an ACL category for the module's commands, where the server lets modules do that (Redis 7.4, Valkey 8.0).
+pub(super) fn add_category(ctx: &Ctx<'_>, name: &'static CStr) -> Option<&'static CStr> {
+    let add = optional!(RedisModule_AddACLCategory)?;
+    // SAFETY: called at load; the server copies the name.
+    (unsafe { add(ctx.raw, name.as_ptr()) } == OK).then_some(name)
+}
+
+/// Puts a command into the module's category and into those that its flags say, as the server does with its own.
+fn set_categories(command: *mut RedisModuleCommand, category: &CStr, flags: &CStr) -> bool {
+    let Some(set) = optional!(RedisModule_SetCommandACLCategories) else { return true };
+    let categories = c_text(&categories(&category.to_string_lossy(), &flags.to_string_lossy()));
+    // SAFETY: called at load, with a command that the server has just given.
+    unsafe { set(command, categories.as_ptr()) == OK }
+}
+
+/// The categories of a command with these flags.
+fn categories(module: &str, flags: &str) -> String {
+    let has = |flag| flags.split(' ').any(|word| word == flag);
+    let access = if has("write") { "write" } else { "read" };
+    let speed = if has("fast") { "fast" } else { "slow" };
+    let blocking = if has("blocking") { " blocking" } else { "" };
+    format!("{module} {access} {speed}{blocking}")
 }
 
 /// The server's form of the key spec, ended by a zeroed one.

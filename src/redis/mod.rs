@@ -1,6 +1,6 @@
 //! The only room that talks to the server, and the only one with `unsafe`.
 //!
-//! Everything above works with the safe types of this room: `Ctx` for the call at hand, `Args`, `Key`,
+//! Everything above works with the safe types of this room: `Ctx` for the call at hand, `Args`, `Key`, `Caller`,
 //! `Timer`, and the traits `Command`, `DataType`, `Events` and `Module` that upper rooms implement and the
 //! callbacks here are generic over. What every file here promises:
 //!
@@ -14,6 +14,7 @@
 
 #[macro_use]
 mod api;
+mod acl;
 mod alloc;
 mod args;
 mod background;
@@ -32,6 +33,7 @@ mod module;
 mod settings;
 mod timer;
 
+pub use acl::{Caller, rules_allow};
 pub use alloc::ServerAlloc;
 pub use args::Args;
 pub use background::Background;

@@ -28,22 +28,27 @@ pub trait Module {
 }
 
 /// What `Module::register` registers with.
-pub struct Load<'a>(Ctx<'a>);
+pub struct Load<'a> {
+    ctx: Ctx<'a>,
+    /// The ACL category that the commands go into, on servers that know such.
+    category: Option<&'static CStr>,
+}
 
 impl Load<'_> {
     pub fn command<C: Command>(&self) -> Result<(), String> {
         let name = || C::SPEC.name.to_string_lossy();
-        commands::register::<C>(&self.0).then_some(()).ok_or_else(|| format!("the server refused {}", name()))
+        let registered = commands::register::<C>(&self.ctx, self.category);
+        registered.then_some(()).ok_or_else(|| format!("the server refused {}", name()))
     }
 
     pub fn data_type<T: DataType>(&self) -> Result<(), String> {
-        datatype::register::<T>(&self.0)
+        datatype::register::<T>(&self.ctx)
             .then_some(())
             .ok_or_else(|| "the server refused the data type".into())
     }
 
     pub fn events<E: Events>(&self) -> Result<(), String> {
-        events::register::<E>(&self.0)
+        events::register::<E>(&self.ctx)
     }
 }
 
@@ -84,7 +89,7 @@ pub unsafe fn load<M: Module>(
 
 fn register<M: Module>(ctx: Ctx<'_>, args: Args<'_>) -> Result<(), String> {
     if let Some(name) = api::first_missing() {
-        return Err(format!("this server has no {name}; Redis 7.0 or later is needed"));
+        return Err(format!("this server has no {name}; Redis 7.0.6 or later is needed"));
     }
     settings::take_arguments(M::settings(), M::NAME, args)?;
     settings::register(&ctx, M::settings())?;
@@ -94,7 +99,8 @@ fn register<M: Module>(ctx: Ctx<'_>, args: Args<'_>) -> Result<(), String> {
     // SAFETY: called at load.
     unsafe { api!(RedisModule_SetModuleOptions)(ctx.raw, options as c_int) };
     info::register::<M>(&ctx);
-    M::register(&Load(ctx))
+    let category = commands::add_category(&ctx, M::NAME);
+    M::register(&Load { ctx, category })
 }
 
 /// Makes a `Module` the one that this library exports.

@@ -19,7 +19,7 @@
 //! servers with SIGTERM instead of SIGKILL (sanitizers report leaks at exit).
 
 // Each test binary compiles this module and uses a part of it.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code, unused_imports, unused_macros)]
 
 mod bugs;
 mod builder;

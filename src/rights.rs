@@ -1,0 +1,211 @@
+//! Rights to the answers of other personas.
+//!
+//! The server has checked the persona that a command names, which is its key. But a key of the msg and session tiers
+//! does not hold the persona, and RENAME, COPY and RESTORE put any answer under any key: what stands there may be
+//! another persona's. Then this room asks the server whether the caller might have given the same command for that
+//! persona. If not, a read finds nothing there, and a write is refused. Where the personas agree nothing is asked.
+//!
+//! FORGET, FLUSH and PERSONAS are about all personas, and need rights to all keys. No call of the server's tells
+//! that, so it is read from the user's rules, as SORT with BY does it inside the server: the very pattern `*`, in the
+//! part of the rules (the root, or a selector) that allows the command.
+//!
+//! What a master, an AOF or another module asks for is not checked, as the server checks none of it.
+
+use crate::cache::{CACHE, Slot};
+use crate::entry::Entry;
+use crate::redis::{Args, Caller, Ctx, Held, Key, rules_allow};
+use crate::refusal::Refusal;
+use crate::request::Request;
+use crate::tier::Tier;
+use std::sync::Arc;
+
+/// What is to be done with keys.
+#[derive(Clone, Copy)]
+pub enum Access {
+    Read,
+    Write,
+}
+
+/// What a read finds: what the key holds, unless that is an answer that the caller may not read.
+pub fn visible<'k>(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, slot: Slot<'k>) -> Slot<'k> {
+    // The fingerprint of the other tiers' answers holds the persona.
+    if !is_shared(request.tier) {
+        return slot;
+    }
+    match slot.answer().and_then(|entry| other_persona(ctx, entry, request)) {
+        Some(persona) if !might_give(&ctx.caller(), command(args), &persona) => Slot::Hidden,
+        _ => slot,
+    }
+}
+
+/// Refuses to touch an answer that the caller may not write, whatever question it answers.
+pub fn check_write(
+    ctx: &Ctx<'_>,
+    args: Args<'_>,
+    request: &Request<'_>,
+    key: &Key<'_>,
+) -> Result<(), Refusal> {
+    let Held::Value(entry) = key.held::<Entry>() else { return Ok(()) };
+    let Some(persona) = other_persona(ctx, entry, request) else { return Ok(()) };
+    let caller = ctx.caller();
+    if might_give(&caller, command(args), &persona) {
+        return Ok(());
+    }
+    if let Caller::User(user) = caller {
+        ctx.log_denied(&user, &persona);
+    }
+    Err(Refusal::OthersAnswer)
+}
+
+/// Whether the caller's SET in the place of this answer would be let through.
+pub fn may_replace(ctx: &Ctx<'_>, request: &Request<'_>, entry: &Entry) -> bool {
+    let Some(persona) = other_persona(ctx, entry, request) else { return true };
+    might_give(&ctx.caller(), (b"CHATCACHE.SET", request.tier.name().as_bytes()), &persona)
+}
+
+/// Whether who waits in FETCH may have an answer of this persona.
+pub fn may_fetch(caller: &Caller, tier: Tier, persona: &[u8]) -> bool {
+    might_give(caller, (b"CHATCACHE.FETCH", tier.name().as_bytes()), persona)
+}
+
+/// Refuses a command that is about all personas to who may not access all keys.
+pub fn check_all_keys(ctx: &Ctx<'_>, args: Args<'_>, access: Access) -> Result<(), Refusal> {
+    let user = match ctx.caller() {
+        Caller::Trusted => return Ok(()),
+        Caller::Unknown => return Err(Refusal::AllKeysNeeded),
+        Caller::User(user) => user,
+    };
+    let rules = user.rules().unwrap_or_default();
+    let parts = parts(&rules);
+    let (name, first) = command(args);
+    let allows = |part: &Part<'_>| parts.len() == 1 || rules_allow(&part.commands, &[name, first]);
+    if parts.iter().any(|part| part.has_all_keys(access) && allows(part)) {
+        return Ok(());
+    }
+    ctx.log_denied(&user, b"*");
+    Err(Refusal::AllKeysNeeded)
+}
+
+/// Whether the caller has rights to all keys in any command. False for those whose rules are too many to say it
+/// quickly: what hangs on it is whom they share a lease with.
+pub fn has_all_keys(ctx: &Ctx<'_>, access: Access) -> bool {
+    match ctx.caller() {
+        Caller::Trusted => true,
+        Caller::Unknown => false,
+        Caller::User(user) => {
+            let rules = user.rules().unwrap_or_default();
+            matches!(&*parts(&rules), [root] if root.has_all_keys(access))
+        }
+    }
+}
+
+/// Whether personas share the keys of this tier (in a cluster, only by RESTORE or RENAME).
+pub fn is_shared(tier: Tier) -> bool {
+    match tier {
+        Tier::Msg | Tier::Session => true,
+        Tier::Persona | Tier::Response => false,
+    }
+}
+
+/// The words of a command that rights may depend on, beside its persona: its name, and what stands before its user.
+type Command<'a> = (&'a [u8], &'a [u8]);
+
+fn command(args: Args<'_>) -> Command<'_> {
+    (args.get(0), args.get(1))
+}
+
+/// Whose answer this is, if it is live and another persona's than the request's.
+pub fn other_persona(ctx: &Ctx<'_>, entry: &Entry, request: &Request<'_>) -> Option<Arc<[u8]>> {
+    let handle = entry.handle()?;
+    CACHE.with(|cache| {
+        let index = cache.known_index(ctx.database())?;
+        if !index.is_live(handle) || index.is_of_persona(handle, request.persona) {
+            return None;
+        }
+        index.origin(handle).map(|origin| origin.persona)
+    })
+}
+
+/// Whether the caller might have given the command for this persona.
+fn might_give(caller: &Caller, (name, tier): Command<'_>, persona: &[u8]) -> bool {
+    match caller {
+        Caller::Trusted => true,
+        Caller::Unknown => false,
+        Caller::User(user) => user.may_run(&[name, tier, b"", persona]),
+    }
+}
+
+/// A part of a user's rules: the root, or a selector.
+#[derive(Default)]
+struct Part<'a> {
+    reads_all: bool,
+    writes_all: bool,
+    /// The rules about commands.
+    commands: Vec<&'a [u8]>,
+}
+
+impl Part<'_> {
+    fn has_all_keys(&self, access: Access) -> bool {
+        match access {
+            Access::Read => self.reads_all,
+            Access::Write => self.writes_all,
+        }
+    }
+}
+
+/// The parts of a user's rules, as ACL LIST shows them: words, of which none has a space, and selectors in brackets.
+fn parts(rules: &[u8]) -> Vec<Part<'_>> {
+    let mut parts = vec![Part::default()];
+    for word in rules.split(|byte| *byte == b' ') {
+        let word = match word.strip_prefix(b"(") {
+            Some(first) => {
+                parts.push(Part::default());
+                first
+            }
+            None => word,
+        };
+        let in_selector = parts.len() > 1;
+        let Some(part) = parts.last_mut() else { continue };
+        match word {
+            b"~*" => (part.reads_all, part.writes_all) = (true, true),
+            b"%R~*" => part.reads_all = true,
+            b"%W~*" => part.writes_all = true,
+            // A selector ends with a rule about commands.
+            [b'+' | b'-', .., b')'] if in_selector => part.commands.extend(word.strip_suffix(b")")),
+            [b'+' | b'-', ..] => part.commands.push(word),
+            _ => {}
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all_keys(rules: &str) -> Vec<(bool, bool)> {
+        parts(rules.as_bytes()).iter().map(|part| (part.reads_all, part.writes_all)).collect()
+    }
+
+    #[test]
+    fn only_the_pattern_for_all_keys_means_all_keys() {
+        assert_eq!(all_keys("on nopass sanitize-payload ~* &* +@all"), [(true, true)]);
+        assert_eq!(all_keys("on #ab %R~* resetchannels -@all +get"), [(true, false)]);
+        assert_eq!(all_keys("on nopass %W~* ~help* resetchannels -@all"), [(false, true)]);
+        for rules in ["", "on ~** +@all", "on ~helper +@all", "on ~?* +@all", "on ~~* +@all", "off &* +@all"]
+        {
+            assert_eq!(all_keys(rules), [(false, false)], "{rules}");
+        }
+    }
+
+    #[test]
+    fn each_selector_has_keys_and_commands_of_its_own() {
+        let rules = b"on nopass ~helper resetchannels -@all +get (~* resetchannels -@all +@read +select|0) (%R~* +@all)";
+        let parts = parts(rules);
+        let seen: Vec<_> = parts.iter().map(|part| (part.reads_all, part.writes_all)).collect();
+        assert_eq!(seen, [(false, false), (true, true), (true, false)]);
+        assert_eq!(parts[0].commands, [&b"-@all"[..], b"+get"]);
+        assert_eq!(parts[1].commands, [&b"-@all"[..], b"+@read", b"+select|0"]);
+        assert_eq!(parts[2].commands, [b"+@all"]);
+    }
+}

@@ -131,6 +131,7 @@ pub fn lines(name: &str, title: &str, axes: Axes<'_>, lines: &[Line]) {
         chart
             .configure_mesh()
             .light_line_style(WHITE)
+            .x_labels(6)
             .x_desc(axes.x)
             .y_desc(axes.y)
             .x_label_formatter(&|value| figure(*value))

@@ -42,7 +42,7 @@ impl Options {
 
     /// How often what is compared is measured in turn.
     pub fn rounds(&self) -> usize {
-        if self.quick { 3 } else { 9 }
+        if self.quick { 3 } else { 7 }
     }
 
     /// How long one load is measured in one round.

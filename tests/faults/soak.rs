@@ -16,16 +16,21 @@ const KEPT: usize = 4000;
 /// A server that has them, and does not keep what it was told (the slow log would).
 fn server() -> Server {
     let builder = Server::builder().config("slowlog-log-slower-than -1").config("chatcache.ttl-jitter 20");
-    let server = builder.start();
+    let (server, mut rng) = (builder.start(), StdRng::seed_from_u64(0));
     let sets: Vec<_> = (0..KEPT)
         .map(|n| {
             let message = format!("kept {n}");
-            args!["CHATCACHE.SET", "persona", "who stays", "kept", message, "x".repeat(500), "EX", 864_000]
-                .to_vec()
+            let answer = text(&mut rng, 500);
+            args!["CHATCACHE.SET", "persona", "who stays", "kept", message, answer, "EX", 864_000].to_vec()
         })
         .collect();
     assert!(server.raw().pipeline(&sets).iter().all(|reply| *reply == Raw::simple("OK")));
     server
+}
+
+/// An answer that takes its length however it is kept.
+fn text(rng: &mut StdRng, length: usize) -> Vec<u8> {
+    (0..length).map(|_| rng.random()).collect()
 }
 
 /// `used_memory` of an idle server, and its fragmentation.
@@ -82,8 +87,8 @@ fn after_twenty_cycles_of_filling_and_dropping_memory_is_what_it_was_after_the_f
         let sets: Vec<_> = (0..6000)
             .map(|n| {
                 let tier = ["msg", "persona", "session", "response"][n % 4];
-                let answer: Vec<u8> =
-                    (0..rng.random_range(20..1200)).map(|_| rng.random_range(b' '..b'~')).collect();
+                let length = rng.random_range(20..1200);
+                let answer = text(&mut rng, length);
                 let (user, persona) = (format!("user {}", n % 300), format!("persona {}", n % 7));
                 args!["CHATCACHE.SET", tier, user, persona, format!("cycle {cycle} message {n}"), answer]
                     .to_vec()
@@ -128,7 +133,8 @@ fn an_hour(con: &mut RawClient, rng: &mut StdRng, requests: u32) {
             con.call(&command("CHATCACHE.RELEASE", &args!["TOKEN", token]));
             continue;
         }
-        let answer = "x".repeat(rng.random_range(50..2000));
+        let length = rng.random_range(50..2000);
+        let answer = text(rng, length);
         let ttl = rng.random_range(100..3000);
         let reply =
             con.call(&command("CHATCACHE.SET", &args![answer, "PX", ttl, "STALE", 300, "TOKEN", token]));

@@ -57,9 +57,6 @@ fn under_load(cluster: &mut Cluster, disturb: impl FnOnce(&mut Cluster)) -> Vec<
             .map(|(persona, mut client)| {
                 scope.spawn(move || {
                     let mut story = Story::new(persona);
-                    while story.drops < 3 {
-                        story.step(&mut client);
-                    }
                     story.go_on(&mut client, stop);
                     story.check(&mut client);
                     story
@@ -67,6 +64,9 @@ fn under_load(cluster: &mut Cluster, disturb: impl FnOnce(&mut Cluster)) -> Vec<
             })
             .collect();
         let stopping = Stop(stop);
+        // Some promises first.
+        let mut con = cluster.node(0).connect();
+        eventually_within(FAILOVER, || stat(&mut con, "drops") >= 6);
         disturb(cluster);
         drop(stopping);
         tellers.into_iter().map(|teller| teller.join().expect("a story without broken promises")).collect()
@@ -77,6 +77,9 @@ fn under_load(cluster: &mut Cluster, disturb: impl FnOnce(&mut Cluster)) -> Vec<
 fn a_master_that_is_killed_is_replaced_and_no_promise_is_broken() {
     let mut cluster = Cluster::start(3, 1);
     let stories = under_load(&mut cluster, |cluster| {
+        // Redis 7.4.1 may refuse its own nodes.conf at the next start, where it did not write it again since it had learnt
+        // of its replica.
+        ask(&mut cluster.node(0).connect(), &["CLUSTER", "SAVECONFIG"]);
         cluster.node_mut(0).kill9();
         eventually_within(FAILOVER, || is_master(cluster.node(3)));
         cluster.eventually_agrees();

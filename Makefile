@@ -9,7 +9,7 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 DENY := $(shell cargo deny --version >/dev/null 2>&1 && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test lint deny valgrind bench clean top test-top example test-example setup-python setup-test
+.PHONY: help setup build run test lint deny valgrind bench clean top test-top example test-example setup-python bench-chat setup-test
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
@@ -95,6 +95,9 @@ fuzz: ## fuzz each target for FUZZ_SECONDS (600), or those in ARGS; needs cargo-
 
 bench: setup ## measure speed, memory and single flight (some minutes; reports go to target/bench)
 	@scripts/bench $(ARGS)
+
+bench-chat: build setup-python ## measure examples/chat_service against no cache and the guide's (11 minutes; target/bench-chat)
+	@scripts/bench-chat $(ARGS)
 
 clean: ## remove what was built, and the data under ./run
 	cargo clean

@@ -1,7 +1,7 @@
 //! Charts as SVG files in target/bench.
 
 use plotters::backend::SVGBackend;
-use plotters::chart::ChartBuilder;
+use plotters::chart::{ChartBuilder, SeriesLabelPosition};
 use plotters::drawing::{DrawingArea, IntoDrawingArea};
 use plotters::element::{Circle, Rectangle, Text};
 use plotters::prelude::{IntoLogRange, LineSeries, PathElement};
@@ -119,7 +119,8 @@ pub fn lines(name: &str, title: &str, axes: Axes<'_>, lines: &[Line]) {
     let least = |get: fn(&(f64, f64)) -> f64| all().map(get).fold(f64::INFINITY, f64::min);
     let most = |get: fn(&(f64, f64)) -> f64| all().map(get).fold(f64::MIN_POSITIVE, f64::max);
     let across = (least(|point| point.0)..most(|point| point.0)).log_scale();
-    let up = (least(|point| point.1) * 0.5..most(|point| point.1) * 2.0).log_scale();
+    // Above the lines there is room for their names.
+    let up = (least(|point| point.1) * 0.5..most(|point| point.1) * 10.0).log_scale();
     draw(name, 440, |area| {
         let mut chart = ChartBuilder::on(area)
             .caption(title, (FONT, 18))
@@ -131,6 +132,7 @@ pub fn lines(name: &str, title: &str, axes: Axes<'_>, lines: &[Line]) {
         chart
             .configure_mesh()
             .light_line_style(WHITE)
+            .x_labels(6)
             .x_desc(axes.x)
             .y_desc(axes.y)
             .x_label_formatter(&|value| figure(*value))
@@ -148,6 +150,7 @@ pub fn lines(name: &str, title: &str, axes: Axes<'_>, lines: &[Line]) {
         }
         chart
             .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
             .label_font((FONT, 13))
             .background_style(WHITE.mix(0.85))
             .border_style(BLACK.mix(0.2))

@@ -1,5 +1,7 @@
 //! Things measured in turn, so that a machine that is busy for a while is busy for all of them.
 
+use std::time::Duration;
+
 use crate::generator::{Load, Speed, top};
 use crate::options::Options;
 use crate::report::Series;
@@ -18,7 +20,12 @@ impl<'a> Contestant<'a> {
 
     /// A load at its top speed.
     pub fn top(name: &'a str, server: &'a Server, load: Load, options: &'a Options) -> Self {
-        Contestant::new(name, "/s", move || top(server, &load, options.time()))
+        Contestant::top_for(name, server, load, options.time())
+    }
+
+    /// The same, over some time.
+    pub fn top_for(name: &'a str, server: &'a Server, load: Load, time: Duration) -> Self {
+        Contestant::new(name, "/s", move || top(server, &load, time))
     }
 }
 

@@ -188,8 +188,8 @@ pub fn run(bench: &mut Bench) {
         bar(&way.name, median(&way.seconds) * 1e3)
     };
     let bars: Vec<Bar> = ways.iter().map(bar).collect();
-    charts::log_bars("drop", "Dropping answers: milliseconds until it is done", &bars);
-    report.chart("drop", "Dropping answers: milliseconds until it is done");
+    charts::log_bars("drop", "Dropping answers: milliseconds until no client gets one any more", &bars);
+    report.chart("drop", "Dropping answers: milliseconds until no client gets one any more");
 }
 
 /// Gives a server a replication stream: its backlog goes on when the replica that began it is gone.

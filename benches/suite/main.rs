@@ -36,6 +36,20 @@ use support::output::Machine;
 use support::server::Server;
 use text::Text;
 
+type Part = fn(&mut Bench);
+
+/// The parts of the suite, by the names that `--only` takes.
+const PARTS: [(&str, Part); 8] = [
+    ("hot-get", gets::hot),
+    ("cold-get", gets::cold),
+    ("long-prompt", gets::long_prompt),
+    ("set", sets::run),
+    ("latency", latency::run),
+    ("drop", drops::run),
+    ("memory", memory::run),
+    ("scale", scale::run),
+];
+
 pub struct Bench {
     options: Options,
     text: Text,
@@ -55,17 +69,7 @@ fn main() {
         report.note("A QUICK run, to see that the bench works: its figures mean little.");
     }
     let mut bench = Bench { options, text, report, bars: Vec::new() };
-    let parts: [(&str, fn(&mut Bench)); 8] = [
-        ("hot-get", gets::hot),
-        ("cold-get", gets::cold),
-        ("long-prompt", gets::long_prompt),
-        ("set", sets::run),
-        ("latency", latency::run),
-        ("drop", drops::run),
-        ("memory", memory::run),
-        ("scale", scale::run),
-    ];
-    for (name, part) in parts {
+    for (name, part) in PARTS {
         if bench.options.wants(name) {
             part(&mut bench);
         }

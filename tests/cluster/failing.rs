@@ -57,9 +57,6 @@ fn under_load(cluster: &mut Cluster, disturb: impl FnOnce(&mut Cluster)) -> Vec<
             .map(|(persona, mut client)| {
                 scope.spawn(move || {
                     let mut story = Story::new(persona);
-                    while story.drops < 3 {
-                        story.step(&mut client);
-                    }
                     story.go_on(&mut client, stop);
                     story.check(&mut client);
                     story
@@ -67,6 +64,9 @@ fn under_load(cluster: &mut Cluster, disturb: impl FnOnce(&mut Cluster)) -> Vec<
             })
             .collect();
         let stopping = Stop(stop);
+        // Some promises first.
+        let mut con = cluster.node(0).connect();
+        eventually_within(FAILOVER, || stat(&mut con, "drops") >= 6);
         disturb(cluster);
         drop(stopping);
         tellers.into_iter().map(|teller| teller.join().expect("a story without broken promises")).collect()
@@ -81,7 +81,7 @@ fn a_master_that_is_killed_is_replaced_and_no_promise_is_broken() {
         eventually_within(FAILOVER, || is_master(cluster.node(3)));
         cluster.eventually_agrees();
         // It comes back empty, as a replica.
-        cluster.node_mut(0).start_again();
+        cluster.start_again(0);
         eventually_within(FAILOVER, || !is_master(cluster.node(0)));
         let mut con = cluster.node(0).connect();
         eventually_within(FAILOVER, || info_field(&mut con, "replication", "master_link_status") == "up");

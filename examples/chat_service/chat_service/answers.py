@@ -62,9 +62,12 @@ class Answers:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Told again until they end: redis-py sends by asyncio.wait_for, and that of Python 3.11 may lose a
+        # cancellation that comes in the moment in which the sending is done.
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=1)
         await self._redis.aclose()
 
     # Questions
@@ -129,20 +132,20 @@ class Answers:
             async with connection:
                 try:
                     # Read after the lease was taken: a change before it is seen, one after it voids the token.
-                    async for piece in self._ask(await self._prompt(redis, request.persona), request):
+                    prompt, is_current = await self._prompt(redis, request.persona)
+                    async for piece in self._ask(prompt, request):
                         pieces.add(piece)
                 except BaseException as error:
-                    # The next one who waits computes it.
-                    with suppress(RedisError):
-                        await redis.execute_command(
-                            "CHATCACHE.RELEASE", *self._words(request), "TOKEN", token
-                        )
+                    await self._release(redis, request, token)
                     pieces.fail(error if isinstance(error, ModelError) else ModelError("the service stops"))
                     if not isinstance(error, ModelError):
                         raise
                 else:
                     pieces.close()
-                    await self._store(redis, request, pieces.text(), token, asked_at)
+                    if is_current:
+                        await self._store(redis, request, pieces.text(), token, asked_at)
+                    else:
+                        await self._release(redis, request, token)
 
         self._start(compute())
         return pieces.stream()
@@ -156,6 +159,11 @@ class Answers:
         except RedisError as error:
             log.warning("SET failed: %s", error)
             metrics.CACHE_ERRORS.labels("set").inc()
+
+    async def _release(self, redis: Redis, request: Request, token: str) -> None:
+        """The next one who waits computes it."""
+        with suppress(RedisError):
+            await redis.execute_command("CHATCACHE.RELEASE", *self._words(request), "TOKEN", token)
 
     def _without_redis(self, request: Request, reason: Literal["down", "error", "busy"]) -> Answer:
         metrics.DEGRADED.labels(reason).inc()
@@ -214,12 +222,17 @@ class Answers:
 
     # Prompts
 
-    async def _prompt(self, redis: Redis, persona: str) -> str:
-        with suppress(RedisError):
+    async def _prompt(self, redis: Redis, persona: str) -> tuple[str, bool]:
+        """The prompt, and whether it is the current one: else it is the last that was seen here."""
+        try:
             prompt = await redis.get(PROMPT_PREFIX + persona)
-            if prompt is not None:
-                self._prompts[persona] = str(prompt)
-        return self._last_known_prompt(persona)
+        except RedisError as error:
+            log.warning("the prompt cannot be read: %s", error)
+            metrics.CACHE_ERRORS.labels("prompt").inc()
+            return self._last_known_prompt(persona), False
+        if prompt is not None:
+            self._prompts[persona] = str(prompt)
+        return self._last_known_prompt(persona), True
 
     def _last_known_prompt(self, persona: str) -> str:
         return self._prompts.get(persona, f"You are {persona}.")

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from chat_service import metrics
 from chat_service.answers import Answer, Answers, Source
-from chat_service.model import Model, ModelError, StandInModel
+from chat_service.model import ModelError, StandInModel
 from chat_service.settings import Settings
 
 
@@ -54,10 +54,10 @@ async def find_answer(question: Question, answers: TheAnswers) -> Answer:
 TheAnswer = Annotated[Answer, Depends(find_answer)]
 
 
-def create_app(model: Model | None = None) -> FastAPI:
+def create_app(answers: Answers | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with Answers(Settings(), model or StandInModel()) as app.state.answers:
+        async with answers or Answers(Settings(), StandInModel()) as app.state.answers:
             yield
 
     app = FastAPI(title="A chat service with chatcache", lifespan=lifespan)

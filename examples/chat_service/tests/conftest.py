@@ -18,10 +18,10 @@ def redis_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Red
 @pytest.fixture
 def start(tmp_path: Path, redis_server: RedisServer) -> Iterator[Callable[..., Service]]:
     """Starts the service: start(processes, setting="value")."""
-    started = []
+    started: list[Service] = []
 
     def start(processes: int = 1, **settings: str) -> Service:
-        service = Service(tmp_path, redis_server.url, processes, **settings)
+        service = Service(tmp_path / f"service{len(started)}", redis_server.url, processes, **settings)
         started.append(service)
         return service
 

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
+from chat_service.answers import Answers
 from chat_service.app import create_app
 from chat_service.model import ModelError
+from chat_service.settings import Settings
 
 
 class ScriptedModel:
@@ -22,4 +24,4 @@ class ScriptedModel:
 
 
 def create_scripted_app() -> FastAPI:
-    return create_app(ScriptedModel())
+    return create_app(Answers(Settings(), ScriptedModel()))

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,12 +63,16 @@ class Process:
         self._child.send_signal(number)
 
     def stop(self) -> None:
+        """Ends it as a supervisor would, and fails if it does not end then."""
+        if self._child.returncode is not None:
+            return
         self._child.send_signal(signal.SIGCONT)
         self._child.terminate()
         try:
-            self._child.wait(15)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
+            self._child.wait(60)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal.SIGKILL)
             self._child.wait()
 
 
@@ -98,7 +103,7 @@ class Service:
     def __init__(self, directory: Path, redis_url: str, processes: int, **settings: str) -> None:
         self.port = free_port()
         metrics = directory / "metrics"
-        metrics.mkdir()
+        metrics.mkdir(parents=True)
         command = [sys.executable, "-m", "uvicorn", "--factory", "tests.scripted:create_scripted_app"]
         command += ["--app-dir", str(HERE), "--port", str(self.port), "--workers", str(processes)]
         settings = {f"CHAT_{name.upper()}": value for name, value in settings.items()}

@@ -62,6 +62,19 @@ def test_a_redis_that_refuses_counts_as_no_cache(start: Start, redis_server: Red
     assert service.metric('chat_cache_errors_total{operation="fetch"}') == 1
 
 
+def test_an_answer_whose_prompt_may_be_old_is_not_kept(start: Start, redis_server: RedisServer) -> None:
+    service = start()
+    service.prompt("first")
+    service.ask("hi")
+    redis_server.client.acl_setuser("default", commands=["-get"])
+    for _ in range(2):
+        answer, source = service.ask("another")
+        assert answer.startswith("[first]")
+        assert source == "model"
+    assert service.metric('chat_cache_errors_total{operation="prompt"}') == 2
+    assert service.metric("chatcache_leases") == 0
+
+
 def test_an_invalidation_is_not_lost_with_the_connection_that_listens(
     start: Start, redis_server: RedisServer
 ) -> None:
@@ -77,3 +90,9 @@ def test_an_invalidation_is_not_lost_with_the_connection_that_listens(
         killed_at = time.monotonic()
         while service.ask("hi")[0] == old:
             assert time.monotonic() < killed_at + 30, "the memory still has it"
+
+
+def test_it_stops_when_it_is_told_to(start: Start) -> None:
+    # It talks to Redis without a pause, so that it is told in the middle of that.
+    for _ in range(3):
+        start(1, l1_lease_s="0.0001").stop()

@@ -1,0 +1,135 @@
+"""Runs the same schedule against every way to answer: `make bench-chat`, or with options by ARGS='--seconds 20'."""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import redis
+import uvloop
+
+from load import Run, Seen, raise_file_limit
+from report import NAMES, Figures, machine, write
+from workload import Plan, Workload, real_prompts
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+MODULE = Path(os.environ.get("CHATCACHE_MODULE", ROOT / "target/release/libchatcache.so"))
+OTHER_KEYS = 100_000
+PROCESSES = 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench-chat")
+    parser.add_argument("--seconds", type=float, default=120, help="of each way (120)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--ways", nargs="+", choices=NAMES, default=list(NAMES))
+    parser.add_argument("--out", type=Path, default=ROOT / "target/bench-chat")
+    options = parser.parse_args()
+    plan = Plan(seconds=options.seconds, seed=options.seed)
+    raise_file_limit()
+    prompts, source = real_prompts(plan.prompts, plan.seed)
+    head, runs = "", {}
+    for way in options.ways:
+        print(f"{NAMES[way]}: {plan.seconds:.0f} s", flush=True)
+        with (
+            tempfile.TemporaryDirectory(prefix="chatcache-bench-") as directory,
+            redis_server(Path(directory), plan) as server,
+        ):
+            head = head or machine(str(server.info()["redis_version"]), source)
+            runs[way] = Figures(measure(way, plan, Workload(plan, prompts), server, Path(directory)))
+    print("\n" + write(runs, plan, head, options.out))
+    print(f"written to {options.out}: chat.md, chat.json, chat.svg")
+
+
+def measure(way: str, plan: Plan, workload: Workload, server: redis.Redis, directory: Path) -> Seen:
+    for start in range(0, OTHER_KEYS, 10_000):
+        server.mset({f"app:session:{number}": "x" * 50 for number in range(start, start + 10_000)})
+    port = server.connection_pool.connection_kwargs["port"]
+    with service(way, plan, port, directory) as url:
+        return uvloop.run(Run(url, plan, workload).go())
+
+
+@contextmanager
+def redis_server(directory: Path, plan: Plan) -> Iterator[redis.Redis]:
+    port = free_port()
+    binary = os.environ.get("CHATCACHE_SERVER", "redis-server")
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
+    arguments = ["--loadmodule", str(MODULE), "ttl-response", str(plan.ttl)]
+    with process([binary, *options, *arguments], directory / "redis.log"):
+        client = redis.Redis(port=port)
+        wait_for(client.ping, directory / "redis.log")
+        yield client
+
+
+@contextmanager
+def service(way: str, plan: Plan, redis_port: int, directory: Path) -> Iterator[str]:
+    port = free_port()
+    metrics = directory / "metrics"
+    metrics.mkdir()
+    env = {
+        "PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT / "examples/chat_service")]),
+        "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+        "BENCH_TTL_S": str(plan.ttl),
+        "CHAT_REDIS_URL": f"redis://127.0.0.1:{redis_port}",
+        # A machine at its limit is not to be taken for a Redis that is down.
+        "CHAT_REDIS_TIMEOUT_S": "5",
+        "CHAT_STALE_MS": str(plan.ttl * 1_000),
+        "CHAT_L1_TTL_S": str(plan.ttl // 6),
+    }
+    command = [sys.executable, "-m", "uvicorn", "--factory", f"ways:{way}", "--port", str(port)]
+    command += ["--workers", str(PROCESSES), "--no-access-log"]
+    log = directory / "service.log"
+    with process(command, log, **env):
+        wait_for(lambda: log.read_text().count("startup complete") == PROCESSES, log)
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def process(command: list[str], log: Path, **env: str) -> Iterator[None]:
+    with log.open("wb") as file:
+        child = subprocess.Popen(
+            command, env={**os.environ, **env}, stdout=file, stderr=file, start_new_session=True
+        )
+    try:
+        yield
+    finally:
+        child.terminate()
+        try:
+            child.wait(30)
+        except subprocess.TimeoutExpired:
+            print(f"bench-chat: {command[:4]} did not end by itself", file=sys.stderr)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
+
+def wait_for(look: Callable[[], object], log: Path) -> None:
+    end = time.monotonic() + 60
+    while True:
+        try:
+            if look():
+                return
+        except redis.RedisError:
+            pass
+        if time.monotonic() > end:
+            sys.exit(f"bench-chat: it did not start:\n{log.read_text()}")
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+"""The figures of all runs, held against the goals: Markdown, JSON and a drawing."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+from load import Seen
+from workload import Plan
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+
+NAMES = {
+    "none": "no cache",
+    "guide": "the guide's CacheManager",
+    "mended": "the same, pattern mended",
+    "getset": "chatcache, GET and SET",
+    "fetch": "chatcache, FETCH and L1",
+}
+
+
+@dataclass
+class Figures:
+    seen: Seen
+
+    def latency(self, share: float) -> float:
+        ordered = sorted(self.seen.latencies)
+        return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
+
+    @property
+    def answers(self) -> int:
+        return len(self.seen.latencies)
+
+    @property
+    def throughput(self) -> float:
+        return self.answers / self.seen.seconds
+
+    @property
+    def calls_per_1000(self) -> float:
+        return self.seen.model_calls / self.answers * 1_000
+
+    @property
+    def wrong(self) -> int:
+        return self.seen.outdated + self.seen.other_persona + self.seen.unprompted
+
+    def share(self, source: str) -> float:
+        return self.seen.sources.get(source, 0) / self.answers
+
+    def as_json(self) -> dict[str, object]:
+        seen = self.seen
+        return {
+            "answers": self.answers,
+            "errors": seen.errors,
+            "p50_ms": self.latency(0.5) * 1e3,
+            "p95_ms": self.latency(0.95) * 1e3,
+            "p99_ms": self.latency(0.99) * 1e3,
+            "answers_per_second": self.throughput,
+            "model_calls": seen.model_calls,
+            "model_calls_per_1000_answers": self.calls_per_1000,
+            "share_by_source": {source: self.share(source) for source in ("l1", "l2", "stale", "model")},
+            "wrong_outdated": seen.outdated,
+            "wrong_outdated_for_at_most_s": seen.outdated_for,
+            "wrong_other_persona": seen.other_persona,
+            "wrong_without_the_prompt": seen.unprompted,
+            "update_ms": [took * 1e3 for took in seen.update_took],
+            "deploy_ms": [took * 1e3 for took in seen.deploy_took],
+            "generator_cpu_share": seen.generator_cpu,
+            "generator_lag_p99_ms": seen.generator_lag * 1e3,
+        }
+
+
+@dataclass
+class Goal:
+    what: str
+    figure: str
+    met: bool
+
+
+def goals(runs: dict[str, Figures]) -> list[Goal]:
+    if not {"none", "guide", "fetch"} <= runs.keys():
+        return []
+    none, guide, fetch = runs["none"], runs["guide"], runs["fetch"]
+
+    def at_most(what: str, value: float, limit: float) -> Goal:
+        return Goal(f"{what}: at most {limit}", f"{value:.3f}", value <= limit)
+
+    def below(what: str, value: float) -> Goal:
+        return Goal(f"{what}: below 1", f"{value:.3f}", value < 1)
+
+    faster = fetch.throughput / none.throughput
+    return [
+        at_most("p95, of no cache's", fetch.latency(0.95) / none.latency(0.95), 0.5),
+        at_most("p99, of no cache's", fetch.latency(0.99) / none.latency(0.99), 0.5),
+        below("p95, of the guide's", fetch.latency(0.95) / guide.latency(0.95)),
+        below("p99, of the guide's", fetch.latency(0.99) / guide.latency(0.99)),
+        at_most(
+            "model calls for as many answers, of the guide's",
+            fetch.calls_per_1000 / guide.calls_per_1000,
+            0.75,
+        ),
+        Goal("wrong answers: 0", f"{fetch.wrong} (the guide's: {guide.wrong})", fetch.wrong == 0),
+        Goal("throughput, of no cache's: at least 1.25", f"{faster:.2f}", faster >= 1.25),
+    ]
+
+
+def write(runs: dict[str, Figures], plan: Plan, head: str, directory: Path) -> str:
+    """Writes chat.md, chat.json and chat.svg, and gives the Markdown."""
+    directory.mkdir(parents=True, exist_ok=True)
+    text = f"# The chat service, before and after\n\n{head}\n\n{table(runs)}\n{goal_table(goals(runs))}\n{explained(plan)}"
+    (directory / "chat.md").write_text(text)
+    told = {
+        "machine": head,
+        "plan": plan.__dict__,
+        "ways": {way: figures.as_json() for way, figures in runs.items()},
+        "goals": [goal.__dict__ for goal in goals(runs)],
+    }
+    (directory / "chat.json").write_text(json.dumps(told, indent=1) + "\n")
+    draw(runs, plan, directory / "chat.svg")
+    return text
+
+
+def table(runs: dict[str, Figures]) -> str:
+    rows: list[tuple[str, list[str]]] = [
+        ("p50, ms", [f"{f.latency(0.5) * 1e3:.1f}" for f in runs.values()]),
+        ("p95, ms", [f"{f.latency(0.95) * 1e3:.0f}" for f in runs.values()]),
+        ("p99, ms", [f"{f.latency(0.99) * 1e3:.0f}" for f in runs.values()]),
+        ("answers a second", [f"{f.throughput:.0f}" for f in runs.values()]),
+        ("answers", [str(f.answers) for f in runs.values()]),
+        ("model calls", [str(f.seen.model_calls) for f in runs.values()]),
+        ("model calls for 1,000 answers", [f"{f.calls_per_1000:.0f}" for f in runs.values()]),
+        ("answered from L1", [f"{f.share('l1'):.1%}" for f in runs.values()]),
+        ("from Redis", [f"{f.share('l2'):.1%}" for f in runs.values()]),
+        ("from Redis, stale", [f"{f.share('stale'):.1%}" for f in runs.values()]),
+        ("by the model", [f"{f.share('model'):.1%}" for f in runs.values()]),
+        ("wrong: made with an old prompt", [str(f.seen.outdated) for f in runs.values()]),
+        ("so long after the change was confirmed, s", [f"{f.seen.outdated_for:.2f}" for f in runs.values()]),
+        ("wrong: another persona's", [str(f.seen.other_persona) for f in runs.values()]),
+        ("wrong: made without the prompt", [str(f.seen.unprompted) for f in runs.values()]),
+        ("a prompt's change took, ms: median (most)", [times(f.seen.update_took) for f in runs.values()]),
+        ("a deployment took, ms: median (most)", [times(f.seen.deploy_took) for f in runs.values()]),
+        ("errors", [str(f.seen.errors) for f in runs.values()]),
+        ("the load generator's share of a core", [f"{f.seen.generator_cpu:.0%}" for f in runs.values()]),
+        ("and its lateness, p99, ms", [f"{f.seen.generator_lag * 1e3:.1f}" for f in runs.values()]),
+    ]
+    lines = [["", *(NAMES[way] for way in runs)], ["---"] * (len(runs) + 1)]
+    lines += [[name, *cells] for name, cells in rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def times(seconds: list[float]) -> str:
+    ordered = sorted(seconds)
+    return f"{ordered[len(ordered) // 2] * 1e3:.0f} ({ordered[-1] * 1e3:.0f})" if ordered else "none"
+
+
+def goal_table(held: list[Goal]) -> str:
+    rows = "".join(f"| {g.what} | {g.figure} | {'met' if g.met else 'MISSED'} |\n" for g in held)
+    return "| goal for chatcache with FETCH | figure | |\n| --- | --- | --- |\n" + rows if held else ""
+
+
+def explained(plan: Plan) -> str:
+    return f"""## How it was measured
+
+Each way ran for {plan.seconds:.0f} s, from an empty cache, on the same schedule (seed {plan.seed}): {plan.connections} \
+connections, each of which asks, reads the answer, thinks ({plan.think} s on average) and asks again. So a way that \
+answers sooner is asked more often, and model calls are compared for as many answers. {plan.users} users (teams that \
+share their answers), {plan.prompts} prompts, chosen by Zipf with exponent {plan.zipf}; one in {plan.other_persona} \
+questions goes to another persona than the prompt usually does. Every {plan.burst_every:.0f} s comes a burst: for \
+{plan.burst_takes:.0f} s callers think a tenth of the time, and {plan.burst_share:.0%} of questions are one new prompt. \
+Every {plan.update_every:.0f} s a persona's prompt changes; {plan.deployments} deployments drop all answers.
+
+The model is a stand-in with the latency of the baseline, in real time: log-normal, p95 1.8 s, p99 4.2 s. Any number of \
+calls run side by side. TTLs are scaled: the guide's hour is {plan.ttl} s, for all ways; chatcache with FETCH gives \
+stale answers for as long again. Memory in the process (L1) keeps an answer for {plan.ttl // 6} s, 1,000 at most, in the \
+guide's ways and with FETCH.
+
+All five are the service of examples/chat_service (FastAPI, uvicorn, two processes) with another loop in it; the last \
+is that service as it stands. 100,000 other keys are in the same Redis, as there would be. The guide's scheme is written \
+as its description says, with an asyncio client; where that is silent the kinder reading was taken: a process that clears \
+a pattern clears its own memory too.
+
+An answer is wrong if the service had confirmed a newer prompt before the question was asked. With chatcache's L1 that \
+confirmation waits until all processes know, which is most of what a change takes there.
+"""
+
+
+def draw(runs: dict[str, Figures], plan: Plan, path: Path) -> None:
+    figure, ((latency, over_time), (calls, wrong)) = plt.subplots(2, 2, figsize=(13, 9), layout="constrained")
+    names = [NAMES[way] for way in runs]
+    places = range(len(runs))
+    for offset, share in enumerate((0.5, 0.95, 0.99)):
+        heights = [figures.latency(share) for figures in runs.values()]
+        bars = latency.bar(
+            [p + (offset - 1) * 0.27 for p in places], heights, 0.27, label=f"p{share * 100:.0f}"
+        )
+        latency.bar_label(bars, fmt=lambda height: f"{height * 1e3:.0f} ms", fontsize=6)
+    latency.set_yscale("log")
+    latency.set_ylabel("seconds")
+    latency.set_title("Latency")
+    latency.legend()
+    for way, figures in runs.items():
+        over_time.plot(*p95_by_second(figures.seen), label=NAMES[way], linewidth=1)
+    over_time.set_title("p95 of every 3 seconds")
+    over_time.set_xlabel("seconds into the run")
+    over_time.set_ylabel("seconds")
+    over_time.set_ylim(bottom=0)
+    over_time.legend(fontsize=7)
+    calls.bar_label(calls.bar(places, [figures.calls_per_1000 for figures in runs.values()]), fmt="%.0f")
+    calls.set_title("Model calls for 1,000 answers")
+    bottom = [figures.seen.outdated for figures in runs.values()]
+    wrong.bar(places, bottom, label="made with an old prompt")
+    other = [figures.seen.other_persona for figures in runs.values()]
+    wrong.bar_label(wrong.bar(places, other, bottom=bottom, label="another persona's"), fmt="%d")
+    wrong.set_title("Wrong answers")
+    wrong.legend()
+    for axes in (latency, calls, wrong):
+        axes.set_xticks(
+            list(places), [name.replace(", ", ",\n").replace("'s ", "'s\n") for name in names], fontsize=8
+        )
+    figure.suptitle(f"A chat service, {plan.connections} connections, {plan.seconds:.0f} s each")
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def p95_by_second(seen: Seen) -> tuple[list[float], list[float]]:
+    slots: dict[int, list[float]] = {}
+    for asked_at, latency in zip(seen.asked_at, seen.latencies, strict=True):
+        slots.setdefault(int(asked_at / 3), []).append(latency)
+    times = sorted(slots)
+    return [slot * 3 for slot in times], [sorted(slots[slot])[int(len(slots[slot]) * 0.95)] for slot in times]
+
+
+def machine(server: str, prompts: str) -> str:
+    load = " ".join(f"{part:.1f}" for part in os.getloadavg())
+    return f"Redis {server}, {os.cpu_count()} CPUs, load before the run {load}; prompts: {prompts}."

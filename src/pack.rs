@@ -41,6 +41,9 @@ pub struct Damaged;
 /// An answer is packed to no less than its 250th part, so that a few bytes from outside can never ask for much memory.
 pub const MAX_RATIO: usize = 250;
 
+/// Nothing longer is unpacked: it is what the server takes as one argument by default, and `max-response-bytes` at most.
+const MAX_RAW_BYTES: usize = 512 * 1024 * 1024;
+
 /// zstd's level: see `docs/architecture.md` for what the others give.
 const LEVEL: i32 = 3;
 
@@ -84,7 +87,8 @@ pub fn dictionaries() -> u64 {
 /// Unpacks into `out`, whose contents go. `raw_bytes` is how long the answer is.
 pub fn unpack(packing: Packing, packed: &[u8], raw_bytes: usize, out: &mut Vec<u8>) -> Result<(), Damaged> {
     out.clear();
-    if packing != Packing::Raw && raw_bytes > packed.len().saturating_mul(MAX_RATIO) {
+    let most = packed.len().saturating_mul(MAX_RATIO).min(MAX_RAW_BYTES);
+    if packing != Packing::Raw && raw_bytes > most {
         return Err(Damaged);
     }
     match packing {
@@ -168,12 +172,16 @@ impl Packer {
                 self.buffer.truncate(packed);
                 Packing::Lz4
             }
-            Method::Zstd => {
-                self.learn(raw);
-                self.pack_zstd(raw)?
-            }
+            Method::Zstd => self.pack_zstd(raw)?,
         };
-        is_worth(raw.len(), self.buffer.len()).then(|| (packing, Box::from(&*self.buffer)))
+        if !is_worth(raw.len(), self.buffer.len()) {
+            return None;
+        }
+        let packed = Box::from(&*self.buffer);
+        if method == Method::Zstd {
+            self.learn(raw);
+        }
+        Some((packing, packed))
     }
 
     fn pack_zstd(&mut self, raw: &[u8]) -> Option<Packing> {

@@ -2,6 +2,7 @@
 //! cluster sends it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs;
 use std::net::TcpStream;
 use std::ops::Range;
@@ -333,13 +334,15 @@ impl ClusterClient {
     }
 
     fn call_at<A: AsRef<[u8]>>(&mut self, port: u16, asking: bool, args: &[A]) -> RedisResult<Value> {
-        if !self.connections.contains_key(&port) {
-            let client = redis::Client::open(("127.0.0.1", port))?;
-            let connection = client.get_connection_with_timeout(patient(Duration::from_secs(2)))?;
-            connection.set_read_timeout(Some(patient(Duration::from_secs(5))))?;
-            self.connections.insert(port, connection);
-        }
-        let con = self.connections.get_mut(&port).expect("just connected");
+        let con = match self.connections.entry(port) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let client = redis::Client::open(("127.0.0.1", port))?;
+                let connection = client.get_connection_with_timeout(patient(Duration::from_secs(2)))?;
+                connection.set_read_timeout(Some(patient(Duration::from_secs(5))))?;
+                place.insert(connection)
+            }
+        };
         if asking {
             cmd(con, &["ASKING"])?;
         }

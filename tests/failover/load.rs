@@ -57,7 +57,7 @@ impl Story {
         if self.store(client, n) {
             self.kept.push(n);
         }
-        if n % 3 == 0 {
+        if n.is_multiple_of(3) {
             self.check_some(client);
         }
         if n % 40 == 39 {
@@ -76,7 +76,7 @@ impl Story {
         let request = |name: &str| args![name, "persona", "", self.persona, format!("q{n}")].to_vec();
         let mut command = request("CHATCACHE.SET");
         command.push(format!("a{n}").into_bytes());
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             let mut fetch = request("CHATCACHE.FETCH");
             fetch.extend(args!["LEASE", 60_000]);
             let Value::Array(reply) = self.call(client, &fetch) else { panic!("FETCH") };

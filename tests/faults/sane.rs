@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::{Raw, RawClient, args};
+use crate::support::{Raw, RawClient};
 use crate::words::{Says, items, numbers, pairs, text_of};
 
 /// Counts the keyspace of database 0, and compares: with STATS, INFO and PERSONAS. Gives what STATS said. Nothing
@@ -15,8 +15,9 @@ pub fn counts_agree(con: &mut RawClient) -> BTreeMap<String, i64> {
         "CHATCACHE.STATS",
         "INFO chatcache",
         "DBSIZE",
+        "CHATCACHE.PERSONAS COUNT 100000",
     ]);
-    let [scanned, stats, info, keys] = <[Raw; 4]>::try_from(replies).expect("four replies");
+    let [scanned, stats, info, keys, personas] = <[Raw; 5]>::try_from(replies).expect("five replies");
     let stats = numbers(stats);
     let info = text_of(&info);
     for (name, value) in &stats {
@@ -30,27 +31,27 @@ pub fn counts_agree(con: &mut RawClient) -> BTreeMap<String, i64> {
     let Raw::Int(keys) = keys else { panic!("DBSIZE gave {keys:?}") };
     assert!(keys >= answers);
 
-    let (mut cursor, mut entries, mut bytes, mut count) = ("0".to_owned(), 0, 0, 0);
-    loop {
-        let mut page =
-            items(con.call(&args!["CHATCACHE.PERSONAS", "CURSOR", cursor, "COUNT", 1000])).into_iter();
-        cursor = text_of(&page.next().expect("a cursor"));
-        for persona in items(page.next().expect("a page")) {
-            let fields: BTreeMap<String, Raw> = pairs(persona).into_iter().collect();
-            let number = |name: &str| match fields[name] {
-                Raw::Int(number) => number,
-                ref other => panic!("{name} is {other:?}"),
-            };
-            entries += number("entries");
-            bytes += number("bytes");
-            count += 1;
-        }
-        if cursor == "0" {
-            break;
-        }
+    let [cursor, page] = <[Raw; 2]>::try_from(items(personas)).expect("a cursor and a page");
+    assert_eq!(text_of(&cursor), "0");
+    let (mut entries, mut bytes, mut count) = (0, 0, 0);
+    for persona in items(page) {
+        let fields = numbers_of(persona);
+        entries += fields["entries"];
+        bytes += fields["bytes"];
+        count += 1;
     }
     assert_eq!((entries, bytes, count), (stats["entries"], stats["stored-bytes"], stats["personas"]));
     stats
+}
+
+/// What a persona's map says in numbers.
+#[track_caller]
+fn numbers_of(persona: Raw) -> BTreeMap<String, i64> {
+    let number = |(name, value)| match value {
+        Raw::Int(number) => Some((name, number)),
+        _ => None,
+    };
+    pairs(persona).into_iter().filter_map(number).collect()
 }
 
 /// Waits until nothing is left to reclaim, and compares the counts.

@@ -335,12 +335,12 @@ impl ClusterClient {
 
     fn call_at<A: AsRef<[u8]>>(&mut self, port: u16, asking: bool, args: &[A]) -> RedisResult<Value> {
         let con = match self.connections.entry(port) {
-            Entry::Occupied(connected) => connected.into_mut(),
-            Entry::Vacant(vacant) => {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
                 let client = redis::Client::open(("127.0.0.1", port))?;
                 let connection = client.get_connection_with_timeout(patient(Duration::from_secs(2)))?;
                 connection.set_read_timeout(Some(patient(Duration::from_secs(5))))?;
-                vacant.insert(connection)
+                place.insert(connection)
             }
         };
         if asking {

@@ -62,12 +62,9 @@ class Answers:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # Told again until they end: redis-py sends by asyncio.wait_for, and that of Python 3.11 may lose a
-        # cancellation that comes in the moment in which the sending is done.
-        while self._tasks:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.wait(self._tasks, timeout=1)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._redis.aclose()
 
     # Questions

@@ -99,7 +99,9 @@ class Watcher:
             settings.redis_url,
             protocol=3,
             decode_responses=True,
-            socket_timeout=self._timeout_s,
+            # Not redis-py's time-out, but ours below: it sends by asyncio.wait_for, and that of Python 3.11 loses a
+            # cancellation that comes in the moment in which the sending is done. Then the service would not stop.
+            socket_timeout=None,
             socket_connect_timeout=self._timeout_s,
         )
 
@@ -125,22 +127,26 @@ class Watcher:
             await asyncio.sleep(self._pause_s)
 
     async def _watch(self, connection: Connection) -> None:
-        await connection.connect()
+        async with asyncio.timeout(self._timeout_s):
+            await connection.connect()
         # redis-py's own cache of answers is for its synchronous client only; the hook is there for both.
         parser = cast(AsyncPushNotificationsParser, connection._parser)
         parser.set_invalidation_push_handler(self._told)
         prefixes = ("PREFIX", PERSONA_PREFIX, "PREFIX", EVERYTHING_KEY)
-        await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", *prefixes)
-        await connection.read_response()
+        await self._ask(connection, "CLIENT", "TRACKING", "ON", "BCAST", *prefixes)
         self._local.clear()
         while True:
             sent_at = time.monotonic()
-            await connection.send_command("PING")
-            await connection.read_response()  # and with it all that was pushed before: _told
+            await self._ask(connection, "PING")  # and with its reply comes all that was pushed before: _told
             self._answered_at = time.monotonic()
             self._local.confirm(sent_at)
             self.has_tried.set()
             await asyncio.sleep(self._pause_s)
+
+    async def _ask(self, connection: Connection, *command: str) -> None:
+        async with asyncio.timeout(self._timeout_s):
+            await connection.send_command(*command)
+            await connection.read_response()
 
     async def _told(self, push: tuple[str, list[str] | None]) -> None:
         _, keys = push

@@ -7,6 +7,7 @@
 use crate::codec::{ENCODING_VERSION, decode_header, encode_header};
 use crate::key::{self, Layout, Tail};
 use crate::options::{FetchOptions, PageOptions, ReleaseOptions, SetOptions};
+use crate::pack::{self, Damaged, MAX_RATIO, Packing};
 use crate::refusal::{Accepts, Refusal};
 use crate::request::Asked;
 use rand::rngs::StdRng;
@@ -85,6 +86,22 @@ pub fn codec(bytes: &[u8]) {
         Some(Err(error)) => assert!(error.to_string().is_ascii()),
         None => {}
     }
+}
+
+/// Any bytes as a packed answer from outside, after a byte that says how it is packed and four that say how long it
+/// is: it is unpacked to that length or damaged, in no more memory than `MAX_RATIO` times its own length.
+pub fn packed(bytes: &[u8]) {
+    let Some((head, packed)) = bytes.split_first_chunk::<5>() else { return };
+    let [packing, length @ ..] = *head;
+    let packing = [Packing::Raw, Packing::Lz4, Packing::Zstd][usize::from(packing) % 3];
+    let raw_bytes = u32::from_le_bytes(length) as usize;
+    let mut out = Vec::new();
+    let mut unpacked = Err(Damaged);
+    let allocated =
+        allocation_counter::measure(|| unpacked = pack::unpack(packing, packed, raw_bytes, &mut out));
+    let most = packed.len() * MAX_RATIO;
+    assert!(allocated.bytes_max <= most as u64, "{allocated:?} for {} bytes", packed.len());
+    assert!(unpacked.is_err() || out.len() == raw_bytes);
 }
 
 /// Any words as the arguments of commands: eight bytes of time, then words that end with lines, of which the first
@@ -177,6 +194,11 @@ mod tests {
     #[test]
     fn what_fuzzing_the_options_has_kept_is_answered() {
         replay("options", super::options);
+    }
+
+    #[test]
+    fn what_fuzzing_the_unpacker_has_kept_is_unpacked_or_damaged() {
+        replay("packed", super::packed);
     }
 
     #[test]

@@ -66,6 +66,15 @@ impl Cold {
     const fn new() -> Self {
         Cold { queue: VecDeque::new(), thread: None, busy: false, timer: false, packed: 0 }
     }
+
+    /// The first of the queue, which gives back what it no longer needs.
+    fn pop(&mut self) -> Option<Waiting> {
+        let first = self.queue.pop_front();
+        if self.queue.capacity() > 1024 && self.queue.len() < self.queue.capacity() / 8 {
+            self.queue.shrink_to(self.queue.capacity() / 4);
+        }
+        first
+    }
 }
 
 /// What there is to tell of it.
@@ -178,7 +187,7 @@ fn due_answers(ctx: &Ctx<'_>) -> Vec<ToPack> {
     while answers.len() < BATCH && bytes < BATCH_BYTES && started.elapsed() < LOOK {
         let next = COLD.with(|cold| {
             let due = cold.queue.front().is_some_and(|waiting| waiting.due_s <= now_s);
-            if due { cold.queue.pop_front() } else { None }
+            if due { cold.pop() } else { None }
         });
         let Some(Waiting { database, handle, .. }) = next else { break };
         let place = (database, handle);

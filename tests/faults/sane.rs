@@ -54,11 +54,12 @@ fn numbers_of(persona: Raw) -> BTreeMap<String, i64> {
     pairs(persona).into_iter().filter_map(number).collect()
 }
 
-/// Waits until nothing is left to reclaim, and compares the counts.
+/// Waits until nothing is left to reclaim or to pack, and compares the counts.
 #[track_caller]
 pub fn quiet(con: &mut RawClient) -> BTreeMap<String, i64> {
     crate::support::eventually_within(std::time::Duration::from_secs(40), || {
-        con.stats("")["pending-reclaim"] == 0
+        let stats = con.stats("");
+        stats["pending-reclaim"] == 0 && stats["waiting-to-pack"] == 0
     });
     counts_agree(con)
 }

@@ -1,0 +1,116 @@
+//! What a look-up in L1 costs, in the cache that L1 is built on and in the one that was asked for first, and what
+//! finding the place costs: `cargo bench --bench l1`. No server, one thread, the best of several rounds each.
+//!
+//! 40,000 answers that are all there, asked for in a random order. The answers are shared bytes, and both caches hold the
+//! key that L1 has: 16 bytes that are a hash already.
+
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use highway::{HighwayHash, HighwayHasher};
+use quick_cache::Weighter;
+
+const ANSWERS: usize = 40_000;
+const ANSWER_BYTES: usize = 1_400;
+const MAX_BYTES: u64 = 80_000_000;
+const ROUNDS: usize = 9;
+const LOOK_UPS: usize = 400_000;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Key([u64; 2]);
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0[0]);
+    }
+}
+
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {}
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
+
+type AsIs = BuildHasherDefault<AsItIs>;
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<Key, Arc<[u8]>> for ByBytes {
+    fn weight(&self, _: &Key, answer: &Arc<[u8]>) -> u64 {
+        answer.len() as u64
+    }
+}
+
+/// The nanoseconds of one call, in the best round.
+fn nanoseconds(calls: usize, mut call: impl FnMut(usize)) -> f64 {
+    let round = |call: &mut dyn FnMut(usize)| {
+        let started = Instant::now();
+        (0..calls).for_each(call);
+        started.elapsed().as_nanos() as f64 / calls as f64
+    };
+    (0..ROUNDS).map(|_| round(&mut call)).fold(f64::INFINITY, f64::min)
+}
+
+fn main() {
+    let hash = |bytes: &[u8]| {
+        let mut hasher = HighwayHasher::new(highway::Key([1, 2, 3, 4]));
+        hasher.append(bytes);
+        Key(hasher.finalize128())
+    };
+    let keys: Vec<Key> = (0..ANSWERS).map(|n| hash(&n.to_le_bytes())).collect();
+    // A walk through all of them that no prefetcher foresees.
+    let at = |n: usize| keys[(n * 7_368_787) % ANSWERS];
+
+    let moka = moka::sync::Cache::builder()
+        .max_capacity(MAX_BYTES)
+        .weigher(|_, answer: &Arc<[u8]>| answer.len() as u32)
+        .build_with_hasher(AsIs::default());
+    let mut quick = quick_cache::unsync::Cache::with(
+        ANSWERS,
+        MAX_BYTES,
+        ByBytes,
+        AsIs::default(),
+        quick_cache::unsync::DefaultLifecycle::default(),
+    );
+    for key in &keys {
+        let answer: Arc<[u8]> = vec![b'x'; ANSWER_BYTES].into();
+        moka.insert(*key, Arc::clone(&answer));
+        quick.insert(*key, answer);
+    }
+    moka.run_pending_tasks();
+
+    println!("| a hit in | ns |\n| --- | --- |");
+    let moka_ns = nanoseconds(LOOK_UPS, |n| {
+        black_box(moka.get(&at(n)).expect("it is there").len());
+    });
+    println!("| moka::sync | {moka_ns:.0} |");
+    let quick_ns = nanoseconds(LOOK_UPS, |n| {
+        black_box(quick.get(&at(n)).expect("it is there").len());
+    });
+    println!("| quick_cache::unsync | {quick_ns:.0} |");
+    println!("\n| finding the place of a request of | 100 bytes | 1,000 | 4,096 |\n| --- | --- | --- | --- |");
+    let of_each = |name: &str, find: &dyn Fn(&[u8])| {
+        let cells = [100, 1000, 4096].map(|bytes| {
+            let message = vec![b'q'; bytes];
+            format!("{:.0} ns", nanoseconds(LOOK_UPS / 10, |_| find(black_box(&message))))
+        });
+        println!("| {name} | {} |", cells.join(" | "));
+    };
+    of_each("in L1: HighwayHash", &|message| _ = black_box(hash(message)));
+    of_each("in the keyspace: MD5, and BLAKE3 to be sure", &|message| {
+        black_box(chatcache::request::digest(message));
+        black_box(chatcache::fingerprint::Fingerprint::of(chatcache::fingerprint::Parts::Msg { message }));
+    });
+}

@@ -100,7 +100,9 @@ fn main() {
         black_box(quick.get(&at(n)).expect("it is there").len());
     });
     println!("| quick_cache::unsync | {quick_ns:.0} |");
-    println!("\n| finding the place of a request of | 100 bytes | 1,000 | 4,096 |\n| --- | --- | --- | --- |");
+    println!(
+        "\n| finding the place of a request of | 100 bytes | 1,000 | 4,096 |\n| --- | --- | --- | --- |"
+    );
     let of_each = |name: &str, find: &dyn Fn(&[u8])| {
         let cells = [100, 1000, 4096].map(|bytes| {
             let message = vec![b'q'; bytes];

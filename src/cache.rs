@@ -20,6 +20,7 @@ use crate::stats::{Counters, Report};
 use crate::tier::Tier;
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::thread;
 
 /// The module's state. Borrow it for a few lines, with no call to the server in between that may call back.
@@ -144,12 +145,33 @@ pub fn report() -> Report {
     }
 }
 
+/// The name of a request's key, in a buffer that the next name is built in.
+pub struct KeyName(Vec<u8>);
+
+static NAME: MainThread<Vec<u8>> = MainThread::new(Vec::new());
+
 /// The name of the request's key.
-pub fn key_name(request: &Request<'_>) -> Vec<u8> {
+pub fn key_name(request: &Request<'_>) -> KeyName {
     let layout = CACHE.with(|cache| cache.layout);
-    let mut name = Vec::with_capacity(128);
+    let mut name = NAME.with(std::mem::take);
+    name.clear();
     request.key_name(layout, &mut name);
-    name
+    KeyName(name)
+}
+
+impl Deref for KeyName {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for KeyName {
+    fn drop(&mut self) {
+        // A name takes some hundreds of kilobytes at most: see the limits on names.
+        NAME.with(|name| *name = std::mem::take(&mut self.0));
+    }
 }
 
 /// Refuses what must reach every answer of a persona, or the only one to a request, while the persona's slot moves:

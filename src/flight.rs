@@ -16,6 +16,7 @@ use crate::answer::Answer;
 use crate::cache::{self, CACHE};
 use crate::entry::Entry;
 use crate::fingerprint::Fingerprint;
+use crate::hex;
 use crate::index::Handle;
 use crate::key::Layout;
 use crate::lease::{
@@ -382,23 +383,12 @@ pub fn reply(ctx: &Ctx<'_>, answer: &Reply) {
 
 /// A token as clients see it: 32 hex digits.
 pub fn token_text(token: &Token) -> [u8; 32] {
-    let mut text = [0; 32];
-    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
-    for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(token.as_bytes()) {
-        *pair = [digit(byte >> 4), digit(byte & 15)];
-    }
-    text
+    hex::digits(*token.as_bytes())
 }
 
 /// The token that a client shows, if it can be one.
 pub fn parse_token(text: &[u8]) -> Option<Token> {
-    let digits: &[u8; 32] = text.try_into().ok()?;
-    let mut bytes = [0; 16];
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
-        let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
-        *byte = (high? << 4 | low?) as u8;
-    }
-    Some(Token::from_bytes(bytes))
+    hex::parse(text.try_into().ok()?).map(Token::from_bytes)
 }
 
 fn ask<'a>(ctx: &Ctx<'_>, request: &Request<'a>, lease_ms: i64) -> Ask<'a> {

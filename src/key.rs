@@ -20,6 +20,7 @@
 //! So different requests have different keys, with two exceptions that only fingerprints tell apart: messages
 //! of one MD5, and a session's ID that is spelled as the MD5 of a message.
 
+use crate::hex;
 use crate::tier::Tier;
 use std::sync::OnceLock;
 
@@ -62,7 +63,7 @@ pub fn write(layout: Layout, tier: Tier, user: &[u8], persona: &[u8], tail: Tail
         out.push(b':');
     }
     match tail {
-        Tail::Digest(digest) => push_hex(digest, out),
+        Tail::Digest(digest) => out.extend_from_slice(&hex::digits(digest)),
         Tail::Id(id) => push_encoded(id, out),
     }
 }
@@ -89,12 +90,8 @@ pub fn canonical_digest(
     persona: &[u8],
     name: &[u8],
 ) -> Option<[u8; 16]> {
-    let (_, hex) = name.split_last_chunk::<32>()?;
-    let mut digest = [0; 16];
-    for (byte, pair) in digest.iter_mut().zip(hex.as_chunks::<2>().0) {
-        let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
-        *byte = (high? << 4 | low?) as u8;
-    }
+    let (_, digits) = name.split_last_chunk::<32>()?;
+    let digest = hex::parse(digits)?;
     let mut canonical = Vec::with_capacity(name.len());
     write(layout, tier, user, persona, Tail::Digest(digest), &mut canonical);
     (canonical == name).then_some(digest)
@@ -169,13 +166,6 @@ fn push_decimal(number: u32, out: &mut Vec<u8>) {
     while divisor > 0 {
         out.push(b'0' + (number / divisor % 10) as u8);
         divisor /= 10;
-    }
-}
-
-fn push_hex(digest: [u8; 16], out: &mut Vec<u8>) {
-    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
-    for byte in digest {
-        out.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
     }
 }
 

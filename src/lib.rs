@@ -10,6 +10,7 @@
 pub mod answer;
 pub mod codec;
 pub mod fingerprint;
+pub mod hex;
 pub mod index;
 pub mod key;
 pub mod l1;

@@ -18,6 +18,7 @@ use crate::options::{Grammar, RequestOptions};
 use crate::redis::{ArgKind, ArgSpec, Args};
 use crate::refusal::{Accepts, Refusal};
 use crate::request::Asked;
+use std::ffi::CStr;
 
 /// Where the persona, which is the key, stands in `COMMAND tier user persona message`.
 const PERSONA_AT: i32 = 3;
@@ -25,14 +26,21 @@ const PERSONA_AT: i32 = 3;
 /// Where the options of those commands begin.
 const REQUEST_ARGS: usize = 5;
 
-const TIER: ArgSpec = ArgSpec::new(
+/// The word for a tier, as COMMAND DOCS shows it.
+const fn tier_token(tier: &'static CStr) -> ArgSpec {
+    ArgSpec::new(tier, ArgKind::Token).token(tier)
+}
+
+const MSG_TIER: ArgSpec = tier_token(c"msg");
+const PERSONA_TIER: ArgSpec = tier_token(c"persona");
+const SESSION_TIER: ArgSpec = tier_token(c"session");
+const RESPONSE_TIER: ArgSpec = tier_token(c"response");
+
+const TIER: ArgSpec =
+    ArgSpec::new(c"tier", ArgKind::OneOf(&[MSG_TIER, PERSONA_TIER, SESSION_TIER, RESPONSE_TIER]));
+const TIER_OR_ANY: ArgSpec = ArgSpec::new(
     c"tier",
-    ArgKind::OneOf(&[
-        ArgSpec::new(c"msg", ArgKind::Token).token(c"msg"),
-        ArgSpec::new(c"persona", ArgKind::Token).token(c"persona"),
-        ArgSpec::new(c"session", ArgKind::Token).token(c"session"),
-        ArgSpec::new(c"response", ArgKind::Token).token(c"response"),
-    ]),
+    ArgKind::OneOf(&[MSG_TIER, PERSONA_TIER, SESSION_TIER, RESPONSE_TIER, tier_token(c"any")]),
 );
 const USER: ArgSpec = ArgSpec::new(c"user", ArgKind::String);
 const PERSONA: ArgSpec = ArgSpec::new(c"persona", ArgKind::Key);

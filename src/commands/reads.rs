@@ -1,22 +1,11 @@
 //! GET: the answer, if there is one.
 
-use super::{ID, MESSAGE, PERSONA, PERSONA_AT, USER, parse_request};
+use super::{ID, MESSAGE, PERSONA, PERSONA_AT, TIER_OR_ANY, USER, parse_request};
 use crate::cache::{self, CACHE};
 use crate::options;
-use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
+use crate::redis::{Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::refusal::Accepts;
 use crate::rights;
-
-const TIER_OR_ANY: ArgSpec = ArgSpec::new(
-    c"tier",
-    ArgKind::OneOf(&[
-        ArgSpec::new(c"msg", ArgKind::Token).token(c"msg"),
-        ArgSpec::new(c"persona", ArgKind::Token).token(c"persona"),
-        ArgSpec::new(c"session", ArgKind::Token).token(c"session"),
-        ArgSpec::new(c"response", ArgKind::Token).token(c"response"),
-        ArgSpec::new(c"any", ArgKind::Token).token(c"any"),
-    ]),
-);
 
 /// `CHATCACHE.GET tier user persona message [ID id]`
 pub struct Get;

@@ -176,10 +176,14 @@ fn restore_of_a_value_cut_anywhere_is_refused_and_changes_nothing() {
     // Longer than the payload's end, which RESTORE lets a value read on into.
     set(&mut con, "response", "ann", "other", "q", "an answer that is not as short as a checksum");
     let (body, version) = body_of(&mut con, "other");
-    // Two bytes less is the one cut that makes a value: the payload's end begins with a newline and the mark of
-    // a value's end.
-    for length in (9..body.len()).filter(|length| length + 2 != body.len()) {
-        let restored = cmd(&mut con, &args!["RESTORE", "cut", 0, signed(&body[..length], version)]);
+    for length in 9..body.len() {
+        let cut = signed(&body[..length], version);
+        // Read on into the payload's version and checksum, it is a value after all where these have the mark of a
+        // value's end in the right place: two bytes less always, and once in 256 by chance.
+        if cut.get(body.len() - 1) == Some(&0) {
+            continue;
+        }
+        let restored = cmd(&mut con, &args!["RESTORE", "cut", 0, cut]);
         assert!(restored.is_err(), "cut at {length} was taken");
     }
     assert_eq!(dbsize(&mut con), 2);

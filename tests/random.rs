@@ -81,16 +81,25 @@ fn with_l1(bytes: &str) {
 
 #[test]
 fn any_commands_have_the_same_replies_without_l1() {
+    if skipped_as_copy_changes_the_database() {
+        return;
+    }
     with_l1("0");
 }
 
 #[test]
 fn any_commands_have_the_same_replies_with_an_l1_of_a_few_answers() {
+    if skipped_as_copy_changes_the_database() {
+        return;
+    }
     with_l1("1kb");
 }
 
 #[test]
 fn any_commands_have_the_same_replies_while_the_size_of_l1_changes() {
+    if skipped_as_copy_changes_the_database() {
+        return;
+    }
     let mut driver = at_once();
     for bytes in ["1kb", "0", "2kb", "64mb", "1gb"].repeat(5) {
         let set = args!["CONFIG", "SET", "chatcache.l1-max-bytes", bytes];

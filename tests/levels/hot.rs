@@ -3,7 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{Raw, RawClient, Server, args, eventually, info_field, replica_caught_up};
+use crate::support::{
+    Raw, RawClient, Server, args, eventually, info_field, replica_caught_up,
+    skipped_as_copy_changes_the_database,
+};
 use crate::words::{Says, fill, items};
 
 const ASK: &str = "response ann helper hello";
@@ -71,6 +74,9 @@ fn no_way_to_lose_an_answer_leaves_it_in_l1() {
         "CHATCACHE.FLUSH response",
     ];
     for line in gone {
+        if line.starts_with("MOVE") && skipped_as_copy_changes_the_database() {
+            continue;
+        }
         for in_background in [false, true] {
             let (_server, mut con, key) = with_a_hot_answer();
             let limit = if in_background { 0 } else { 512 };

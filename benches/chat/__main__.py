@@ -44,7 +44,7 @@ def main() -> None:
             redis_server(Path(directory), plan) as server,
         ):
             head = head or machine(str(server.info()["redis_version"]), source)
-            runs[way] = Figures(measure(way, plan, Workload(plan, prompts), server, Path(directory)))
+            runs[way] = Figures(measure(way, plan, Workload(plan, prompts), server, Path(directory)), plan)
     print("\n" + write(runs, plan, head, options.out))
     print(f"written to {options.out}: chat.md, chat.json, chat.svg")
 
@@ -81,8 +81,8 @@ def service(way: str, plan: Plan, redis_port: int, directory: Path) -> Iterator[
         "CHAT_REDIS_URL": f"redis://127.0.0.1:{redis_port}",
         # A machine at its limit is not to be taken for a Redis that is down.
         "CHAT_REDIS_TIMEOUT_S": "5",
-        "CHAT_STALE_MS": str(plan.ttl * 1_000),
-        "CHAT_L1_TTL_S": str(plan.ttl // 6),
+        "CHAT_STALE_MS": str(plan.stale * 1_000),
+        "CHAT_L1_TTL_S": str(plan.l1_ttl),
     }
     command = [sys.executable, "-m", "uvicorn", "--factory", f"ways:{way}", "--port", str(port)]
     command += ["--workers", str(PROCESSES), "--no-access-log"]

@@ -22,7 +22,10 @@ class Model(Protocol):
 
 
 class StandInModel:
-    """Says which prompt it was given, after a time drawn from a log-normal distribution with this p95 and p99."""
+    """Says which prompt it was given, after a time drawn from a log-normal distribution with this p95 and p99.
+
+    What it takes is mostly how long the answer is; so the same prompt and message take as long each time.
+    """
 
     def __init__(self, p95_s: float = 1.8, p99_s: float = 4.2) -> None:
         normal = NormalDist()
@@ -31,7 +34,7 @@ class StandInModel:
         self._mu = math.log(p95_s) - self._sigma * z95
 
     async def stream(self, prompt: str, message: str) -> AsyncIterator[str]:
-        seconds = random.lognormvariate(self._mu, self._sigma)
+        seconds = random.Random(f"{prompt}\n{message}").lognormvariate(self._mu, self._sigma)
         pieces = [f"[{prompt}] ", "This is ", "the stand-in's ", "answer."]
         for piece in pieces:
             await asyncio.sleep(seconds / len(pieces))

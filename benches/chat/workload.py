@@ -16,13 +16,15 @@ class Plan:
 
     seconds: float
     seed: int = 1
+    # Whether the model's time is drawn for each call, or once for a question and its prompt.
+    latency: str = "call"
     connections: int = 200
     # Tenants: all callers of one share its answers.
     users: int = 2
     prompts: int = 1_000
     zipf: float = 0.9
     # Of a caller, between an answer and the next question; exponential.
-    think: float = 0.3
+    think: float = 0.5
     # One in so many asks a persona that the prompt is not usually put to.
     other_persona: int = 50
     # So often comes a burst, so long it takes, and that share of the questions in it goes to so many new prompts.
@@ -123,7 +125,7 @@ class Caller:
         burst, into = divmod(now, plan.burst_every)
         # The first stretch has none: all is new then.
         in_burst = burst >= 1 and into < plan.burst_takes
-        think = -plan.think * (0.1 if in_burst else 1) * math.log1p(-patience)
+        think = -plan.think * (0.5 if in_burst else 1) * math.log1p(-patience)
         if in_burst and hot < plan.burst_share:
             index = int(burst) * plan.burst_prompts + int(rank * plan.burst_prompts)
             return Question(self._user, PERSONAS[index % len(PERSONAS)], self._hot[index]), think

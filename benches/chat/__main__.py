@@ -29,11 +29,14 @@ PROCESSES = 2
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench-chat")
     parser.add_argument("--seconds", type=float, default=120, help="of each way (120)")
+    parser.add_argument(
+        "--latency", choices=["call", "question"], default="call", help="drawn for each (call)"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ways", nargs="+", choices=NAMES, default=list(NAMES))
     parser.add_argument("--out", type=Path, default=ROOT / "target/bench-chat")
     options = parser.parse_args()
-    plan = Plan(seconds=options.seconds, seed=options.seed)
+    plan = Plan(seconds=options.seconds, seed=options.seed, latency=options.latency)
     raise_file_limit()
     prompts, source = real_prompts(plan.prompts, plan.seed)
     head, runs = "", {}
@@ -44,7 +47,7 @@ def main() -> None:
             redis_server(Path(directory), plan) as server,
         ):
             head = head or machine(str(server.info()["redis_version"]), source)
-            runs[way] = Figures(measure(way, plan, Workload(plan, prompts), server, Path(directory)))
+            runs[way] = Figures(measure(way, plan, Workload(plan, prompts), server, Path(directory)), plan)
     print("\n" + write(runs, plan, head, options.out))
     print(f"written to {options.out}: chat.md, chat.json, chat.svg")
 
@@ -77,12 +80,13 @@ def service(way: str, plan: Plan, redis_port: int, directory: Path) -> Iterator[
     env = {
         "PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT / "examples/chat_service")]),
         "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+        "BENCH_LATENCY": plan.latency,
         "BENCH_TTL_S": str(plan.ttl),
         "CHAT_REDIS_URL": f"redis://127.0.0.1:{redis_port}",
         # A machine at its limit is not to be taken for a Redis that is down.
         "CHAT_REDIS_TIMEOUT_S": "5",
-        "CHAT_STALE_MS": str(plan.ttl * 1_000),
-        "CHAT_L1_TTL_S": str(plan.ttl // 6),
+        "CHAT_STALE_MS": str(plan.stale * 1_000),
+        "CHAT_L1_TTL_S": str(plan.l1_ttl),
     }
     command = [sys.executable, "-m", "uvicorn", "--factory", f"ways:{way}", "--port", str(port)]
     command += ["--workers", str(PROCESSES), "--no-access-log"]

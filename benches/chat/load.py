@@ -18,7 +18,8 @@ SAID = re.compile(r"\[(\w+) v(\d+)\]")
 class Seen:
     """What one run has shown. Times are seconds since its beginning, latencies seconds."""
 
-    seconds: float = 0
+    # Answers that were there when the plan's time was over; of the others only the latency counts.
+    in_time: int = 0
     latencies: list[float] = field(default_factory=list)
     # When each of them was asked.
     asked_at: list[float] = field(default_factory=list)
@@ -80,8 +81,7 @@ class Run:
             lag = asyncio.create_task(self._lag())
             changes = [asyncio.create_task(self._change(change)) for change in self._workload.changes()]
             await asyncio.gather(*(self._call(number) for number in range(self._plan.connections)))
-            self._seen.seconds = self._now()
-            self._seen.generator_cpu = (time.process_time() - cpu) / self._seen.seconds
+            self._seen.generator_cpu = (time.process_time() - cpu) / self._now()
             await asyncio.gather(*changes)
             self._seen.model_calls = await self._model_calls() - calls
             lag.cancel()
@@ -105,7 +105,9 @@ class Run:
                 seen.errors += 1
                 await asyncio.sleep(0.1)
                 continue
-            seen.latencies.append(self._now() - asked_at)
+            answered_at = self._now()
+            seen.in_time += answered_at <= self._plan.seconds
+            seen.latencies.append(answered_at - asked_at)
             seen.asked_at.append(asked_at)
             seen.sources[source] = seen.sources.get(source, 0) + 1
             self._judge(question.persona, answer, asked_at)

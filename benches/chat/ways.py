@@ -8,6 +8,7 @@ import fnmatch
 import hashlib
 import os
 import pickle
+import random
 from collections.abc import AsyncIterator
 from typing import Self, cast
 
@@ -22,6 +23,17 @@ from chat_service.model import StandInModel
 from chat_service.settings import Settings
 
 TTL_S = int(os.environ.get("BENCH_TTL_S", "3600"))
+
+
+class ByQuestion(StandInModel):
+    """A question takes as long each time, as the length of its answer would make it."""
+
+    def draw(self, prompt: str, message: str) -> random.Random:
+        return random.Random(f"{prompt}\n{message}")
+
+
+def stand_in() -> StandInModel:
+    return {"call": StandInModel, "question": ByQuestion}[os.environ.get("BENCH_LATENCY", "call")]()
 
 
 class NoCache(Answers):
@@ -76,7 +88,7 @@ class Guide(NoCache):
     """The guide's scheme as it is: its keys hold no persona, so a prompt's change clears a pattern in vain."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, StandInModel())
+        super().__init__(settings, stand_in())
         self._cache = CacheManager(settings)
 
     def _key(self, request: Request) -> str:
@@ -128,7 +140,7 @@ class GetSet(Answers):
 
 
 def none() -> FastAPI:
-    return create_app(NoCache(Settings(), StandInModel()))
+    return create_app(NoCache(Settings(), stand_in()))
 
 
 def guide() -> FastAPI:
@@ -140,8 +152,8 @@ def mended() -> FastAPI:
 
 
 def getset() -> FastAPI:
-    return create_app(GetSet(Settings(l1_items=0), StandInModel()))
+    return create_app(GetSet(Settings(l1_items=0), stand_in()))
 
 
 def fetch() -> FastAPI:
-    return create_app()
+    return create_app(Answers(Settings(), stand_in()))

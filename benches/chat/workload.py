@@ -12,28 +12,33 @@ PERSONAS = [f"persona{number}" for number in range(8)]
 
 @dataclass(frozen=True)
 class Plan:
-    """All times in seconds."""
+    """A day in two minutes, but for the model and the network, which take as long as they do. All times in seconds."""
 
     seconds: float
     seed: int = 1
+    # Whether the model's time is drawn for each call, or once for a question and its prompt.
+    latency: str = "call"
     connections: int = 200
-    # Each stands for a team or a page whose callers share its answers.
-    users: int = 20
-    prompts: int = 2_000
-    zipf: float = 1.1
+    # Tenants: all callers of one share its answers.
+    users: int = 2
+    prompts: int = 1_000
+    zipf: float = 0.9
     # Of a caller, between an answer and the next question; exponential.
-    think: float = 0.3
+    think: float = 0.5
     # One in so many asks a persona that the prompt is not usually put to.
-    other_persona: int = 20
-    # So often comes a burst, so long it takes, and of so many questions in it that share is one new prompt's.
-    burst_every: float = 15
+    other_persona: int = 50
+    # So often comes a burst, so long it takes, and that share of the questions in it goes to so many new prompts.
+    burst_every: float = 10
     burst_takes: float = 2
     burst_share: float = 0.8
+    burst_prompts: int = 5
     # So often a persona's prompt changes, and so many deployments come.
-    update_every: float = 10
+    update_every: float = 20
     deployments: int = 2
-    # An hour of the guide's.
-    ttl: int = 30
+    # The guide's hour, and the day for which a stale answer is still given.
+    ttl: int = 5
+    stale: int = 120
+    l1_ttl: float = 1
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def real_prompts(count: int, seed: int) -> tuple[list[str], str]:
 class Workload:
     def __init__(self, plan: Plan, prompts: list[str]) -> None:
         self._plan = plan
-        bursts = int(plan.seconds / plan.burst_every) + 1
+        bursts = (int(plan.seconds / plan.burst_every) + 1) * plan.burst_prompts
         self._hot, self._prompts = prompts[:bursts], prompts[bursts:]
         weights = (rank**-plan.zipf for rank in range(1, len(self._prompts) + 1))
         self._cumulated = list(itertools.accumulate(weights))
@@ -120,9 +125,9 @@ class Caller:
         burst, into = divmod(now, plan.burst_every)
         # The first stretch has none: all is new then.
         in_burst = burst >= 1 and into < plan.burst_takes
-        think = -plan.think * (0.1 if in_burst else 1) * math.log1p(-patience)
+        think = -plan.think * (0.5 if in_burst else 1) * math.log1p(-patience)
         if in_burst and hot < plan.burst_share:
-            index = int(burst) % len(self._hot)
+            index = int(burst) * plan.burst_prompts + int(rank * plan.burst_prompts)
             return Question(self._user, PERSONAS[index % len(PERSONAS)], self._hot[index]), think
         index = min(bisect.bisect(self._cumulated, rank * self._cumulated[-1]), len(self._prompts) - 1)
         persona = int(whom * len(PERSONAS)) if stray * plan.other_persona < 1 else index % len(PERSONAS)

@@ -346,7 +346,8 @@ impl Cache {
 
 /// The fresh answer to a request that L1 has, counted as given.
 pub fn hot(ctx: &Ctx<'_>, request: &Request<'_>) -> Option<Answer> {
-    let (database, now_ms) = (ctx.database(), ctx.command_time_ms());
+    // By the same clock as `in_its_time`: a key's freshness ends within a long script too.
+    let (database, now_ms) = (ctx.database(), ctx.now_ms());
     CACHE.with(|cache| cache.hot(database, request, now_ms))
 }
 
@@ -492,14 +493,21 @@ fn free<T: Send + 'static>(large: bool, gone: T) {
 pub fn emptied(ctx: &Ctx<'_>, database: Option<i32>) {
     let gone = CACHE.with(|cache| cache.empty(database));
     let entries: u64 = gone.iter().map(|index| index.entries() + index.pending()).sum();
+    // Where there was no answer, none was hot.
+    if !gone.is_empty() {
+        renew_l1(ctx);
+    }
     free(entries > FREE_INLINE, gone);
-    renew_l1(ctx);
 }
 
 /// Two databases have changed places.
 pub fn swapped(ctx: &Ctx<'_>, first: i32, second: i32) {
+    let known = |database| CACHE.with(|cache| cache.known_index(database).is_some());
+    if known(first) || known(second) {
+        renew_l1(ctx);
+    }
     CACHE.with(|cache| cache.swap(first, second));
-    renew_l1(ctx);
+    cold::swapped(first, second);
 }
 
 /// A key's TTL is another now.

@@ -38,6 +38,8 @@ struct Cold {
     /// Whether the thread has a job, and whether a timer is running. With either there is somebody who goes on.
     busy: bool,
     timer: bool,
+    /// Databases that have changed places since the thread was given its job.
+    swaps: Vec<(i32, i32)>,
     /// How many answers have been packed.
     packed: u64,
 }
@@ -64,7 +66,7 @@ struct ToPack {
 
 impl Cold {
     const fn new() -> Self {
-        Cold { queue: VecDeque::new(), thread: None, busy: false, timer: false, packed: 0 }
+        Cold { queue: VecDeque::new(), thread: None, busy: false, timer: false, swaps: Vec::new(), packed: 0 }
     }
 
     /// The first of the queue, which gives back what it no longer needs.
@@ -112,6 +114,26 @@ pub fn add_all(ctx: &Ctx<'_>, places: impl IntoIterator<Item = Place>) {
     }
 }
 
+/// Two databases have changed places, and the entries in the queue with them.
+pub fn swapped(first: i32, second: i32) {
+    COLD.with(|cold| {
+        for waiting in &mut cold.queue {
+            waiting.database = after_swap(waiting.database, (first, second));
+        }
+        if cold.busy {
+            cold.swaps.push((first, second));
+        }
+    });
+}
+
+fn after_swap(database: i32, (first, second): (i32, i32)) -> i32 {
+    match database {
+        _ if database == first => second,
+        _ if database == second => first,
+        other => other,
+    }
+}
+
 /// Puts in place what the thread has packed, and gives it more. For the moment before the event loop sleeps.
 pub fn collect(ctx: &Ctx<'_>) {
     let done = COLD.with(|cold| {
@@ -120,15 +142,17 @@ pub fn collect(ctx: &Ctx<'_>) {
         }
         let job = cold.thread.as_ref()?.take_done()?;
         cold.busy = false;
-        Some(job)
+        Some((job, std::mem::take(&mut cold.swaps)))
     });
-    let Some(job) = done else { return };
+    let Some((job, swaps)) = done else { return };
     let selected = ctx.database();
     for ToPack { place, answer, packed } in job.answers {
         // The thread's share of the raw bytes must go, or they would stay.
         drop(answer);
         if let Some((packing, bytes)) = packed {
-            put(ctx, place, packing, bytes);
+            let (database, handle) = place;
+            let database = swaps.iter().fold(database, |database, swap| after_swap(database, *swap));
+            put(ctx, (database, handle), packing, bytes);
         }
     }
     ctx.select(selected);

@@ -27,6 +27,9 @@ const OVERHEAD: u64 = 160;
 /// Up to how many bytes a request is hashed in one piece.
 const SHORT: usize = 256;
 
+/// What the shortest answers are counted as, so that there are never too many: tables that grow with them do so at once.
+const LEAST: u64 = 512;
+
 /// What an answer is taken to be long, to guess how many there will be.
 const USUAL_BYTES: u64 = 1_500;
 
@@ -173,7 +176,7 @@ struct ByBytes;
 
 impl Weighter<HotKey, Hot> for ByBytes {
     fn weight(&self, _: &HotKey, hot: &Hot) -> u64 {
-        hot.answer.len() as u64 + OVERHEAD
+        (hot.answer.len() as u64 + OVERHEAD).max(LEAST)
     }
 }
 

@@ -61,6 +61,9 @@ const LESSONS_APART: u64 = 8;
 const SAMPLE_BYTES: usize = 3 * 1024 * 1024;
 const SAMPLES: u64 = 4_000;
 
+/// How large a buffer is kept for the next answer.
+const BUFFER_BYTES: usize = 1024 * 1024;
+
 /// Longer answers do well without a dictionary, and teach it little.
 const LONGEST_SAMPLE: usize = 32 * 1024;
 
@@ -164,6 +167,15 @@ impl Default for Packer {
 impl Packer {
     /// The answer in less memory; None if it is not worth it.
     pub fn pack(&mut self, method: Method, raw: &[u8]) -> Option<(Packing, Box<[u8]>)> {
+        let packed = self.pack_kept(method, raw);
+        // One very long answer must not leave its room behind.
+        if self.buffer.capacity() > BUFFER_BYTES {
+            self.buffer = Vec::new();
+        }
+        packed
+    }
+
+    fn pack_kept(&mut self, method: Method, raw: &[u8]) -> Option<(Packing, Box<[u8]>)> {
         let packing = match method {
             Method::None => return None,
             Method::Lz4 => {

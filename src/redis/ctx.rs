@@ -94,16 +94,6 @@ impl<'a> Ctx<'a> {
         unsafe { api!(RedisModule_Milliseconds)() }
     }
 
-    /// The server's clock as the running command has it, where the server tells (Redis 7.2): the time at which keys
-    /// expire for it. Else as `now_ms`.
-    pub fn command_time_ms(&self) -> i64 {
-        match optional!(RedisModule_CachedMicroseconds) {
-            // SAFETY: takes no argument.
-            Some(cached) => unsafe { cached() / 1000 },
-            None => self.now_ms(),
-        }
-    }
-
     /// Bytes that nobody can guess: SHA-1 in counter mode, with a seed from the system's random source.
     pub fn random(&self) -> [u8; 16] {
         let mut bytes = [0; 16];

@@ -162,6 +162,24 @@ fn past_its_freshness_it_is_stale_and_no_more() {
 }
 
 #[test]
+fn its_freshness_ends_within_a_transaction_as_without_l1() {
+    for l1 in ["64mb", "0"] {
+        let server = Server::builder().config("enable-debug-command yes").start();
+        let mut con = server.raw();
+        con.ok(&format!("CONFIG SET chatcache.l1-max-bytes {l1}"));
+        con.ok(&format!("CHATCACHE.SET {ASK} answer PX 1000 STALE 100000"));
+        let get = format!("CHATCACHE.GET {ASK}");
+        for _ in 0..3 {
+            assert_eq!(con.say(&get), Raw::bulk("answer"));
+        }
+        let fetch = format!("CHATCACHE.FETCH {ASK}");
+        let replies = con.transaction(&[&get, "DEBUG SLEEP 1.2", &get, &fetch]);
+        assert_eq!((&replies[0], &replies[2]), (&Raw::bulk("answer"), &Raw::NullBulk), "L1 of {l1}");
+        assert_eq!(items(replies[3].clone())[..2], [Raw::bulk("stale"), Raw::bulk("answer")], "L1 of {l1}");
+    }
+}
+
+#[test]
 fn an_answer_is_hot_for_its_own_persona_and_database() {
     let server = Server::start();
     let mut con = server.raw();

@@ -1,6 +1,6 @@
 //! L2: cold answers are packed, and nobody can tell but by their size.
 
-use crate::support::{Raw, RawClient, Server, args, eventually, replica_caught_up};
+use crate::support::{Raw, RawClient, Server, args, eventually, info_field, replica_caught_up};
 use crate::words::{Says, fields, items};
 
 /// An answer like those of a model, of some 1,300 bytes, and another for each number.
@@ -132,6 +132,44 @@ fn small_answers_and_those_that_do_not_shrink_stay_as_they_are() {
     con.ok("CONFIG SET chatcache.compression none");
     set(&mut con, 3, answer(4));
     assert_eq!(con.stats("")["waiting-to-pack"], 0);
+}
+
+#[test]
+fn answers_are_packed_in_the_database_that_they_have_come_to() {
+    let server = Server::start();
+    let mut con = server.raw();
+    for n in 0..20 {
+        set(&mut con, n, answer(n));
+    }
+    for _ in 0..2 {
+        assert_eq!(get(&mut con, 1), Raw::bulk(answer(1)));
+    }
+    con.ok("SWAPDB 0 3");
+    waited(&mut con);
+    con.ok("SELECT 3");
+    for n in [0, 1, 19] {
+        packed(&mut con, n);
+        assert_eq!(get(&mut con, n), Raw::bulk(answer(n)));
+    }
+}
+
+#[test]
+fn packing_one_very_long_answer_leaves_nothing_behind() {
+    for method in ["zstd", "lz4"] {
+        let server = Server::builder().config(format!("chatcache.compression {method}")).start();
+        let mut con = server.raw();
+        let used = |server: &Server| -> i64 {
+            info_field(&mut server.connect(), "memory", "used_memory").parse().expect("a number")
+        };
+        let before = used(&server);
+        let long: String = (0..6000).map(answer).collect();
+        set(&mut con, 1, &long);
+        packed(&mut con, 1);
+        con.ok("FLUSHALL");
+        drop(con);
+        // As large as the answer is, 8 MB.
+        eventually(|| used(&server) < before + 3_000_000);
+    }
 }
 
 /// With a dictionary, wherever the answer goes it can be read by a server that has none.

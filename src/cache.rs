@@ -376,13 +376,16 @@ pub fn give(
     reply: impl FnOnce(&[u8]),
 ) -> Result<(), Refusal> {
     let Held::Value::<Entry>(entry) = key.held() else { return Err(Refusal::Internal) };
-    let again = entry.is_asked_for_again(ctx.now_ms());
+    let has_l1 = CACHE.with(|cache| cache.l1.is_some());
+    let again = has_l1 && entry.is_asked_for_again(ctx.now_ms());
     let unpacked = read(entry, |bytes| {
         reply(bytes);
         (again && entry.raw().is_none()).then(|| Answer::new(bytes))
     })?;
     count_hit(ctx, request.tier, entry);
-    admit(ctx, &mut key, request, unpacked);
+    if has_l1 {
+        admit(ctx, &mut key, request, unpacked);
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from redis.asyncio import Redis
@@ -43,6 +43,8 @@ class Answers:
         self._local = LocalCache(settings)
         self._watcher = Watcher(settings, self._local)
         self._tasks: set[asyncio.Task[None]] = set()
+        # What the model is asked without a lease.
+        self._asking: dict[tuple[Moment, str, Request], Pieces] = {}
         self._prompts: dict[str, str] = {}
         self._redis = Redis.from_url(
             settings.redis_url,
@@ -76,7 +78,7 @@ class Answers:
         return answer
 
     async def _find(self, request: Request) -> Answer:
-        text = self._local.get(request)
+        text = self._local.get(self._shared(request))
         if text is not None:
             return Answer("l1", whole(text))
         if not self._watcher.redis_is_up:
@@ -90,31 +92,31 @@ class Answers:
 
     async def _fetch(self, request: Request) -> Answer:
         asked_at = self._local.now()
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self._settings.patience_s
         async with AsyncExitStack() as stack:
             # A connection for this request alone: a lease ends with the connection it was given to, and who
             # holds it cannot wait for it.
             redis = await stack.enter_async_context(self._redis.client())
             options = ("WAIT", self._settings.wait_ms, "LEASE", self._settings.lease_ms)
-            while loop.time() < give_up_at:
-                match await redis.execute_command("CHATCACHE.FETCH", *self._words(request), *options):
-                    case ["hit", text]:
-                        self._local.put(asked_at, request, text)
-                        return Answer("l2", whole(text))
-                    case ["stale", text, None]:
-                        return Answer("stale", whole(text))
-                    case ["stale", text, token]:
-                        # Ours to refresh; the user need not wait for it.
-                        self._compute(stack.pop_all(), redis, request, token, asked_at)
-                        return Answer("stale", whole(text))
-                    case ["lease", token, _]:
-                        return Answer(
-                            "model", self._compute(stack.pop_all(), redis, request, token, asked_at)
-                        )
-                    case _:  # busy: another caller computes it, for longer than one wait
-                        await asyncio.sleep(0.05)
-        return self._without_redis(request, "busy")
+            match await redis.execute_command("CHATCACHE.FETCH", *self._words(request), *options):
+                case ["hit", text]:
+                    self._local.put(asked_at, self._shared(request), text)
+                    return Answer("l2", whole(text))
+                case ["stale", text, None]:
+                    return Answer("stale", whole(text))
+                case ["stale", text, token]:
+                    # Ours to refresh; the user need not wait for it.
+                    self._compute(stack.pop_all(), redis, request, token, asked_at)
+                    return Answer("stale", whole(text))
+                case ["lease", token, _]:
+                    return Answer("model", self._compute(stack.pop_all(), redis, request, token, asked_at))
+                case _:  # busy: another caller's call takes longer than most, so this one tries another
+                    # Anew, as the prompt and what is in memory may have changed while it waited.
+                    asked_at = self._local.now()
+                    if (known := self._local.get(self._shared(request))) is not None:
+                        return Answer("l1", whole(known))
+                    metrics.DEGRADED.labels("busy").inc()
+                    prompt, is_current = await self._prompt(redis, request.persona)
+                    return Answer("model", self._ask_together(prompt, is_current, request, asked_at))
 
     def _compute(
         self, connection: AsyncExitStack, redis: Redis, request: Request, token: str, asked_at: Moment
@@ -129,16 +131,15 @@ class Answers:
             async with connection:
                 try:
                     # Read after the lease was taken: a change before it is seen, one after it voids the token.
-                    prompt, is_current = await self._prompt(redis, request.persona)
-                    async for piece in self._ask(prompt, request):
-                        pieces.add(piece)
+                    with pieces:
+                        prompt, is_current = await self._prompt(redis, request.persona)
+                        async for piece in self._ask(prompt, request):
+                            pieces.add(piece)
                 except BaseException as error:
                     await self._release(redis, request, token)
-                    pieces.fail(error if isinstance(error, ModelError) else ModelError("the service stops"))
                     if not isinstance(error, ModelError):
                         raise
                 else:
-                    pieces.close()
                     if is_current:
                         await self._store(redis, request, pieces.text(), token, asked_at)
                     else:
@@ -152,7 +153,7 @@ class Answers:
         try:
             # None if the token is void by now, as when the prompt has changed: then nothing is stored.
             if await redis.execute_command("CHATCACHE.SET", *self._words(request), text, *options):
-                self._local.put(asked_at, request, text)
+                self._local.put(asked_at, self._shared(request), text)
         except RedisError as error:
             log.warning("SET failed: %s", error)
             metrics.CACHE_ERRORS.labels("set").inc()
@@ -162,9 +163,35 @@ class Answers:
         with suppress(RedisError):
             await redis.execute_command("CHATCACHE.RELEASE", *self._words(request), "TOKEN", token)
 
-    def _without_redis(self, request: Request, reason: Literal["down", "error", "busy"]) -> Answer:
+    def _without_redis(self, request: Request, reason: Literal["down", "error"]) -> Answer:
         metrics.DEGRADED.labels(reason).inc()
-        return Answer("model", self._ask(self._last_known_prompt(request.persona), request))
+        prompt = self._last_known_prompt(request.persona)
+        return Answer("model", self._ask_together(prompt, False, request, self._local.now()))
+
+    def _ask_together(
+        self, prompt: str, is_current: bool, request: Request, asked_at: Moment
+    ) -> AsyncIterator[str]:
+        """The model's answer where there is no lease: whoever asks this process the same meanwhile gets it too."""
+        shared = self._shared(request)
+        call = (asked_at, prompt, shared)
+        if (known := self._asking.get(call)) is not None:
+            return known.stream()
+        pieces = self._asking[call] = Pieces()
+
+        async def ask() -> None:
+            try:
+                with pieces:
+                    async for piece in self._ask(prompt, request):
+                        pieces.add(piece)
+                if is_current:
+                    self._local.put(asked_at, shared, pieces.text())
+            except ModelError:
+                pass  # who reads the pieces is told
+            finally:
+                del self._asking[call]
+
+        self._start(ask())
+        return pieces.stream()
 
     async def _ask(self, prompt: str, request: Request) -> AsyncIterator[str]:
         metrics.MODEL_CALLS.inc()
@@ -179,6 +206,10 @@ class Answers:
 
     def _words(self, request: Request) -> tuple[str, str, str, str]:
         return self._settings.tier, request.user, PERSONA_PREFIX + request.persona, request.message
+
+    def _shared(self, request: Request) -> Request:
+        """The same for all who share the answer."""
+        return request if self._settings.tier == "response" else replace(request, user="")
 
     # Changes. Each raises RedisError if Redis cannot be told: what was not dropped must not be reported as dropped.
 
@@ -256,30 +287,44 @@ class Answers:
 
 
 class Pieces:
-    """An answer's pieces on their way from the task that computes it to the user, who may not be there."""
+    """An answer's pieces on their way from the task that computes it to those who read it: any number, or nobody."""
 
     def __init__(self) -> None:
         self._all: list[str] = []
-        self._queue: asyncio.Queue[str | ModelError | None] = asyncio.Queue()
+        self._ended = False
+        self._error: ModelError | None = None
+        self._news = asyncio.Event()
 
     def add(self, piece: str) -> None:
         self._all.append(piece)
-        self._queue.put_nowait(piece)
+        self._tell()
 
-    def close(self) -> None:
-        self._queue.put_nowait(None)
+    def __enter__(self) -> None:
+        """All pieces are added in here; what is raised in here, the readers are told."""
 
-    def fail(self, error: ModelError) -> None:
-        self._queue.put_nowait(error)
+    def __exit__(self, _: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            self._error = error if isinstance(error, ModelError) else ModelError("the service stops")
+        self._ended = True
+        self._tell()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
 
     def text(self) -> str:
         return "".join(self._all)
 
     async def stream(self) -> AsyncIterator[str]:
-        while (piece := await self._queue.get()) is not None:
-            if isinstance(piece, ModelError):
-                raise piece
-            yield piece
+        given = 0
+        while given < len(self._all) or not self._ended:
+            if given == len(self._all):
+                await self._news.wait()
+            else:
+                given += 1
+                yield self._all[given - 1]
+        if self._error is not None:
+            raise self._error
 
 
 async def whole(text: str) -> AsyncIterator[str]:

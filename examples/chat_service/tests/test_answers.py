@@ -10,6 +10,9 @@ from tests.servers import RedisServer, Service, until
 
 Start = Callable[..., Service]
 
+# The request that asks `slow`.
+WORDS = ("response", "ann", "chat/persona/helper", "slow")
+
 
 def test_a_question_asked_again_costs_no_model_call(start: Start) -> None:
     service = start(2)
@@ -28,6 +31,44 @@ def test_a_crowd_costs_one_model_call(start: Start) -> None:
     assert len({answer for answer, _ in answers}) == 1
     assert sorted(source for _, source in answers).count("model") == 1
     assert service.model_calls == 1
+
+
+def test_nobody_waits_long_for_another_callers_call(start: Start, redis_server: RedisServer) -> None:
+    service = start(2, wait_ms="100")
+    redis_server.client.execute_command("CHATCACHE.FETCH", *WORDS, "LEASE", 60_000)  # and never stores it
+    redis_server.client.set("chat/prompt/helper", "new")
+    answers = service.ask_at_once(20, "slow")
+    assert {source for _, source in answers} <= {"model", "l1"}
+    assert all(answer.startswith("[new]") for answer, _ in answers)
+    # One of each process, though the others asked while it was under way, or soon after.
+    assert service.model_calls == 2
+    assert service.metric('chat_degraded_total{reason="busy"}') >= 2
+
+
+def test_what_was_asked_without_a_lease_is_not_given_after_a_change(
+    start: Start, redis_server: RedisServer
+) -> None:
+    service = start(1, wait_ms="100")
+    service.prompt("old")
+    redis_server.client.execute_command("CHATCACHE.FETCH", *WORDS, "LEASE", 60_000)
+    seen: list[str] = []
+    asking = threading.Thread(target=lambda: seen.append(service.ask("slow")[0]))
+    asking.start()
+    until("the model is asked", lambda: service.model_calls == 1)
+    service.prompt("new")
+    assert service.ask("slow")[0].startswith("[new]")
+    asking.join()
+    assert seen[0].startswith("[old]")
+    assert service.ask("slow")[0].startswith("[new]")
+
+
+def test_what_a_persona_said_is_for_everybody_if_so_set(start: Start) -> None:
+    service = start(1, tier="persona")
+    answer, _ = service.ask("hi", user="ann")
+    again = [service.ask("hi", user=user) for user in ("ann", "bob", "eve")]
+    assert {said for said, _ in again} == {answer}
+    assert again[-1][1] == "l1"
+    assert service.ask("hi", "poet")[0] != answer
 
 
 def test_users_and_personas_have_answers_of_their_own(start: Start) -> None:

@@ -31,6 +31,14 @@ def test_without_redis_the_model_answers_and_the_metrics_say_so(
     assert service.metric("chatcache_up") == 1
 
 
+def test_without_redis_a_crowd_costs_a_call_of_each_process(start: Start, redis_server: RedisServer) -> None:
+    service = start(2)
+    redis_server.stop()
+    until("it is noticed", lambda: service.metric("chatcache_up") == 0)
+    assert len({answer for answer, _ in service.ask_at_once(40, "slow")}) <= 2
+    assert service.model_calls <= 2
+
+
 def test_it_starts_without_redis(start: Start, redis_server: RedisServer) -> None:
     redis_server.stop()
     service = start()

@@ -30,13 +30,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench-chat")
     parser.add_argument("--seconds", type=float, default=120, help="of each way (120)")
     parser.add_argument(
-        "--latency", choices=["call", "question"], default="call", help="drawn for each (call)"
+        "--question-share", type=float, default=Plan.question_share, help="see workload.py (%(default)s)"
+    )
+    parser.add_argument(
+        "--users", type=int, default=Plan.users, help="who have answers of their own (%(default)s)"
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ways", nargs="+", choices=NAMES, default=list(NAMES))
     parser.add_argument("--out", type=Path, default=ROOT / "target/bench-chat")
     options = parser.parse_args()
-    plan = Plan(seconds=options.seconds, seed=options.seed, latency=options.latency)
+    plan = Plan(options.seconds, options.seed, options.question_share, users=options.users)
     raise_file_limit()
     prompts, source = real_prompts(plan.prompts, plan.seed)
     head, runs = "", {}
@@ -65,7 +68,7 @@ def redis_server(directory: Path, plan: Plan) -> Iterator[redis.Redis]:
     port = free_port()
     binary = os.environ.get("CHATCACHE_SERVER", "redis-server")
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
-    arguments = ["--loadmodule", str(MODULE), "ttl-response", str(plan.ttl)]
+    arguments = ["--loadmodule", str(MODULE), "ttl-response", str(plan.ttl), "ttl-persona", str(plan.ttl)]
     with process([binary, *options, *arguments], directory / "redis.log"):
         client = redis.Redis(port=port)
         wait_for(client.ping, directory / "redis.log")
@@ -80,7 +83,7 @@ def service(way: str, plan: Plan, redis_port: int, directory: Path) -> Iterator[
     env = {
         "PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT / "examples/chat_service")]),
         "PROMETHEUS_MULTIPROC_DIR": str(metrics),
-        "BENCH_LATENCY": plan.latency,
+        "BENCH_QUESTION_SHARE": str(plan.question_share),
         "BENCH_TTL_S": str(plan.ttl),
         "CHAT_REDIS_URL": f"redis://127.0.0.1:{redis_port}",
         # A machine at its limit is not to be taken for a Redis that is down.

@@ -1,11 +1,12 @@
-"""The five ways to answer that are compared, behind the same routes, in the same server: `uvicorn --factory`.
+"""The six ways to answer that are compared, behind the same routes, in the same server: `uvicorn --factory`.
 
-`fetch` is examples/chat_service as it stands. The others are the same service with another loop in it, so that
-they differ in nothing but how they cache.
+`fetch` and `shared` are examples/chat_service as it stands, with answers for each user or for all who ask a persona.
+The others are the same service with another loop in it, so that they differ in nothing but how they cache.
 """
 
 import fnmatch
 import hashlib
+import math
 import os
 import pickle
 import random
@@ -22,18 +23,23 @@ from chat_service.local import Request
 from chat_service.model import StandInModel
 from chat_service.settings import Settings
 
-TTL_S = int(os.environ.get("BENCH_TTL_S", "3600"))
+TTL_S = int(os.environ["BENCH_TTL_S"])
 
 
-class ByQuestion(StandInModel):
-    """A question takes as long each time, as the length of its answer would make it."""
+class Unevenly(StandInModel):
+    """A part of how long an answer takes is the question's own, the rest another for each call."""
 
-    def draw(self, prompt: str, message: str) -> random.Random:
-        return random.Random(f"{prompt}\n{message}")
+    def __init__(self, question_share: float) -> None:
+        super().__init__()
+        self._of_question, self._of_call = math.sqrt(question_share), math.sqrt(1 - question_share)
+
+    def deviation(self, prompt: str, message: str) -> float:
+        of_question = random.Random(f"{prompt}\n{message}").gauss()
+        return self._of_question * of_question + self._of_call * super().deviation(prompt, message)
 
 
 def stand_in() -> StandInModel:
-    return {"call": StandInModel, "question": ByQuestion}[os.environ.get("BENCH_LATENCY", "call")]()
+    return Unevenly(float(os.environ["BENCH_QUESTION_SHARE"]))
 
 
 class NoCache(Answers):
@@ -157,3 +163,7 @@ def getset() -> FastAPI:
 
 def fetch() -> FastAPI:
     return create_app(Answers(Settings(), stand_in()))
+
+
+def shared() -> FastAPI:
+    return create_app(Answers(Settings(tier="persona"), stand_in()))

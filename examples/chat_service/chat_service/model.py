@@ -28,15 +28,15 @@ class StandInModel:
         normal = NormalDist()
         z95, z99 = normal.inv_cdf(0.95), normal.inv_cdf(0.99)
         self._sigma = (math.log(p99_s) - math.log(p95_s)) / (z99 - z95)
-        self._random = random.Random()
         self._mu = math.log(p95_s) - self._sigma * z95
+        self._random = random.Random()
 
-    def draw(self, prompt: str, message: str) -> random.Random:
-        """What the time is drawn from: anew for each call."""
-        return self._random
+    def deviation(self, prompt: str, message: str) -> float:
+        """How slow this call is, in standard deviations."""
+        return self._random.gauss()
 
     async def stream(self, prompt: str, message: str) -> AsyncIterator[str]:
-        seconds = self.draw(prompt, message).lognormvariate(self._mu, self._sigma)
+        seconds = math.exp(self._mu + self._sigma * self.deviation(prompt, message))
         pieces = [f"[{prompt}] ", "This is ", "the stand-in's ", "answer."]
         for piece in pieces:
             await asyncio.sleep(seconds / len(pieces))

@@ -218,20 +218,22 @@ def draw(runs: dict[str, Figures], plan: Plan, path: Path) -> None:
     latency.set_yscale("log")
     latency.set_ylabel("seconds")
     latency.set_title("Latency")
-    latency.legend()
+    latency.set_ylim(top=latency.get_ylim()[1] * 2)
+    latency.legend(loc="upper center", ncols=3)
     for way, figures in runs.items():
         over_time.plot(*p95_by_second(figures.seen), label=NAMES[way], linewidth=1)
     over_time.set_title("p95 of every 3 seconds")
     over_time.set_xlabel("seconds into the run")
     over_time.set_ylabel("seconds")
-    over_time.set_ylim(bottom=0)
-    over_time.legend(fontsize=7)
+    over_time.set_ylim(0, over_time.get_ylim()[1] * 1.35)
+    over_time.legend(fontsize=7, loc="upper center", ncols=2)
     calls.bar_label(calls.bar(places, [figures.calls_per_1000 for figures in runs.values()]), fmt="%.0f")
     calls.set_title("Model calls for 1,000 answers")
     bottom = [figures.seen.outdated for figures in runs.values()]
     wrong.bar(places, bottom, label="made with an old prompt")
     other = [figures.seen.other_persona for figures in runs.values()]
-    wrong.bar_label(wrong.bar(places, other, bottom=bottom, label="another persona's"), fmt="%d")
+    bars = wrong.bar(places, other, bottom=bottom, label="another persona's")
+    wrong.bar_label(bars, [str(sum(both)) for both in zip(bottom, other, strict=True)])
     wrong.set_title("Wrong answers")
     wrong.legend()
     for axes in (latency, calls, wrong):

@@ -14,9 +14,9 @@ class Settings(BaseSettings):
     tier: Literal["persona", "response"] = "response"
     # How long after its TTL an answer is still given while a new one is computed.
     stale_ms: int = 600_000
-    # A request waits so long for another caller's answer, then it asks the model itself: about the model's p95, as
+    # A request waits so long for another caller's answer, then it asks the model itself: about the model's p90, as
     # a call that takes longer is an unusual one and another is likely to be sooner.
-    wait_ms: int = 2_000
+    wait_ms: int = 1_000
     # What Redis may take to reply, beyond a wait that it was asked for.
     redis_timeout_s: float = 0.5
     # Of each process. A waiting request and one that computes hold a connection each.

@@ -13,7 +13,6 @@ mod view;
 
 /// The real servers of the module's own tests.
 #[cfg(test)]
-#[allow(unused_macros)]
 #[path = "../../tests/support/mod.rs"]
 mod support;
 

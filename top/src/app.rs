@@ -22,17 +22,19 @@ pub enum Link {
 /// All that is shown.
 pub struct App {
     pub address: String,
+    pub database: i64,
     pub link: Link,
     pub paused: bool,
     /// The last look, kept while the server is away.
     pub last: Option<Last>,
     /// Between the last two looks.
     pub rates: Option<Rates>,
-    /// The shares over time, newest first.
+    /// The shares over time, one for each look, newest first.
     pub history: VecDeque<Shares>,
     /// The personas, sorted; or why there are none.
     pub lines: Result<Vec<Line>, String>,
-    pub personas_total: usize,
+    /// How many there are; None until their list has been read once.
+    pub personas_total: Option<usize>,
     pub sort: Sort,
     pub direction: Direction,
     /// How many lines are scrolled past.
@@ -54,22 +56,22 @@ pub enum Action {
     Pause,
     NextSort,
     Reverse,
-    Up,
-    Down,
-    Top,
+    /// So many lines down.
+    Scroll(isize),
 }
 
 impl App {
-    pub fn new(address: String) -> App {
+    pub fn new(address: String, database: i64) -> App {
         App {
             address,
+            database,
             link: Link::default(),
             paused: false,
             last: None,
             rates: None,
             history: VecDeque::new(),
             lines: Ok(Vec::new()),
-            personas_total: 0,
+            personas_total: None,
             sort: Sort::Asked,
             direction: Direction::Usual,
             scrolled: 0,
@@ -87,6 +89,7 @@ impl App {
             Err(error) => {
                 self.link = Link::Lost(error);
                 self.rates = None;
+                self.remember([None; stats::ROWS.len()]);
             }
         }
     }
@@ -97,14 +100,13 @@ impl App {
         // Across a lost connection there is no rate: it may be another server, or the same one anew.
         let before = self.last.as_ref().filter(|_| again);
         self.rates = before.and_then(|last| Rates::between((&last.stats, last.at), (&stats, at)));
-        if let Some(rates) = &self.rates {
-            self.history.push_front(rates.shares());
-            self.history.truncate(HISTORY);
+        if let Some(shares) = self.rates.as_ref().map(Rates::shares) {
+            self.remember(shares);
         }
         self.last = Some(Last { at, stats, about });
         match personas {
             Ok(Some(census)) => {
-                self.personas_total = census.total;
+                self.personas_total = Some(census.total);
                 self.lines = Ok(personas::compare(self.census.as_ref(), census.clone()));
                 self.census = Some(census);
                 self.sort_lines();
@@ -112,6 +114,11 @@ impl App {
             Ok(None) => {}
             Err(error) => (self.lines, self.census) = (Err(error), None),
         }
+    }
+
+    fn remember(&mut self, shares: Shares) {
+        self.history.push_front(shares);
+        self.history.truncate(HISTORY);
     }
 
     /// Does all but quitting.
@@ -128,12 +135,10 @@ impl App {
                 (self.direction, self.scrolled) = (self.direction.other(), 0);
                 self.sort_lines();
             }
-            Action::Up => self.scrolled = self.scrolled.saturating_sub(1),
-            Action::Down => {
+            Action::Scroll(lines) => {
                 let last = self.lines.as_ref().map_or(0, Vec::len).saturating_sub(1);
-                self.scrolled = (self.scrolled + 1).min(last);
+                self.scrolled = self.scrolled.saturating_add_signed(lines).min(last);
             }
-            Action::Top => self.scrolled = 0,
         }
     }
 

@@ -35,7 +35,14 @@ pub fn duration(duration: Duration) -> String {
 /// A name that may be any bytes, as text that cannot do anything to a terminal.
 pub fn name(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let printable = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let printable = |c: char| match c {
+        // Those that turn the direction of what follows.
+        '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            c.escape_default().to_string()
+        }
+        _ if c.is_control() => c.escape_default().to_string(),
+        _ => c.to_string(),
+    };
     text.chars().map(printable).collect()
 }
 
@@ -92,5 +99,10 @@ mod tests {
         assert_eq!(name("Zo\u{eb}".as_bytes()), "Zo\u{eb}");
         assert_eq!(name(b"\x1b[2Jgone\r\n"), "\\u{1b}[2Jgone\\r\\n");
         assert_eq!(name(b"\xff"), "\u{fffd}");
+        assert_eq!(
+            name("a\u{202e}b\u{2066}c".as_bytes()),
+            "a\\u{202e}b\\u{2066}c",
+            "nor turn its text around"
+        );
     }
 }

@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     if !io::stdout().is_terminal() {
         return fail("this draws on a terminal, and the output is none; see CHATCACHE.STATS");
     }
-    let app = App::new(server.address());
+    let app = App::new(server.address(), server.database());
     let looks = look_every(Duration::from_secs_f64(arguments.interval), server);
     match ratatui::run(|terminal| run(terminal, app, &looks)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -128,9 +128,12 @@ fn action(key: KeyEvent) -> Option<Action> {
         KeyCode::Char('p' | ' ') => Some(Action::Pause),
         KeyCode::Char('s') => Some(Action::NextSort),
         KeyCode::Char('r') => Some(Action::Reverse),
-        KeyCode::Up | KeyCode::Char('k') => Some(Action::Up),
-        KeyCode::Down | KeyCode::Char('j') => Some(Action::Down),
-        KeyCode::Home => Some(Action::Top),
+        KeyCode::Up | KeyCode::Char('k') => Some(Action::Scroll(-1)),
+        KeyCode::Down | KeyCode::Char('j') => Some(Action::Scroll(1)),
+        KeyCode::PageUp => Some(Action::Scroll(-10)),
+        KeyCode::PageDown => Some(Action::Scroll(10)),
+        KeyCode::Home => Some(Action::Scroll(isize::MIN)),
+        KeyCode::End => Some(Action::Scroll(isize::MAX)),
         _ => None,
     }
 }
@@ -146,7 +149,8 @@ mod tests {
         assert_eq!(pressed(KeyCode::Char('p')), Some(Action::Pause));
         assert_eq!(pressed(KeyCode::Char('s')), Some(Action::NextSort));
         assert_eq!(pressed(KeyCode::Char('r')), Some(Action::Reverse));
-        assert_eq!(pressed(KeyCode::Down), Some(Action::Down));
+        assert_eq!(pressed(KeyCode::Down), Some(Action::Scroll(1)));
+        assert_eq!(pressed(KeyCode::PageUp), Some(Action::Scroll(-10)));
         assert_eq!(pressed(KeyCode::Char('c')), None);
         let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
         assert_eq!(action(control_c), Some(Action::Quit), "raw mode makes Ctrl-C a key");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use redis::{Client, Connection, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 
+use crate::format;
 use crate::personas::{Census, Persona, Sweep};
 use crate::stats::Stats;
 
@@ -16,6 +17,9 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// How much of the list of personas is read in one refresh.
 const PAGES: usize = 4;
 const PAGE: usize = 250;
+
+/// The sections of INFO that are shown: others take the server longer, the more clients it has.
+const INFO: [&str; 3] = ["server", "memory", "replication"];
 
 /// One look.
 #[derive(Debug)]
@@ -55,8 +59,11 @@ impl Server {
 
     /// Where the server is, without the password that the URL may hold.
     pub fn address(&self) -> String {
-        let info = self.client.get_connection_info();
-        format!("{} db{}", info.addr(), info.redis_settings().db())
+        self.client.get_connection_info().addr().to_string()
+    }
+
+    pub fn database(&self) -> i64 {
+        self.client.get_connection_info().redis_settings().db()
     }
 
     /// Looks, connecting first where there is no connection. After an error the next look tries again.
@@ -90,7 +97,7 @@ impl Server {
         let fields: HashMap<String, Value> = redis::cmd("CHATCACHE.STATS").query(connection)?;
         let at = Instant::now();
         let stats = fields.iter().filter_map(|(name, value)| Some((name.clone(), number(value)?))).collect();
-        let about = match redis::cmd("INFO").query::<String>(connection) {
+        let about = match redis::cmd("INFO").arg(&INFO).query::<String>(connection) {
             Ok(info) => About::from_info(&info),
             Err(error) if is_denied(&error) => About::default(),
             Err(error) => return Err(error),
@@ -150,6 +157,9 @@ fn is_denied(error: &RedisError) -> bool {
 
 /// The error as the server put it, or what went wrong on the way to it.
 fn told(error: &RedisError) -> String {
+    if error.is_timeout() {
+        return format!("no reply within {}", format::duration(TIMEOUT));
+    }
     match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
         _ => error.to_string(),
@@ -169,7 +179,7 @@ impl About {
         };
         About {
             product,
-            role: field("role"),
+            role: field("role").map(|role| if role == "slave" { "replica".to_owned() } else { role }),
             uptime: bytes("uptime_in_seconds").map(Duration::from_secs),
             used_memory: bytes("used_memory"),
             // 0 is how INFO says that there is no limit.
@@ -242,6 +252,20 @@ mod tests {
         let server = support::Server::builder().without_module().start();
         let error = view_of(&server, "", "").read().expect_err("no module");
         assert_eq!(error, "the module chatcache is not loaded there");
+    }
+
+    #[test]
+    fn a_server_that_hangs_is_told_in_words() {
+        let mute = std::net::TcpListener::bind("127.0.0.1:0").expect("bind a port");
+        let address = mute.local_addr().expect("an address");
+        let mut view = Server::new(&format!("redis://{address}")).expect("a URL");
+        assert_eq!(view.read().expect_err("nobody replies"), "no reply within 2s");
+    }
+
+    #[test]
+    fn a_replica_is_called_one() {
+        assert_eq!(About::from_info("role:slave\r\n").role.as_deref(), Some("replica"));
+        assert_eq!(About::from_info("role:master\r\n").role.as_deref(), Some("master"));
     }
 
     #[test]

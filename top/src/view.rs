@@ -15,9 +15,12 @@ use std::time::Duration;
 /// Less than this shows nothing of use.
 const SMALLEST: (u16, u16) = (30, 6);
 
-/// The heights of the parts, with their titles.
-const RATES_HEIGHT: u16 = ROWS.len() as u16 + 1;
+/// With fewer lines, the title counted, the personas are left out.
 const LEAST_PERSONAS: u16 = 4;
+
+/// Every so many lines of the screen make the charts one line taller.
+const CHART_PER: u16 = 20;
+const TALLEST_CHART: u16 = 4;
 
 /// The widths of a row of the hit rates, but for its chart.
 const LABEL: u16 = 9;
@@ -43,7 +46,8 @@ pub fn draw(frame: &mut Frame, app: &App) {
     frame.render_widget(header(app), head);
     frame.render_widget(footer(app), foot);
 
-    let rates_height = RATES_HEIGHT.min(body.height);
+    let chart_height = (body.height / CHART_PER).clamp(1, TALLEST_CHART);
+    let rates_height = (ROWS.len() as u16 * chart_height + 1).min(body.height);
     let figures = figures(app);
     let columns = (body.width / FIGURE).clamp(1, 3);
     let figures_height = figures.len().div_ceil(usize::from(columns)) as u16 + 1;
@@ -57,7 +61,7 @@ pub fn draw(frame: &mut Frame, app: &App) {
         Constraint::Length(personas_height),
     ])
     .areas(body);
-    draw_rates(frame, app, rates_area);
+    draw_rates(frame, app, chart_height, rates_area);
     draw_figures(frame, &figures, columns, figures_area);
     if personas_height > 0 {
         draw_personas(frame, app, personas_area);
@@ -65,7 +69,7 @@ pub fn draw(frame: &mut Frame, app: &App) {
 }
 
 fn header(app: &App) -> Line<'static> {
-    let mut spans = vec!["chatcache ".bold(), app.address.clone().into()];
+    let mut spans = vec!["chatcache ".bold(), format!("{} db{}", app.address, app.database).into()];
     if let Some(last) = &app.last {
         let about = &last.about;
         let uptime = about.uptime.map(|uptime| format!("up {}", format::duration(uptime)));
@@ -95,7 +99,7 @@ fn titled(title: String) -> Block<'static> {
     Block::new().borders(Borders::TOP).title(Line::from(title).bold())
 }
 
-fn draw_rates(frame: &mut Frame, app: &App, area: Rect) {
+fn draw_rates(frame: &mut Frame, app: &App, chart_height: u16, area: Rect) {
     let asked = app.rates.as_ref().and_then(|rates| rates.asked_per_second());
     let title = match asked {
         Some(asked) => format!(" answered without the model, of {}/s ", format::count(asked.round())),
@@ -111,7 +115,8 @@ fn draw_rates(frame: &mut Frame, app: &App, area: Rect) {
     let ever_width = if area.width < WIDE { 0 } else { NUMBER + 6 };
     let rate_width = if area.width < MEDIUM { 0 } else { NUMBER + 3 };
     // Rows that do not fit are not drawn; a layout would squeeze them into each other.
-    for (at, (row, line)) in ROWS.iter().zip(inside.rows()).enumerate() {
+    let lasts = inside.rows().skip(usize::from(chart_height) - 1).step_by(usize::from(chart_height));
+    for (at, (row, line)) in ROWS.iter().zip(lasts).enumerate() {
         let share = now.and_then(|(shares, _)| shares[at]);
         let per_second = now.and_then(|(_, per_second)| per_second[at]);
         let ever = since_start.and_then(|shares| shares[at]);
@@ -138,7 +143,8 @@ fn draw_rates(frame: &mut Frame, app: &App, area: Rect) {
             .max(1000)
             .direction(RenderDirection::RightToLeft)
             .absent_value_symbol(" ");
-        frame.render_widget(chart_of, chart);
+        let above = chart_height - 1;
+        frame.render_widget(chart_of, Rect { y: chart.y - above, height: chart_height, ..chart });
     }
 }
 
@@ -215,11 +221,14 @@ fn draw_personas(frame: &mut Frame, app: &App, area: Rect) {
             return;
         }
     };
-    let kept = match app.personas_total {
-        total if total > lines.len() => format!(" the {} busiest of {total} personas ", lines.len()),
-        total => format!(" {total} personas "),
-    };
-    let block = titled(kept);
+    let database = app.database;
+    let block = titled(match app.personas_total {
+        None => format!(" personas of db{database}: reading the list "),
+        Some(total) if total > lines.len() => {
+            format!(" the {} busiest of {total} personas of db{database} ", lines.len())
+        }
+        Some(total) => format!(" {total} personas of db{database} "),
+    });
     let shown = usize::from(area.height).saturating_sub(2);
     let head = |title: &str, sort| {
         let marked = match (app.sort == sort, app.direction) {

@@ -57,7 +57,7 @@ fn reading(start: Instant, second: u64, hits: u64, misses: u64) -> Reading {
 /// An app that has looked twice: 100 requests in 2 s, of which 80 hit.
 fn app() -> App {
     let start = Instant::now();
-    let mut app = App::new("127.0.0.1:6379 db0".to_owned());
+    let mut app = App::new("127.0.0.1:6379".to_owned(), 0);
     app.take(Ok(reading(start, 0, 1000, 1000)));
     app.take(Ok(reading(start, 2, 1080, 1020)));
     app
@@ -115,6 +115,18 @@ fn a_usual_screen_shows_it_all() {
 }
 
 #[test]
+fn a_tall_screen_has_taller_charts() {
+    let newest = |screen: &[String]| screen.iter().filter(|line| line.ends_with(['▆', '█'])).count();
+    let app = app();
+    assert_eq!(newest(&screen(&app, 80, 24)), 1);
+    // 80 % of two lines, in eighths: 12 of 16, and the label is beside the lower one.
+    let tall = screen(&app, 80, 50);
+    let all = tall.iter().position(|line| line.starts_with("all")).expect("a row");
+    assert!(tall[all].ends_with('█') && tall[all - 1].trim() == "▄", "{}\n{}", tall[all - 1], tall[all]);
+    assert!(line(&tall, "helper").contains("50"), "and the personas are still there");
+}
+
+#[test]
 fn what_the_module_does_not_tell_is_a_dash() {
     let screen = screen(&app(), 80, 24);
     assert_eq!(words(&line(&screen, "L1"))[..5], ["L1", "-", "ever", "-", "-/s"]);
@@ -123,12 +135,23 @@ fn what_the_module_does_not_tell_is_a_dash() {
 
 #[test]
 fn before_the_second_look_there_are_no_rates() {
-    let mut app = App::new("127.0.0.1:6379 db0".to_owned());
+    let mut app = App::new("127.0.0.1:6379".to_owned(), 0);
     assert_eq!(screen(&app, 80, 24)[23], "connecting ...");
     app.take(Ok(reading(Instant::now(), 0, 1000, 1000)));
     let screen = screen(&app, 80, 24);
     assert_eq!(words(&line(&screen, "all")), ["all", "-", "ever", "50.0%", "-/s"]);
     assert_eq!(words(&line(&screen, "helper"))[1], "-");
+}
+
+#[test]
+fn a_list_of_personas_that_is_still_being_read_is_not_said_to_be_empty() {
+    let mut app = App::new("127.0.0.1:6379".to_owned(), 3);
+    let mut look = reading(Instant::now(), 0, 1000, 1000);
+    look.personas = Ok(None);
+    app.take(Ok(look));
+    assert!(line(&screen(&app, 80, 24), " personas of db3: ").contains(" reading the list "));
+    app.take(Ok(reading(Instant::now(), 1, 1000, 1000)));
+    line(&screen(&app, 80, 24), " 2 personas of db3 ");
 }
 
 #[test]
@@ -164,6 +187,7 @@ fn a_lost_server_is_told_and_the_last_figures_stay() {
     assert_eq!(lost[23], "no answer: Connection refused (trying on)");
     assert!(lost.join("\n").contains("entries    12.3k"));
     assert_eq!(words(&line(&lost, "all"))[1], "-", "no rate without a server");
+    assert_eq!(line(&lost, "all").chars().count(), 79, "and a gap at the right edge of the chart");
     // It comes back with its counters at 0: no rate until there are two looks at it.
     let start = Instant::now();
     app.take(Ok(reading(start, 10, 0, 0)));
@@ -197,11 +221,15 @@ fn the_keys_sort_reverse_and_scroll() {
     app.act(Action::Reverse);
     assert_eq!(first(&app).as_deref(), Some("quiet"));
     app.act(Action::Reverse);
-    app.act(Action::Down);
+    app.act(Action::Scroll(1));
     assert_eq!(first(&app).as_deref(), Some("quiet"));
-    app.act(Action::Down);
+    app.act(Action::Scroll(10));
     assert_eq!(first(&app).as_deref(), Some("quiet"), "the last stays in sight");
-    app.act(Action::Up);
+    app.act(Action::Scroll(-1));
+    assert_eq!(first(&app).as_deref(), Some("helper"));
+    app.act(Action::Scroll(isize::MAX));
+    assert_eq!(first(&app).as_deref(), Some("quiet"));
+    app.act(Action::Scroll(isize::MIN));
     assert_eq!(first(&app).as_deref(), Some("helper"));
     for _ in 0..4 {
         app.act(Action::NextSort);

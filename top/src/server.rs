@@ -53,8 +53,10 @@ pub struct Server {
 
 impl Server {
     /// Does not connect yet. The error is one of the URL.
-    pub fn new(url: &str) -> RedisResult<Server> {
-        Ok(Server { client: Client::open(url)?, connection: None, cursor: first(), sweep: Sweep::default() })
+    pub fn new(url: &str) -> Result<Server, String> {
+        let client = Client::open(url)
+            .map_err(|error| format!("{}; one looks like redis://127.0.0.1:6379", told(&error)))?;
+        Ok(Server { client, connection: None, cursor: first(), sweep: Sweep::default() })
     }
 
     /// Where the server is, without the password that the URL may hold.
@@ -190,6 +192,8 @@ impl About {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
     use crate::support::{self, eventually, is_valkey};
 
@@ -260,6 +264,27 @@ mod tests {
         let address = mute.local_addr().expect("an address");
         let mut view = Server::new(&format!("redis://{address}")).expect("a URL");
         assert_eq!(view.read().expect_err("nobody replies"), "no reply within 2s");
+    }
+
+    #[test]
+    fn a_url_that_is_none_is_told_what_one_looks_like() {
+        let error = Server::new("127.0.0.1:6379").err().expect("no scheme");
+        assert!(error.ends_with("; one looks like redis://127.0.0.1:6379"), "{error}");
+    }
+
+    #[test]
+    fn a_rediss_url_speaks_tls() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind a port");
+        let address = listener.local_addr().expect("an address");
+        let first_byte = std::thread::spawn(move || {
+            let mut byte = [0];
+            listener.accept().expect("a client").0.read_exact(&mut byte).expect("a byte");
+            byte[0]
+        });
+        let mut view = Server::new(&format!("rediss://{address}")).expect("a URL");
+        view.read().expect_err("whoever listens there hangs up");
+        const HANDSHAKE: u8 = 22;
+        assert_eq!(first_byte.join().expect("the thread"), HANDSHAKE);
     }
 
     #[test]

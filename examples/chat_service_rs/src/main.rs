@@ -114,23 +114,20 @@ async fn fetch(con: &mut Connection, question: &Question) -> Result<Fetched, Red
     })
 }
 
-/// Computes the answer that we hold the lease for, and stores it; gives the lease back if that fails.
+/// Computes the answer that we hold the lease for, and stores it; gives the lease back if either fails.
 async fn compute(mut con: Connection, question: &Question, token: &str) -> Result<String, ModelError> {
     let computed = ask_the_model(question).await;
-    let told = match &computed {
-        Ok(answer) => {
-            // Null if the lease is void by now, as when the persona's prompt has changed: nothing is stored.
-            let mut set = cmd("CHATCACHE.SET");
-            set.arg(&question.words()).arg(answer).arg("STALE").arg(STALE_MS).arg("TOKEN").arg(token);
-            set.exec_async(&mut con).await
+    if let Ok(answer) = &computed {
+        // Null if the lease is void by now, as when the persona's prompt has changed: nothing is stored.
+        let mut set = cmd("CHATCACHE.SET");
+        set.arg(&question.words()).arg(answer).arg("STALE").arg(STALE_MS).arg("TOKEN").arg(token);
+        if let Err(error) = set.exec_async(&mut con).await {
+            eprintln!("Redis has not stored it: {error}");
         }
-        // The next one who waits computes it.
-        Err(ModelError) => {
-            let mut release = cmd("CHATCACHE.RELEASE");
-            release.arg(&question.words()).arg("TOKEN").arg(token).exec_async(&mut con).await
-        }
-    };
-    if let Err(error) = told {
+    }
+    // The next one who waits computes it. If it was stored the lease has ended already.
+    let mut release = cmd("CHATCACHE.RELEASE");
+    if let Err(error) = release.arg(&question.words()).arg("TOKEN").arg(token).exec_async(&mut con).await {
         eprintln!("Redis was not told: {error}");
     }
     computed

@@ -85,12 +85,15 @@ impl World {
         }
     }
 
+    fn cli(&self, words: &[&str]) -> String {
+        let mut cli = Command::new("redis-cli");
+        let told = cli.args(["-p", &self.redis_port.to_string()]).args(words).output().expect("redis-cli");
+        String::from_utf8(told.stdout).expect("text")
+    }
+
     /// A field of CHATCACHE.STATS.
     fn stat(&self, field: &str) -> String {
-        let mut cli = Command::new("redis-cli");
-        let told =
-            cli.args(["-p", &self.redis_port.to_string(), "CHATCACHE.STATS"]).output().expect("redis-cli");
-        let told = String::from_utf8(told.stdout).expect("text");
+        let told = self.cli(&["CHATCACHE.STATS"]);
         let mut lines = told.lines().skip_while(|line| *line != field);
         lines.nth(1).unwrap_or_else(|| panic!("no {field} in {told}")).to_owned()
     }
@@ -135,6 +138,14 @@ fn without_redis_the_model_answers() {
     world.redis = None;
     assert_eq!(world.ask("hi").as_deref(), Ok("model"));
     assert_eq!(world.send("POST", "/deploy", &Value::Null).0, 503);
+}
+
+#[test]
+fn an_answer_that_redis_refuses_leaves_no_lease() {
+    let world = World::start();
+    world.cli(&["CONFIG", "SET", "chatcache.max-response-bytes", "1"]);
+    assert_eq!(world.ask("hi").as_deref(), Ok("model"));
+    assert_eq!(["leases-granted", "leases"].map(|field| world.stat(field)), ["1", "0"]);
 }
 
 fn free_port() -> u16 {

@@ -50,6 +50,7 @@ class Answers:
             settings.redis_url,
             protocol=3,
             decode_responses=True,
+            encoding_errors="replace",
             # FETCH waits on purpose, so its reply may take that much longer.
             socket_timeout=settings.wait_ms / 1000 + settings.redis_timeout_s,
             socket_connect_timeout=settings.redis_timeout_s,
@@ -135,15 +136,13 @@ class Answers:
                         prompt, is_current = await self._prompt(redis, request.persona)
                         async for piece in self._ask(prompt, request):
                             pieces.add(piece)
-                except BaseException as error:
-                    await self._release(redis, request, token)
-                    if not isinstance(error, ModelError):
-                        raise
-                else:
                     if is_current:
                         await self._store(redis, request, pieces.text(), token, asked_at)
-                    else:
-                        await self._release(redis, request, token)
+                except ModelError:
+                    pass  # who reads the pieces is told
+                finally:
+                    # The next one who waits computes it. If it was stored the lease has ended already.
+                    await self._release(redis, request, token)
 
         self._start(compute())
         return pieces.stream()
@@ -159,7 +158,6 @@ class Answers:
             metrics.CACHE_ERRORS.labels("set").inc()
 
     async def _release(self, redis: Redis, request: Request, token: str) -> None:
-        """The next one who waits computes it."""
         with suppress(RedisError):
             await redis.execute_command("CHATCACHE.RELEASE", *self._words(request), "TOKEN", token)
 
@@ -195,11 +193,15 @@ class Answers:
 
     async def _ask(self, prompt: str, request: Request) -> AsyncIterator[str]:
         metrics.MODEL_CALLS.inc()
+        is_empty = True
         try:
             with metrics.MODEL_SECONDS.time():
                 async with asyncio.timeout(self._settings.model_timeout_s):
                     async for piece in self._model.stream(prompt, request.message):
+                        is_empty = is_empty and not piece
                         yield piece
+            if is_empty:  # which nobody should be given for an hour
+                raise ModelError("the answer is empty")
         except Exception as error:  # whatever a provider's client may raise
             metrics.MODEL_ERRORS.inc()
             raise ModelError("the model gave no answer") from error
@@ -225,20 +227,18 @@ class Answers:
 
     async def deploy(self) -> int:
         """Drops all answers."""
-        async with self._redis.pipeline(transaction=True) as both:
-            both.execute_command("CHATCACHE.FLUSH")
-            # FLUSH itself tells those who track personas nothing.
-            both.incr(EVERYTHING_KEY)
-            answers, _ = await both.execute()
-        await self._all_processes_know()
-        return int(answers)
+        return await self._drop_everywhere("CHATCACHE.FLUSH")
 
     async def forget(self, user: str) -> int:
         """Drops all that a user was answered."""
-        async with self._redis.pipeline(transaction=True) as both:
-            both.execute_command("CHATCACHE.FORGET", user)
-            # FORGET tells of the personas in which it finds answers; a memory may hold what Redis has evicted.
-            both.incr(EVERYTHING_KEY)
+        return await self._drop_everywhere("CHATCACHE.FORGET", user)
+
+    async def _drop_everywhere(self, *drop: str) -> int:
+        # FLUSH tells those who track personas nothing, FORGET only of the personas in which it finds answers, and a
+        # memory may hold what Redis has evicted. No transaction: when Redis is out of memory it refuses any.
+        async with self._redis.pipeline(transaction=False) as both:
+            both.execute_command(*drop)
+            both.execute_command("CHATCACHE.INVALIDATE", EVERYTHING_KEY)
             answers, _ = await both.execute()
         await self._all_processes_know()
         return int(answers)
@@ -258,7 +258,9 @@ class Answers:
             log.warning("the prompt cannot be read: %s", error)
             metrics.CACHE_ERRORS.labels("prompt").inc()
             return self._last_known_prompt(persona), False
-        if prompt is not None:
+        if prompt is None:
+            self._prompts.pop(persona, None)
+        else:
             self._prompts[persona] = str(prompt)
         return self._last_known_prompt(persona), True
 

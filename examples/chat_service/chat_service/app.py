@@ -1,14 +1,16 @@
 """The routes. `uvicorn --factory chat_service.app:create_app --workers 4`"""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from redis.exceptions import RedisError
 
 from chat_service import metrics
@@ -16,11 +18,21 @@ from chat_service.answers import Answer, Answers, Source
 from chat_service.model import ModelError, StandInModel
 from chat_service.settings import Settings
 
+log = logging.getLogger(__name__)
+
+
+def encodable(text: str) -> str:
+    text.encode()  # raises a ValueError for half a character: JSON may have "\ud83d", no other text can
+    return text
+
+
+Text = Annotated[str, AfterValidator(encodable)]
+
 
 class Question(BaseModel):
-    user_id: str = Field(min_length=1)
-    persona: str = Field(min_length=1)
-    message: str
+    user_id: Text = Field(min_length=1)
+    persona: Text = Field(min_length=1)
+    message: Text
 
 
 class Reply(BaseModel):
@@ -29,7 +41,7 @@ class Reply(BaseModel):
 
 
 class Prompt(BaseModel):
-    prompt: str
+    prompt: Text
     # Keep on giving the old answers, as stale, until new ones are there.
     soft: bool = False
 
@@ -76,7 +88,8 @@ def create_app(answers: Answers | None = None) -> FastAPI:
         except ModelError as error:
             yield ServerSentEvent(event="error", data=str(error))
 
-    @app.post("/personas/{name}/prompt")
+    # `:path`, as a name may have a slash.
+    @app.post("/personas/{name:path}/prompt")
     async def change_prompt(name: str, change: Prompt, answers: TheAnswers) -> Dropped:
         return Dropped(dropped=await answers.change_prompt(name, change.prompt, change.soft))
 
@@ -84,7 +97,7 @@ def create_app(answers: Answers | None = None) -> FastAPI:
     async def deploy(answers: TheAnswers) -> Dropped:
         return Dropped(dropped=await answers.deploy())
 
-    @app.delete("/users/{user_id}")
+    @app.delete("/users/{user_id:path}")
     async def forget(user_id: str, answers: TheAnswers) -> Dropped:
         return Dropped(dropped=await answers.forget(user_id))
 
@@ -97,8 +110,15 @@ def create_app(answers: Answers | None = None) -> FastAPI:
     async def no_answer(_: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, status_code=502)
 
+    @app.exception_handler(RequestValidationError)
+    async def no_question(_: Request, error: RequestValidationError) -> JSONResponse:
+        # Without what was sent, as FastAPI has it: that may be long, or nothing that can be sent back (NaN).
+        wrong = [{"loc": one["loc"], "msg": one["msg"]} for one in error.errors()]
+        return JSONResponse({"detail": wrong}, status_code=422)
+
     @app.exception_handler(RedisError)
     async def not_told(_: Request, error: Exception) -> JSONResponse:
+        log.warning("a change was refused: %s", error)
         return JSONResponse({"detail": "Redis could not be told; nothing may have changed"}, status_code=503)
 
     return app

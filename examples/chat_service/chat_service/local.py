@@ -21,7 +21,6 @@ from typing import NewType, cast
 from cachetools import TTLCache
 from redis._parsers import AsyncPushNotificationsParser
 from redis.asyncio import Connection, ConnectionPool
-from redis.exceptions import RedisError
 
 from chat_service import metrics
 from chat_service.settings import Settings
@@ -30,7 +29,7 @@ log = logging.getLogger(__name__)
 
 # All personas of this service begin so, in Redis: what a process tracks is this prefix.
 PERSONA_PREFIX = "chat/persona/"
-# And this key, which is written when everything in the processes' memory is outdated.
+# And this one, which is invalidated (though it has no answers) when all that the processes remember is outdated.
 EVERYTHING_KEY = "chat/everything"
 
 # Longer answers are left to Redis, so that the number of items bounds the memory.
@@ -99,6 +98,7 @@ class Watcher:
             settings.redis_url,
             protocol=3,
             decode_responses=True,
+            encoding_errors="replace",
             # Not redis-py's time-out, but ours below: it sends by asyncio.wait_for, and that of Python 3.11 loses a
             # cancellation that comes in the moment in which the sending is done. Then the service would not stop.
             socket_timeout=None,
@@ -112,15 +112,15 @@ class Watcher:
 
     async def run(self) -> None:
         """Until it is cancelled."""
+        logged_at = -inf
         while True:
             connection = self._pool.make_connection()
             try:
                 await self._watch(connection)
-            except (RedisError, OSError) as error:
-                if self.redis_is_up:
-                    log.warning("Redis does not answer: %s", error)
-                self._answered_at = -inf
-                self._local.confirm(-inf)
+            except Exception as error:  # noqa: BLE001  without this connection nothing is cached, so whatever it is
+                if self._answered_at >= logged_at:  # for the first time since it answered
+                    log.warning("Redis does not answer: %s: %s", type(error).__name__, error)
+                    logged_at = time.monotonic()
             finally:
                 self.has_tried.set()
                 await connection.disconnect(nowait=True)

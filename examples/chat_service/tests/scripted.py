@@ -13,14 +13,20 @@ from chat_service.settings import Settings
 
 
 class ScriptedModel:
-    """Every answer is another one, and names its prompt. `slow` takes a second, `fail` fails."""
+    """Every answer is another one, and names its prompt.
+
+    `slow` takes a second, `fail` fails, `silent` says nothing, `long` is long.
+    """
 
     async def stream(self, prompt: str, message: str) -> AsyncIterator[str]:
+        if "silent" in message:
+            yield ""
+            return
         yield f"[{prompt}] "
         await asyncio.sleep(1 if "slow" in message else 0.01)
         if "fail" in message:
             raise ModelError("told to fail")
-        yield uuid.uuid4().hex
+        yield uuid.uuid4().hex * (1000 if "long" in message else 1)
 
 
 def create_scripted_app() -> FastAPI:

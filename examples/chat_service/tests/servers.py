@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 import redis
@@ -139,11 +140,11 @@ class Service:
         ]
 
     def prompt(self, prompt: str, persona: str = "helper", soft: bool = False) -> None:
-        reply = self.post(f"/personas/{persona}/prompt", prompt=prompt, soft=soft)
+        reply = self.post(f"/personas/{quote(persona, safe='')}/prompt", prompt=prompt, soft=soft)
         assert reply.status_code == 200, reply.text
 
     def forget(self, user: str) -> httpx.Response:
-        return httpx.delete(f"http://127.0.0.1:{self.port}/users/{user}", timeout=30)
+        return httpx.delete(f"http://127.0.0.1:{self.port}/users/{quote(user, safe='')}", timeout=30)
 
     def metric(self, name: str) -> float:
         text = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=30).text

@@ -26,7 +26,7 @@ def test_a_question_asked_again_costs_no_model_call(start: Start) -> None:
 
 
 def test_a_crowd_costs_one_model_call(start: Start) -> None:
-    service = start(2)
+    service = start(2, wait_ms="10000")
     answers = service.ask_at_once(40, "slow")
     assert len({answer for answer, _ in answers}) == 1
     assert sorted(source for _, source in answers).count("model") == 1
@@ -86,6 +86,24 @@ def test_an_error_is_told_and_never_kept(start: Start) -> None:
     assert service.metric("chat_model_errors_total") == 2
     # Given back, not left to run out.
     assert service.metric("chatcache_leases") == 0
+
+
+def test_a_model_that_says_nothing_gave_no_answer(start: Start) -> None:
+    service = start()
+    for calls in (1, 2):
+        assert service.post("/chat", user_id="ann", persona="helper", message="silent").status_code == 502
+        assert service.model_calls == calls
+    assert service.stream("silent")[-1] == ("error", '"the model gave no answer"')
+
+
+def test_what_is_no_question_is_refused(start: Start) -> None:
+    service = start()
+    url = f"http://127.0.0.1:{service.port}/chat"
+    for user, message in [('""', '"hi"'), ("NaN", '"hi"'), ('"ann"', r'"half a letter: \ud83d"')]:
+        body = f'{{"user_id": {user}, "persona": "helper", "message": {message}}}'
+        reply = httpx.post(url, content=body, headers={"content-type": "application/json"})
+        assert reply.status_code == 422, body
+    assert "Traceback" not in service.process.log()
 
 
 @pytest.mark.module("ttl-response", "1")
@@ -174,6 +192,14 @@ def test_a_user_is_forgotten_and_others_are_not(start: Start) -> None:
     assert service.forget("ann").json() == {"dropped": 1}
     assert service.ask("hi", user="bob")[0] == bob
     assert service.ask("hi", user="ann")[0] != ann
+
+
+def test_any_name_can_be_forgotten_and_told_a_prompt(start: Start) -> None:
+    service = start()
+    for name in ("a/b", "/", "ä:{}%2F?#"):
+        service.prompt("new", persona=name)
+        assert service.ask("hi", persona=name, user=name)[0].startswith("[new]")
+        assert service.forget(name).json() == {"dropped": 1}, name
 
 
 def test_metrics_tell_of_the_cache_and_its_server(start: Start) -> None:

@@ -5,6 +5,8 @@ import signal
 import time
 from collections.abc import Callable
 
+import pytest
+
 from chat_service.answers import Answers
 from chat_service.model import StandInModel
 from chat_service.settings import Settings
@@ -21,9 +23,14 @@ def test_without_redis_the_model_answers_and_the_metrics_say_so(
     redis_server.stop()
     until("memory is no longer trusted", lambda: service.ask("hi")[1] == "model")
     until("it is noticed", lambda: service.metric("chatcache_up") == 0)
-    before = service.metric('chat_degraded_total{reason="down"}')
+
+    def degraded() -> float:
+        return service.metric('chat_degraded_total{reason="down"}')
+
+    until("the metrics say so", lambda: service.ask("another")[1] == "model" and degraded() > 0)
+    before = degraded()
     assert service.ask("another")[1] == "model"
-    assert service.metric('chat_degraded_total{reason="down"}') == before + 1
+    assert degraded() == before + 1
     assert service.stream("another")[0] == ("source", '"model"')
 
     redis_server.start()
@@ -66,6 +73,75 @@ def test_what_redis_was_not_told_is_not_reported_as_done(start: Start, redis_ser
     assert service.forget("ann").status_code == 503
 
 
+def test_a_full_redis_forgets_all_the_same(start: Start, redis_server: RedisServer) -> None:
+    service = start()
+    ann, bob = service.ask("hi", user="ann")[0], service.ask("hi", user="bob")[0]
+    redis_server.client.config_set("maxmemory", "1mb")  # and nothing may be evicted
+    assert service.ask("another")[1] == "model"
+    assert service.forget("ann").json() == {"dropped": 1}
+    assert service.ask("hi", user="ann")[0] != ann
+    assert service.post("/deploy").json() == {"dropped": 1}
+    assert service.ask("hi", user="bob")[0] != bob
+
+
+@pytest.mark.module("max-response-bytes", "1kb")
+def test_an_answer_that_redis_refuses_is_given_and_leaves_no_lease(start: Start) -> None:
+    service = start()
+    for _ in range(2):
+        assert service.ask("long")[1] == "model"
+        # Long before it runs out.
+        until("the lease is given back", lambda: service.metric("chatcache_leases") == 0, seconds=10)
+    assert service.metric('chat_cache_errors_total{operation="set"}') == 2
+    assert service.metric('chat_degraded_total{reason="busy"}') == 0
+
+
+def test_why_redis_cannot_help_is_logged(start: Start, redis_server: RedisServer) -> None:
+    redis_server.client.execute_command("ACL", "SETUSER", "default", "-client")
+    service = start()
+    assert service.ask("hi")[1] == "model"
+    until("the service says why", lambda: "no permissions" in service.process.log())
+    redis_server.client.execute_command("ACL", "SETUSER", "default", "+client", "-chatcache.flush")
+    until("it caches", lambda: service.metric("chatcache_up") == 1)
+    assert service.post("/deploy").status_code == 503
+    assert "chatcache.flush" in service.process.log()
+
+
+def test_any_bytes_may_be_in_redis(start: Start, redis_server: RedisServer) -> None:
+    service = start()
+    other = redis_server.client
+    other.execute_command("CHATCACHE.INVALIDATE", b"chat/persona/\xff")
+    until("it is told", lambda: service.metric("chat_l1_invalidations_total") > 0)
+    assert service.ask("hi")[1] == "model"
+    until("memory is trusted", lambda: service.ask("hi")[1] == "l1")
+    other.execute_command("CHATCACHE.SET", "response", "ann", "chat/persona/helper", "bytes", b"caf\xe9")
+    assert service.ask("bytes") == ("caf\N{REPLACEMENT CHARACTER}", "l2")
+
+
+def test_a_redis_that_lost_its_data_has_one_prompt_for_all_processes(redis_server: RedisServer) -> None:
+    settings = Settings(redis_url=redis_server.url, l1_items=0)
+
+    async def prompts() -> list[str]:
+        async with (
+            Answers(settings, StandInModel(0.001, 0.002)) as one,
+            Answers(settings, StandInModel(0.001, 0.002)) as two,
+        ):
+
+            async def ask(process: Answers, message: str) -> str:
+                return await (await process.answer("ann", "helper", message)).text()
+
+            await one.change_prompt("helper", "old", soft=False)
+            await ask(two, "first")
+            await one.change_prompt("helper", "new", soft=False)
+            await ask(one, "second")
+            redis_server.client.flushall()
+            return [
+                (await ask(process, message)).split("]")[0]
+                for process, message in ((one, "third"), (two, "fourth"))
+            ]
+
+    assert asyncio.run(prompts()) == ["[You are helper."] * 2
+
+
 def test_a_redis_that_refuses_counts_as_no_cache(start: Start, redis_server: RedisServer) -> None:
     service = start(1, l1_items="0")
     redis_server.client.acl_setuser("default", commands=["-chatcache.fetch"])
@@ -102,6 +178,17 @@ def test_an_invalidation_is_not_lost_with_the_connection_that_listens(
         killed_at = time.monotonic()
         while service.ask("hi")[0] == old:
             assert time.monotonic() < killed_at + 30, "the memory still has it"
+
+
+def test_without_the_connection_that_listens_redis_is_still_asked(
+    start: Start, redis_server: RedisServer
+) -> None:
+    service = start(1, l1_items="0", l1_lease_s="8")  # so it takes two seconds to connect again
+    service.ask("hi")
+    [watcher] = [client for client in redis_server.client.client_list() if "B" in client["flags"]]
+    redis_server.client.execute_command("CLIENT", "KILL", "ID", watcher["id"])
+    until("it is noticed", lambda: "does not answer" in service.process.log())
+    assert service.ask("hi")[1] == "l2"
 
 
 def test_it_stops_whenever_it_is_told_to(redis_server: RedisServer) -> None:

@@ -27,14 +27,19 @@ class Server(Collector):
         self._redis = redis.Redis.from_url(url, decode_responses=True, socket_timeout=5)
 
     def collect(self) -> Iterator[Metric]:
-        try:
-            told = self._redis.execute_command("CHATCACHE.STATS")
-            stats = told if isinstance(told, dict) else dict(zip(told[::2], told[1::2]))
-            info = self._redis.info()
-        except redis.RedisError as error:
-            print(f"exporter: {error}", file=sys.stderr)
-            stats, info = {}, {}
+        stats = self._told("CHATCACHE.STATS")
+        # A server that hangs is not waited for twice: Prometheus gives a scrape 10 seconds.
+        info = self._told("INFO") if stats else {}
         yield from RedisCollector(stats, info).collect()
+
+    def _told(self, command: str) -> dict[str, int]:
+        """Nothing where the server does not answer, or the user may not ask."""
+        try:
+            told = self._redis.execute_command(command)
+        except redis.RedisError as error:
+            print(f"exporter: {command}: {error}", file=sys.stderr)
+            return {}
+        return told if isinstance(told, dict) else dict(zip(told[::2], told[1::2]))
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from its memory, even if its connection hangs, or broke without a word. Three ru
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from math import inf
 from typing import NewType, cast
 
@@ -32,7 +32,7 @@ PERSONA_PREFIX = "chat/persona/"
 # And this one, which is invalidated (though it has no answers) when all that the processes remember is outdated.
 EVERYTHING_KEY = "chat/everything"
 
-# Longer answers are left to Redis, so that the number of items bounds the memory.
+# Longer answers (with what was asked) are left to Redis, so that the number of items bounds the memory.
 MAX_CHARS = 16_384
 
 Moment = NewType("Moment", int)
@@ -67,7 +67,7 @@ class LocalCache:
         if (
             asked_at == self._drops
             and self._items.maxsize > 0
-            and len(answer) + len(request.message) <= MAX_CHARS
+            and sum(map(len, (answer, *astuple(request)))) <= MAX_CHARS
         ):
             self._items[request] = answer
 

@@ -51,8 +51,14 @@ def test_it_holds_no_more_than_it_is_told_to() -> None:
         local.put(local.now(), Request("ann", "helper", str(number)), "answer")
     kept = [local.get(Request("ann", "helper", str(number))) for number in range(3)]
     assert kept.count("answer") == 2
-    local.put(local.now(), HI, "x" * 100_000)
-    assert local.get(HI) is None
+    long = "x" * 100_000
+    for request, answer in [
+        (HI, long),
+        (Request(long, "helper", "hi"), "a"),
+        (Request("ann", long, "hi"), "a"),
+    ]:
+        local.put(local.now(), request, answer)
+        assert local.get(request) is None
 
 
 def test_no_items_turn_it_off() -> None:

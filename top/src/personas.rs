@@ -240,10 +240,7 @@ mod tests {
 
     #[test]
     fn the_key_goes_through_all_columns() {
-        let mut seen = vec![Sort::Asked];
-        while seen.last().map(|sort| sort.next()) != Some(Sort::Asked) {
-            seen.extend(seen.last().map(|sort| sort.next()));
-        }
-        assert_eq!(seen, [Sort::Asked, Sort::Hits, Sort::Entries, Sort::Bytes, Sort::Name]);
+        let all = [Sort::Asked, Sort::Hits, Sort::Entries, Sort::Bytes, Sort::Name];
+        assert_eq!(all.map(Sort::next), [Sort::Hits, Sort::Entries, Sort::Bytes, Sort::Name, Sort::Asked]);
     }
 }

@@ -1,5 +1,7 @@
 //! Drawing. What does not fit is left out from the bottom up: first the personas, then the figures.
 
+use std::time::Duration;
+
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Modifier, Style, Stylize};
@@ -10,7 +12,6 @@ use crate::app::{App, Link};
 use crate::format::{self, NONE};
 use crate::personas::{self, Direction, Sort};
 use crate::stats::ROWS;
-use std::time::Duration;
 
 /// Less than this shows nothing of use.
 const SMALLEST: (u16, u16) = (30, 6);

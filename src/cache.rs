@@ -217,8 +217,14 @@ impl<'k> Slot<'k> {
     }
 }
 
-/// What `key` holds for the request whose name it has.
-pub fn look<'k>(ctx: &Ctx<'_>, key: &'k Key<'_>, request: &Request<'_>) -> Result<Slot<'k>, Refusal> {
+/// What `key` holds at this time for the request whose name it has. A command reads the clock once, and goes by that
+/// throughout: each reading costs as much as a look-up in L1.
+pub fn look<'k>(
+    ctx: &Ctx<'_>,
+    key: &'k Key<'_>,
+    request: &Request<'_>,
+    now_ms: i64,
+) -> Result<Slot<'k>, Refusal> {
     let entry: &Entry = match key.held() {
         Held::Nothing => return Ok(Slot::Free),
         Held::Other => return Err(Refusal::WrongType),
@@ -229,20 +235,20 @@ pub fn look<'k>(ctx: &Ctx<'_>, key: &'k Key<'_>, request: &Request<'_>) -> Resul
     }
     Ok(match standing(ctx.database(), entry) {
         Standing::Dead => Slot::Unrelated,
-        Standing::Fresh if in_its_time(ctx, entry) => Slot::Fresh(entry),
+        Standing::Fresh if in_its_time(entry, now_ms) => Slot::Fresh(entry),
         Standing::Fresh | Standing::Stale => Slot::Stale(entry),
     })
 }
 
 /// Whether the entry may be given as a fresh answer.
 pub fn is_fresh(ctx: &Ctx<'_>, database: i32, entry: &Entry) -> bool {
-    standing(database, entry) == Standing::Fresh && in_its_time(ctx, entry)
+    standing(database, entry) == Standing::Fresh && in_its_time(entry, ctx.now_ms())
 }
 
 /// Whether the entry is within its freshness, drops aside.
-fn in_its_time(ctx: &Ctx<'_>, entry: &Entry) -> bool {
+fn in_its_time(entry: &Entry, now_ms: i64) -> bool {
     let until_ms = entry.fresh_until_ms.get();
-    until_ms == ALWAYS_FRESH || ctx.now_ms() < until_ms
+    until_ms == ALWAYS_FRESH || now_ms < until_ms
 }
 
 /// Whether SOFTINVALIDATE has made the entry stale.
@@ -256,8 +262,8 @@ fn standing(database: i32, entry: &Entry) -> Standing {
 }
 
 /// Counts a fresh answer that was given.
-pub fn count_hit(ctx: &Ctx<'_>, tier: Tier, entry: &Entry) {
-    entry.count_hit(ctx.now_ms());
+fn count_hit(ctx: &Ctx<'_>, tier: Tier, entry: &Entry, now_ms: i64) {
+    entry.count_hit(now_ms);
     CACHE.with(|cache| {
         let saved_ms = entry.cost_ms.into();
         cache.counters.count_hit(tier, saved_ms);
@@ -268,8 +274,8 @@ pub fn count_hit(ctx: &Ctx<'_>, tier: Tier, entry: &Entry) {
 }
 
 /// Counts a stale answer that was given.
-pub fn count_stale_hit(ctx: &Ctx<'_>, tier: Tier, entry: &Entry) {
-    entry.count_hit(ctx.now_ms());
+pub fn count_stale_hit(ctx: &Ctx<'_>, tier: Tier, entry: &Entry, now_ms: i64) {
+    entry.count_hit(now_ms);
     CACHE.with(|cache| {
         let saved_ms = entry.cost_ms.into();
         cache.counters.stale_hits += 1;
@@ -344,10 +350,10 @@ impl Cache {
     }
 }
 
-/// The fresh answer to a request that L1 has, counted as given.
-pub fn hot(ctx: &Ctx<'_>, request: &Request<'_>) -> Option<Answer> {
-    // By the same clock as `in_its_time`: a key's freshness ends within a long script too.
-    let (database, now_ms) = (ctx.database(), ctx.now_ms());
+/// The fresh answer to a request that L1 has, counted as given. The time is the clock's, not the one at which a script
+/// around the command began: a key's freshness ends within a long script too.
+pub fn hot(ctx: &Ctx<'_>, request: &Request<'_>, now_ms: i64) -> Option<Answer> {
+    let database = ctx.database();
     CACHE.with(|cache| cache.hot(database, request, now_ms))
 }
 
@@ -373,31 +379,31 @@ pub fn give(
     ctx: &Ctx<'_>,
     mut key: Key<'_>,
     request: &Request<'_>,
+    now_ms: i64,
     reply: impl FnOnce(&[u8]),
 ) -> Result<(), Refusal> {
     let Held::Value::<Entry>(entry) = key.held() else { return Err(Refusal::Internal) };
     let has_l1 = CACHE.with(|cache| cache.l1.is_some());
-    let again = has_l1 && entry.is_asked_for_again(ctx.now_ms());
+    let again = has_l1 && entry.is_asked_for_again(now_ms);
     let unpacked = read(entry, |bytes| {
         reply(bytes);
         (again && entry.raw().is_none()).then(|| Answer::new(bytes))
     })?;
-    count_hit(ctx, request.tier, entry);
+    count_hit(ctx, request.tier, entry, now_ms);
     if has_l1 {
-        admit(ctx, &mut key, request, unpacked);
+        admit(ctx, &mut key, request, now_ms, unpacked);
     }
     Ok(())
 }
 
 /// Takes the answer that a key holds into L1: a raw one, or a packed one that has been unpacked for it.
-fn admit(ctx: &Ctx<'_>, key: &mut Key<'_>, request: &Request<'_>, unpacked: Option<Answer>) {
+fn admit(ctx: &Ctx<'_>, key: &mut Key<'_>, request: &Request<'_>, now_ms: i64, unpacked: Option<Answer>) {
     let database = ctx.database();
     let expires_at = key.expires_at().unwrap_or(i64::MAX);
     let Some(entry) = key.value_mut::<Entry>() else { return };
     let Some(handle) = entry.handle() else { return };
     let place = (database, handle);
     let until_ms = expires_at.min(entry.fresh_until_ms.get());
-    let now_ms = ctx.now_ms();
     let refreshed = CACHE.with(|cache| cache.refresh(place, request, until_ms, now_ms));
     let hot_key = match refreshed {
         Refreshed::Was { uses } => return key.count_uses(uses),

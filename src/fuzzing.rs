@@ -112,17 +112,16 @@ pub fn options(bytes: &[u8]) {
     let now_ms = now_ms.iter().fold(0, |number, byte| number << 8 | i64::from(*byte));
     let mut words = rest.split(|byte| *byte == b'\n');
     let request: [&[u8]; 4] = std::array::from_fn(|_| words.next().unwrap_or(b""));
-    let words: Vec<&[u8]> = words.collect();
-    let id = match SetOptions::parse(&words, now_ms) {
+    let id = match SetOptions::parse(words.clone(), now_ms) {
         Ok(options) => options.id,
         Err(refusal) => {
             is_worded(refusal);
             None
         }
     };
-    let _ = PageOptions::parse(&words).map_err(is_worded);
-    let _ = FetchOptions::parse(&words).map_err(is_worded);
-    let _ = ReleaseOptions::parse(&words).map_err(is_worded);
+    let _ = PageOptions::parse(words.clone()).map_err(is_worded);
+    let _ = FetchOptions::parse(words.clone()).map_err(is_worded);
+    let _ = ReleaseOptions::parse(words).map_err(is_worded);
     match Asked::parse(Accepts::TiersAndAny, request, id) {
         Err(refusal) => is_worded(refusal),
         Ok(asked) => {

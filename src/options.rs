@@ -130,9 +130,9 @@ pub static PERSONAS: Grammar =
 
 impl Grammar {
     /// The options among a command's arguments. The first that breaks a rule is refused.
-    fn read<'a>(&'static self, args: &[&'a [u8]]) -> Result<Given<'a>, Refusal> {
+    fn read<'a>(&'static self, args: impl IntoIterator<Item = &'a [u8]>) -> Result<Given<'a>, Refusal> {
         let mut given = Given::default();
-        let mut args = args.iter();
+        let mut args = args.into_iter();
         while let Some(arg) = args.next() {
             let word = self
                 .options
@@ -149,7 +149,7 @@ impl Grammar {
             }
             let value = match rule.takes {
                 Takes::Nothing => b"",
-                Takes::Value => *args.next().ok_or(Refusal::OptionNeedsValue(rule.name))?,
+                Takes::Value => args.next().ok_or(Refusal::OptionNeedsValue(rule.name))?,
             };
             given.put(word, value);
         }
@@ -223,7 +223,10 @@ pub struct RequestOptions<'a> {
 }
 
 impl<'a> RequestOptions<'a> {
-    pub fn parse(grammar: &'static Grammar, args: &[&'a [u8]]) -> Result<RequestOptions<'a>, Refusal> {
+    pub fn parse(
+        grammar: &'static Grammar,
+        args: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<RequestOptions<'a>, Refusal> {
         Ok(RequestOptions { id: grammar.read(args)?.value(Word::Id) })
     }
 }
@@ -265,7 +268,7 @@ pub struct SetOptions<'a> {
 
 impl<'a> SetOptions<'a> {
     /// `now_ms` is what EX and PX count from.
-    pub fn parse(args: &[&'a [u8]], now_ms: i64) -> Result<SetOptions<'a>, Refusal> {
+    pub fn parse(args: impl IntoIterator<Item = &'a [u8]>, now_ms: i64) -> Result<SetOptions<'a>, Refusal> {
         let given = SET.read(args)?;
         let condition = match (given.has(Word::Nx), given.has(Word::Xx)) {
             (true, _) => Condition::IfAbsent,
@@ -297,7 +300,7 @@ pub struct FetchOptions<'a> {
 }
 
 impl<'a> FetchOptions<'a> {
-    pub fn parse(args: &[&'a [u8]]) -> Result<FetchOptions<'a>, Refusal> {
+    pub fn parse(args: impl IntoIterator<Item = &'a [u8]>) -> Result<FetchOptions<'a>, Refusal> {
         let given = FETCH.read(args)?;
         Ok(FetchOptions {
             id: given.value(Word::Id),
@@ -315,7 +318,7 @@ pub struct ReleaseOptions<'a> {
 }
 
 impl<'a> ReleaseOptions<'a> {
-    pub fn parse(args: &[&'a [u8]]) -> Result<ReleaseOptions<'a>, Refusal> {
+    pub fn parse(args: impl IntoIterator<Item = &'a [u8]>) -> Result<ReleaseOptions<'a>, Refusal> {
         let given = RELEASE.read(args)?;
         let token = given.value(Word::Token).ok_or(Refusal::OptionMissing(Word::Token.name()))?;
         Ok(ReleaseOptions { id: given.value(Word::Id), token })
@@ -362,7 +365,7 @@ impl PageOptions {
     /// As SCAN has it.
     pub const DEFAULT_COUNT: u64 = 10;
 
-    pub fn parse(args: &[&[u8]]) -> Result<PageOptions, Refusal> {
+    pub fn parse<'a>(args: impl IntoIterator<Item = &'a [u8]>) -> Result<PageOptions, Refusal> {
         let given = PERSONAS.read(args)?;
         let cursor = match given.value(Word::Cursor) {
             Some(cursor) => parse_unsigned(cursor).ok_or(Refusal::InvalidCursor)?,
@@ -405,7 +408,7 @@ mod tests {
 
     fn set(line: &str) -> Result<SetOptions<'_>, String> {
         let args: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
-        SetOptions::parse(&args, NOW).map_err(|refusal| refusal.message().into_owned())
+        SetOptions::parse(args, NOW).map_err(|refusal| refusal.message().into_owned())
     }
 
     fn ttl(line: &str) -> Ttl {
@@ -414,7 +417,7 @@ mod tests {
 
     fn page(line: &str) -> Result<PageOptions, String> {
         let args: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
-        PageOptions::parse(&args).map_err(|refusal| refusal.message().into_owned())
+        PageOptions::parse(args).map_err(|refusal| refusal.message().into_owned())
     }
 
     #[test]
@@ -459,11 +462,11 @@ mod tests {
     #[test]
     fn a_value_may_be_the_name_of_an_option_or_any_bytes() {
         assert_eq!(set("ID EX EX 60").unwrap().id, Some(&b"EX"[..]));
-        let options = RequestOptions::parse(&GET, &[b"ID", b"\0\xff\r\n"]);
+        let options = RequestOptions::parse(&GET, [&b"ID"[..], b"\0\xff\r\n"]);
         assert_eq!(options, Ok(RequestOptions { id: Some(b"\0\xff\r\n") }));
         // An empty ID is the request's to refuse, with every other name.
-        assert_eq!(RequestOptions::parse(&GET, &[b"ID", b""]).unwrap().id, Some(&b""[..]));
-        assert_eq!(RequestOptions::parse(&GET, &[]), Ok(RequestOptions { id: None }));
+        assert_eq!(RequestOptions::parse(&GET, [&b"ID"[..], b""]).unwrap().id, Some(&b""[..]));
+        assert_eq!(RequestOptions::parse(&GET, []), Ok(RequestOptions { id: None }));
     }
 
     #[test]
@@ -500,7 +503,7 @@ mod tests {
             assert_eq!(set(&format!("EX {value}")), Err(text.to_owned()), "{value}");
         }
         for value in [&b""[..], b" 1", b"1 ", b"1\0", b"\xff", "\u{661}".as_bytes()] {
-            assert_eq!(SetOptions::parse(&[b"PX", value], NOW), Err(Refusal::NotAnInteger("PX")));
+            assert_eq!(SetOptions::parse([&b"PX"[..], value], NOW), Err(Refusal::NotAnInteger("PX")));
         }
     }
 
@@ -537,7 +540,7 @@ mod tests {
         for line in ["CURSOR 0", "EX 1 60", "NXX", "EX= 5", "\u{212a}EEPTTL"] {
             assert_eq!(set(line), Err(text.to_owned()), "{line}");
         }
-        let refused = |grammar| RequestOptions::parse(grammar, &[b"EX", b"1"]).unwrap_err().message();
+        let refused = |grammar| RequestOptions::parse(grammar, [&b"EX"[..], b"1"]).unwrap_err().message();
         assert_eq!(refused(&GET), "ERR syntax error: the only option of CHATCACHE.GET is ID");
         let text = "ERR syntax error: the options of CHATCACHE.PERSONAS are CURSOR and COUNT";
         assert_eq!(page("MATCH *"), Err(text.to_owned()));
@@ -549,7 +552,7 @@ mod tests {
     fn waits_leases_graces_and_costs_are_bounded() {
         let fetch = |line: &str| {
             let args: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
-            FetchOptions::parse(&args).map(|options| (options.wait_ms, options.lease_ms))
+            FetchOptions::parse(args).map(|options| (options.wait_ms, options.lease_ms))
         };
         assert_eq!(fetch(""), Ok((0, None)));
         assert_eq!(fetch("lease 86400000 WAIT 86400000"), Ok((DAY_MS, Some(DAY_MS))));
@@ -571,7 +574,7 @@ mod tests {
             set("KEEPTTL STALE 1").unwrap_err(),
             "ERR syntax error: KEEPTTL and STALE exclude each other"
         );
-        let release = ReleaseOptions::parse(&[b"ID", b"1"]);
+        let release = ReleaseOptions::parse([&b"ID"[..], b"1"]);
         assert_eq!(release, Err(Refusal::OptionMissing("TOKEN")));
     }
 
@@ -616,9 +619,9 @@ mod tests {
         ) {
             let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
             for refusal in [
-                SetOptions::parse(&args, now).err(),
-                RequestOptions::parse(&GET, &args).err(),
-                PageOptions::parse(&args).err(),
+                SetOptions::parse(args.iter().copied(), now).err(),
+                RequestOptions::parse(&GET, args.iter().copied()).err(),
+                PageOptions::parse(args.iter().copied()).err(),
             ].into_iter().flatten() {
                 prop_assert!(refusal.message().starts_with("ERR "));
             }

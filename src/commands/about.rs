@@ -53,7 +53,8 @@ impl Command for Inspect {
         let request = asked.request();
         let name = cache::key_name(&request);
         let key = ctx.open_peek(&name);
-        let slot = rights::visible(ctx, args, &request, cache::look(ctx, &key, &request)?);
+        let now_ms = ctx.now_ms();
+        let slot = rights::visible(ctx, args, &request, cache::look(ctx, &key, &request, now_ms)?);
         let stale = matches!(slot, Slot::Stale(_));
         let Some(entry) = slot.answer() else {
             ctx.reply_null();
@@ -65,7 +66,6 @@ impl Command for Inspect {
             ctx.reply_null();
             return Ok(());
         };
-        let now_ms = ctx.now_ms();
         // As PTTL says it: -1 for a key that never expires.
         let ttl_ms = key.expires_at().map_or(-1, |at| at.saturating_sub(now_ms).max(0));
         let fresh_ms = match entry.fresh_until_ms.get() {
@@ -120,8 +120,7 @@ impl Command for Personas {
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         rights::check_all_keys(ctx, args, Access::Read)?;
-        let words: Vec<&[u8]> = args.from(1).collect();
-        let PageOptions { cursor, count } = PageOptions::parse(&words)?;
+        let PageOptions { cursor, count } = PageOptions::parse(args.from(1))?;
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let page =
             CACHE.with(|cache| cache.known_index(ctx.database()).map(|index| index.personas(cursor, count)));

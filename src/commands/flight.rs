@@ -34,23 +34,23 @@ impl Command for Fetch {
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        let words: Vec<&[u8]> = args.from(REQUEST_ARGS).collect();
-        let options = FetchOptions::parse(&words)?;
+        let options = FetchOptions::parse(args.from(REQUEST_ARGS))?;
         let asked = Asked::parse(Accepts::Tiers, fixed(args), options.id)?;
         let request = asked.request();
-        if let Some(answer) = cache::hot(ctx, &request) {
+        let now_ms = ctx.now_ms();
+        if let Some(answer) = cache::hot(ctx, &request, now_ms) {
             flight::reply_hit(ctx, &answer);
             return Ok(());
         }
         let name = cache::key_name(&request);
         let lease_ms = options.lease_ms.unwrap_or_else(config::lease_ms);
         let key = ctx.open_read(&name);
-        match rights::visible(ctx, args, &request, cache::look(ctx, &key, &request)?) {
+        match rights::visible(ctx, args, &request, cache::look(ctx, &key, &request, now_ms)?) {
             Slot::Fresh(_) => {
-                cache::give(ctx, key, &request, |answer| flight::reply_hit(ctx, answer))?;
+                cache::give(ctx, key, &request, now_ms, |answer| flight::reply_hit(ctx, answer))?;
             }
             Slot::Stale(entry) => {
-                cache::count_stale_hit(ctx, request.tier, entry);
+                cache::count_stale_hit(ctx, request.tier, entry, now_ms);
                 let token = match !ctx.is_replica() && rights::may_replace(ctx, &request, entry) {
                     true => flight::refresh(ctx, &request, lease_ms),
                     false => None,
@@ -103,8 +103,7 @@ impl Command for Release {
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        let words: Vec<&[u8]> = args.from(REQUEST_ARGS).collect();
-        let options = ReleaseOptions::parse(&words)?;
+        let options = ReleaseOptions::parse(args.from(REQUEST_ARGS))?;
         let asked = Asked::parse(Accepts::Tiers, fixed(args), options.id)?;
         ctx.reply_integer(flight::release(ctx, &asked.request(), options.token).into());
         Ok(())

@@ -56,8 +56,7 @@ fn parse_request<'a>(
     grammar: &'static Grammar,
     args: Args<'a>,
 ) -> Result<Asked<'a>, Refusal> {
-    let options: Vec<&[u8]> = args.from(REQUEST_ARGS).collect();
-    let RequestOptions { id } = RequestOptions::parse(grammar, &options)?;
+    let RequestOptions { id } = RequestOptions::parse(grammar, args.from(REQUEST_ARGS))?;
     Asked::parse(accepts, fixed(args), id)
 }
 

@@ -62,8 +62,7 @@ impl Command for Set {
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         let now_ms = ctx.now_ms();
-        let words: Vec<&[u8]> = args.from(REQUEST_ARGS + 1).collect();
-        let options = SetOptions::parse(&words, now_ms)?;
+        let options = SetOptions::parse(args.from(REQUEST_ARGS + 1), now_ms)?;
         let asked = Asked::parse(Accepts::Tiers, fixed(args), options.id)?;
         let request = asked.request();
         let response = args.get(REQUEST_ARGS);
@@ -74,7 +73,7 @@ impl Command for Set {
 
         let name = cache::key_name(&request);
         let mut key = ctx.open_write(&name);
-        let slot = cache::look(ctx, &key, &request)?;
+        let slot = cache::look(ctx, &key, &request, now_ms)?;
         rights::check_write(ctx, args, &request, &key)?;
         let present = slot.fresh().is_some();
         let forbidden = match options.condition {
@@ -268,7 +267,7 @@ impl Command for Delete {
         let request = asked.request();
         let name = cache::key_name(&request);
         let mut key = ctx.open_write(&name);
-        let slot = cache::look(ctx, &key, &request)?;
+        let slot = cache::look(ctx, &key, &request, ctx.now_ms())?;
         let Some(entry) = slot.answer() else {
             flight::void_request(ctx, &request);
             ctx.reply_integer(0);

@@ -38,18 +38,19 @@ pub fn visible<'k>(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, slot: S
     }
 }
 
-/// Refuses to touch an answer that the caller may not write, whatever question it answers.
+/// Refuses to touch an answer that the caller may not write, whatever question it answers; and tells whose it is, if
+/// it is live and another persona's.
 pub fn check_write(
     ctx: &Ctx<'_>,
     args: Args<'_>,
     request: &Request<'_>,
     key: &Key<'_>,
-) -> Result<(), Refusal> {
-    let Held::Value(entry) = key.held::<Entry>() else { return Ok(()) };
-    let Some(persona) = other_persona(ctx, entry, request) else { return Ok(()) };
+) -> Result<Option<Arc<[u8]>>, Refusal> {
+    let Held::Value(entry) = key.held::<Entry>() else { return Ok(None) };
+    let Some(persona) = other_persona(ctx, entry, request) else { return Ok(None) };
     let caller = ctx.caller();
     if might_give(&caller, command(args), &persona) {
-        return Ok(());
+        return Ok(Some(persona));
     }
     if let Caller::User(user) = caller {
         ctx.log_denied(&user, &persona);
@@ -115,11 +116,11 @@ fn command(args: Args<'_>) -> Command<'_> {
 }
 
 /// Whose answer this is, if it is live and another persona's than the request's.
-pub fn other_persona(ctx: &Ctx<'_>, entry: &Entry, request: &Request<'_>) -> Option<Arc<[u8]>> {
+fn other_persona(ctx: &Ctx<'_>, entry: &Entry, request: &Request<'_>) -> Option<Arc<[u8]>> {
     let handle = entry.handle()?;
     CACHE.with(|cache| {
         let index = cache.known_index(ctx.database())?;
-        if !index.is_live(handle) || index.is_of_persona(handle, request.persona) {
+        if index.is_of_persona(handle, request.persona) || !index.is_live(handle) {
             return None;
         }
         index.origin(handle).map(|origin| origin.persona)

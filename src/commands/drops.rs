@@ -105,7 +105,7 @@ impl Command for Forget {
             answers += drop_answers(ctx, &mut at_once, |index| index.drop_user(user));
             flight::void(ctx, Void::User(database, user));
             for persona in personas {
-                ctx.signal_modified(&persona);
+                ctx.signal_modified(&*persona);
             }
         }
         finish(ctx, answers)
@@ -139,7 +139,7 @@ impl Command for Flush {
             answers += drop_answers(ctx, &mut at_once, |index| index.drop_tier(tier));
             flight::void(ctx, Void::Tier(ctx.database(), tier));
             for persona in personas.unwrap_or_default() {
-                ctx.signal_modified(&persona);
+                ctx.signal_modified(&*persona);
             }
         }
         finish(ctx, answers)

@@ -10,7 +10,7 @@ use crate::flight;
 use crate::index::Name;
 use crate::key::Tail;
 use crate::options::{self, Condition, SetOptions, Ttl};
-use crate::redis::{ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Ctx, Key, KeySpec, Outcome};
+use crate::redis::{ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Ctx, Key, KeySpec, Outcome, Word};
 use crate::refusal::{Accepts, Refusal};
 use crate::request::{Asked, Request};
 use crate::rights;
@@ -74,7 +74,7 @@ impl Command for Set {
         let name = cache::key_name(&request);
         let mut key = ctx.open_write(&name);
         let slot = cache::look(ctx, &key, &request, now_ms)?;
-        rights::check_write(ctx, args, &request, &key)?;
+        let other = rights::check_write(ctx, args, &request, &key)?;
         let present = slot.fresh().is_some();
         let forbidden = match options.condition {
             Condition::Always => false,
@@ -98,7 +98,7 @@ impl Command for Set {
         let cost_ms =
             options.cost_ms.or(held_ms.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX))).unwrap_or(0);
         let taken = !matches!(slot, Slot::Free);
-        let replaced = slot.answer().map(|entry| rights::other_persona(ctx, entry, &request));
+        let replaces = slot.answer().is_some();
         let lifetime = match (options.ttl, slot) {
             // What is replayed was fresh when its master kept the time.
             (Ttl::Keep, Slot::Fresh(entry) | Slot::Stale(entry)) if present || ctx.is_replayed() => {
@@ -119,13 +119,13 @@ impl Command for Set {
             cold::add(ctx, (ctx.database(), handle), response.len());
         }
 
-        ctx.signal_modified(&name);
-        if let Some(other) = replaced {
-            signal_personas(ctx, &request, other.as_deref());
+        ctx.signal_modified(&key);
+        if replaces {
+            signal_personas(ctx, args, other.as_deref());
         }
-        ctx.notify(Class::Module, c"set", &name);
+        ctx.notify(Class::Module, c"set", &key);
         if lifetime.expires_at.is_some() {
-            ctx.notify(Class::Generic, c"expire", &name);
+            ctx.notify(Class::Generic, c"expire", &key);
         }
         replicate(ctx, args, &request, &lifetime, cost_ms);
         ctx.reply_status(c"OK");
@@ -154,8 +154,12 @@ impl Lifetime {
             Ttl::Tier | Ttl::Keep => now_ms.saturating_add(spread(ctx, config::ttl_ms(request.tier))),
         };
         // What is replayed says all itself: this server's settings may be others.
-        let by_setting = if ctx.is_replayed() { 0 } else { config::stale_ms(request.tier) };
-        match options.stale_ms.unwrap_or(by_setting) {
+        // (Nothing is asked of the server where it would change nothing: it counts its memory to answer.)
+        let by_setting = || match config::stale_ms(request.tier) {
+            stale_ms if stale_ms > 0 && !ctx.is_replayed() => stale_ms,
+            _ => 0,
+        };
+        match options.stale_ms.unwrap_or_else(by_setting) {
             0 => Ok(Lifetime { expires_at: Some(fresh_until), fresh_until: ALWAYS_FRESH }),
             stale_ms => {
                 let expires_at =
@@ -224,26 +228,24 @@ fn put(ctx: &Ctx<'_>, key: &mut Key<'_>, taken: bool, entry: Box<Entry>) -> Resu
 fn replicate(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, lifetime: &Lifetime, cost_ms: u32) {
     let times = lifetime.expires_at.map(|at| {
         let fresh_until = lifetime.fresh_until.min(at);
-        (fresh_until.to_string(), at.saturating_sub(fresh_until))
+        (fresh_until, at.saturating_sub(fresh_until))
     });
-    let stale = times.as_ref().map(|(_, stale)| stale.to_string());
-    let cost = cost_ms.to_string();
-    let mut more: Vec<&[u8]> = Vec::with_capacity(8);
-    if let Some(id) = request.id {
-        more.extend([b"ID", id]);
-    }
-    match &times {
-        Some((until, _)) => more.extend([b"PXAT", until.as_bytes()]),
+    let until = match times {
+        Some((fresh_until, _)) => [Some(Word::Bytes(b"PXAT")), Some(Word::Number(fresh_until))],
         // Only KEEPTTL finds an answer that never ends, and the replicas' does not either.
-        None => more.push(b"KEEPTTL"),
-    }
-    if let Some(stale) = stale.as_ref().filter(|stale| *stale != "0") {
-        more.extend([b"STALE", stale.as_bytes()]);
-    }
-    if cost_ms > 0 {
-        more.extend([b"COST", cost.as_bytes()]);
-    }
-    ctx.replicate(c"CHATCACHE.SET", args, REQUEST_ARGS, &more);
+        None => [Some(Word::Bytes(b"KEEPTTL")), None],
+    };
+    let id = option(b"ID", request.id.map(Word::Bytes));
+    let stale_ms = times.map(|(_, stale_ms)| stale_ms).filter(|ms| *ms > 0);
+    let stale = option(b"STALE", stale_ms.map(Word::Number));
+    let cost = option(b"COST", (cost_ms > 0).then_some(Word::Number(cost_ms.into())));
+    let more = [id, until, stale, cost].into_iter().flatten().flatten();
+    ctx.replicate(c"CHATCACHE.SET", args, REQUEST_ARGS, more);
+}
+
+/// An option and its value, where there is one.
+fn option<'a>(name: &'static [u8], value: Option<Word<'a>>) -> [Option<Word<'a>>; 2] {
+    [value.map(|_| Word::Bytes(name)), value]
 }
 
 /// `CHATCACHE.DEL tier user persona message [ID id]`
@@ -268,19 +270,18 @@ impl Command for Delete {
         let name = cache::key_name(&request);
         let mut key = ctx.open_write(&name);
         let slot = cache::look(ctx, &key, &request, ctx.now_ms())?;
-        let Some(entry) = slot.answer() else {
+        if slot.answer().is_none() {
             flight::void_request(ctx, &request);
             ctx.reply_integer(0);
             return Ok(());
-        };
-        rights::check_write(ctx, args, &request, &key)?;
-        let other = rights::other_persona(ctx, entry, &request);
+        }
+        let other = rights::check_write(ctx, args, &request, &key)?;
         flight::void_request(ctx, &request);
         key.delete();
         CACHE.with(|cache| cache.counters.deleted += 1);
-        ctx.signal_modified(&name);
-        signal_personas(ctx, &request, other.as_deref());
-        ctx.notify(Class::Generic, c"del", &name);
+        ctx.signal_modified(&key);
+        signal_personas(ctx, args, other.as_deref());
+        ctx.notify(Class::Generic, c"del", &key);
         ctx.replicate_verbatim();
         ctx.reply_integer(1);
         Ok(())
@@ -289,8 +290,8 @@ impl Command for Delete {
 
 /// Tells who tracks or watches a persona that one of its answers is gone: the persona that the command names, under
 /// whose name it may have been read, and the other whose it was, if any.
-fn signal_personas(ctx: &Ctx<'_>, request: &Request<'_>, other: Option<&[u8]>) {
-    ctx.signal_modified(request.persona);
+fn signal_personas(ctx: &Ctx<'_>, args: Args<'_>, other: Option<&[u8]>) {
+    ctx.signal_modified(args.told(PERSONA_AT as usize));
     if let Some(other) = other {
         ctx.signal_modified(other);
     }

@@ -77,6 +77,7 @@ required!(
     RedisModule_CreateCommand,
     RedisModule_CreateDataType,
     RedisModule_CreateString,
+    RedisModule_CreateStringFromLongLong,
     RedisModule_CreateTimer,
     RedisModule_DefragAlloc,
     RedisModule_DeleteKey,

@@ -1,5 +1,6 @@
 //! A command's arguments, as bytes.
 
+use crate::redis::ctx::Told;
 use redis_module::raw::RedisModuleString;
 use std::slice;
 
@@ -16,6 +17,11 @@ impl<'a> Args<'a> {
     /// Argument `position`; the command's name is 0. Empty where there is none.
     pub fn get(self, position: usize) -> &'a [u8] {
         self.0.get(position).map_or(&[], |&string| bytes(string))
+    }
+
+    /// Argument `position` as the name of a key that the server is told of. Empty where there is none.
+    pub fn told(self, position: usize) -> Told<'a> {
+        self.0.get(position).map_or(Told::from(&[][..]), |&string| Told::string(string))
     }
 
     /// The arguments from `position` on.

@@ -16,6 +16,64 @@ pub struct Ctx<'a> {
     callback: PhantomData<&'a RedisModuleCtx>,
 }
 
+/// The name of a key that the server is told of: bytes, of which a string must be made; or the string that an open key
+/// or an argument has already.
+#[derive(Clone, Copy)]
+pub struct Told<'a>(Name<'a>);
+
+#[derive(Clone, Copy)]
+enum Name<'a> {
+    Bytes(&'a [u8]),
+    /// Kept by somebody for `'a`.
+    String(*mut RedisModuleString),
+}
+
+impl Told<'_> {
+    /// The caller's types must say who keeps the string for so long.
+    pub(super) fn string(string: *mut RedisModuleString) -> Self {
+        Told(Name::String(string))
+    }
+
+    /// Runs `body` with the name as a string.
+    fn with(self, body: impl FnOnce(*mut RedisModuleString)) {
+        match self.0 {
+            Name::String(string) => body(string),
+            Name::Bytes(bytes) => {
+                let string = ServerString::new(bytes);
+                body(string.0);
+            }
+        }
+    }
+}
+
+impl<'a> From<&'a [u8]> for Told<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Told(Name::Bytes(bytes))
+    }
+}
+
+/// A word of a command that replicas and the AOF are sent.
+#[derive(Clone, Copy)]
+pub enum Word<'a> {
+    Bytes(&'a [u8]),
+    Number(i64),
+}
+
+impl Word<'_> {
+    /// A string that the caller must free.
+    fn string(self) -> *mut RedisModuleString {
+        // SAFETY: the server copies the bytes; without a context nobody else frees the string.
+        unsafe {
+            match self {
+                Word::Bytes(bytes) => {
+                    api!(RedisModule_CreateString)(ptr::null_mut(), bytes.as_ptr().cast(), bytes.len())
+                }
+                Word::Number(number) => api!(RedisModule_CreateStringFromLongLong)(ptr::null_mut(), number),
+            }
+        }
+    }
+}
+
 /// The class of a keyspace notification: which letter of `notify-keyspace-events` asks for it.
 #[derive(Clone, Copy)]
 pub enum Class {
@@ -161,21 +219,25 @@ impl<'a> Ctx<'a> {
     // What others are told.
 
     /// Sends a keyspace notification about `key`.
-    pub fn notify(&self, class: Class, event: &CStr, key: &[u8]) {
+    pub fn notify<'k>(&self, class: Class, event: &CStr, key: impl Into<Told<'k>>) {
         let class = match class {
             Class::Generic => raw::REDISMODULE_NOTIFY_GENERIC,
             Class::Module => raw::REDISMODULE_NOTIFY_MODULE,
         };
-        let key = ServerString::new(key);
         TELLING.store(true, Ordering::Relaxed);
-        unsafe { api!(RedisModule_NotifyKeyspaceEvent)(self.raw, class, event.as_ptr(), key.0) };
+        // SAFETY: the string lives during the call; who needs it longer counts a reference.
+        key.into().with(|key| unsafe {
+            api!(RedisModule_NotifyKeyspaceEvent)(self.raw, class, event.as_ptr(), key);
+        });
         TELLING.store(false, Ordering::Relaxed);
     }
 
     /// Tells clients that WATCH or track `key` that it has changed.
-    pub fn signal_modified(&self, key: &[u8]) {
-        let key = ServerString::new(key);
-        unsafe { api!(RedisModule_SignalModifiedKey)(self.raw, key.0) };
+    pub fn signal_modified<'k>(&self, key: impl Into<Told<'k>>) {
+        // SAFETY: as in `notify`.
+        key.into().with(|key| unsafe {
+            api!(RedisModule_SignalModifiedKey)(self.raw, key);
+        });
     }
 
     /// Sends the running command, as it came, to replicas and the AOF.
@@ -185,10 +247,18 @@ impl<'a> Ctx<'a> {
 
     /// Sends `command` to replicas and the AOF, with the first `count` arguments of the running command and
     /// then `more`.
-    pub fn replicate(&self, command: &CStr, args: Args<'_>, count: usize, more: &[&[u8]]) {
-        let more: Vec<ServerString> = more.iter().map(|bytes| ServerString::new(bytes)).collect();
-        let mut all: Vec<*mut RedisModuleString> = args.strings(count).to_vec();
-        all.extend(more.iter().map(|string| string.0));
+    pub fn replicate<'w>(
+        &self,
+        command: &CStr,
+        args: Args<'_>,
+        count: usize,
+        more: impl IntoIterator<Item = Word<'w>>,
+    ) {
+        // Room for all that there ever are, in one allocation.
+        let mut all: Vec<*mut RedisModuleString> = Vec::with_capacity(16);
+        all.extend_from_slice(args.strings(count));
+        let given = all.len();
+        all.extend(more.into_iter().map(Word::string));
         // SAFETY: format `v` takes an array of strings and its length; the strings outlive the call, which
         // keeps its own references.
         unsafe {
@@ -200,6 +270,7 @@ impl<'a> Ctx<'a> {
                 all.len(),
             )
         };
+        all.drain(given..).for_each(|made| drop(ServerString(made)));
     }
 
     /// Sends `UNLINK name` to replicas and the AOF.
@@ -268,10 +339,7 @@ pub(super) struct ServerString(pub(super) *mut RedisModuleString);
 
 impl ServerString {
     pub(super) fn new(bytes: &[u8]) -> Self {
-        // SAFETY: the server copies the bytes; without a context nobody else frees the string.
-        ServerString(unsafe {
-            api!(RedisModule_CreateString)(ptr::null_mut(), bytes.as_ptr().cast(), bytes.len())
-        })
+        ServerString(Word::Bytes(bytes).string())
     }
 }
 

@@ -1,7 +1,7 @@
 //! A key of the keyspace, opened.
 
 use crate::redis::api::OK;
-use crate::redis::ctx::{Ctx, ServerString};
+use crate::redis::ctx::{Ctx, ServerString, Told};
 use crate::redis::datatype::DataType;
 use redis_module::raw::{self, RedisModuleKey};
 use std::marker::PhantomData;
@@ -12,7 +12,7 @@ use std::ptr;
 pub struct Key<'c> {
     /// Null for a key opened for reading that is not there.
     raw: *mut RedisModuleKey,
-    _name: ServerString,
+    name: ServerString,
     ctx: PhantomData<&'c ()>,
 }
 
@@ -52,7 +52,7 @@ impl Ctx<'_> {
         let name = ServerString::new(name);
         // SAFETY: the context is the running callback's; the name lives as long as the key.
         let raw = unsafe { api!(RedisModule_OpenKey)(self.raw, name.0, mode as c_int) };
-        Key { raw, _name: name, ctx: PhantomData }
+        Key { raw, name, ctx: PhantomData }
     }
 }
 
@@ -170,6 +170,12 @@ impl Key<'_> {
     pub fn set_expires_at(&mut self, at: Option<i64>) {
         // SAFETY: the key is open for writing and holds a value.
         unsafe { api!(RedisModule_SetAbsExpire)(self.raw, at.unwrap_or(raw::REDISMODULE_NO_EXPIRE.into())) };
+    }
+}
+
+impl<'k> From<&'k Key<'_>> for Told<'k> {
+    fn from(key: &'k Key<'_>) -> Self {
+        Told::string(key.name.0)
     }
 }
 

@@ -40,7 +40,7 @@ pub use background::Background;
 pub use blocking::{Blocked, Waiting};
 pub use cluster::Incoming;
 pub use commands::{ArgKind, ArgSpec, Command, CommandSpec, KeySpec, Outcome};
-pub use ctx::{Class, Ctx};
+pub use ctx::{Class, Ctx, Word};
 pub use datatype::{Aof, DataType, Defrag, Digest, Loader, Place, Saver, TypeSlot};
 pub use events::{Arrival, EventLoop, Events};
 pub use filter::{ArgumentWatch, Watching};

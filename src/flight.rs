@@ -472,11 +472,12 @@ pub fn check(ctx: &Ctx<'_>, request: &Request<'_>, token: &[u8]) -> Option<u64> 
 }
 
 /// The request's answer has been stored: its lease ends, and all who wait have it.
-pub fn stored(ctx: &Ctx<'_>, request: &Request<'_>, response: Answer, cost_ms: u32, handle: Option<Handle>) {
+pub fn stored(ctx: &Ctx<'_>, request: &Request<'_>, response: Answer, cost_ms: u32, handle: Handle) {
     if anybody_flies() {
         let questions = questions_of(ctx, request);
         let Question { database, tier, .. } = questions.open;
         let persona = Arc::from(request.persona);
+        let handle = Some(handle);
         let served = Served { database, tier, persona, handle, response, cost_ms };
         turn(ctx, Some(served), |table, turn| {
             questions.each().for_each(|question| table.stored(question, turn));

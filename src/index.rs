@@ -230,6 +230,54 @@ impl Index {
         self.try_link(tier, persona, user, name, size.into()).unwrap_or(Handle::NOWHERE)
     }
 
+    /// The same for an entry that takes the place of `old`, whose size was `old_size`, under one key. Mostly it is the same
+    /// persona's, user's and tier's: then it takes over the node too, under a new stamp, and no neighbour need be told.
+    pub fn relink(
+        &mut self,
+        (old, old_size): (Handle, Size),
+        tier: Tier,
+        persona: &[u8],
+        user: &[u8],
+        name: Name<'_>,
+        size: impl Into<Size>,
+    ) -> Handle {
+        let size = size.into();
+        if self.may_take_over(old, tier, persona, user, name) == Some(true)
+            && let stamp = self.next_stamp()
+            && let Some(node) = self.nodes.get_mut(old.node)
+        {
+            node.stamp = stamp;
+            let handle = Handle { stamp, ..old };
+            self.resize(handle, old_size, size);
+            return handle;
+        }
+        let handle = self.link(tier, persona, user, name, size);
+        self.unlink(old, old_size);
+        handle
+    }
+
+    /// Whether an entry of these would come into the very place of this one: None where this one is not known.
+    fn may_take_over(
+        &self,
+        old: Handle,
+        tier: Tier,
+        persona: &[u8],
+        user: &[u8],
+        name: Name<'_>,
+    ) -> Option<bool> {
+        let node = self.node(old)?;
+        let group = self.groups.get(node.group())?;
+        let is_same_name =
+            matches!((node.key(), name), (Key::Digest(old), Name::Canonical(new)) if old == new);
+        Some(
+            is_same_name
+                && group.tier == tier
+                && self.names_of(group)? == (persona, user)
+                && self.is_group_live(group)
+                && !self.is_group_old(group),
+        )
+    }
+
     /// Takes in an entry that was dropped before it came (by RDB, RESTORE, COPY or RENAME) and puts it in
     /// the queue for reclaim.
     pub fn link_dropped(&mut self, tier: Tier, persona: &[u8], user: &[u8], name: Name<'_>) -> Handle {
@@ -399,8 +447,7 @@ impl Index {
                 Key::Own(self.own_names.insert(OwnName(name.into()))?)
             }
         };
-        let stamp = self.stamp.checked_add(1).unwrap_or(NonZeroU32::MIN);
-        self.stamp = stamp;
+        let stamp = self.next_stamp();
         let group = self.groups.get_mut(id)?;
         let mut node = Node::new(id, stamp, key);
         node.next = group.head;
@@ -410,6 +457,11 @@ impl Index {
         }
         group.entries += 1;
         Some(Handle { node, stamp })
+    }
+
+    fn next_stamp(&mut self) -> NonZeroU32 {
+        self.stamp = self.stamp.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        self.stamp
     }
 
     fn node(&self, handle: Handle) -> Option<&Node> {

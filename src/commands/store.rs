@@ -7,10 +7,12 @@ use crate::cold;
 use crate::config;
 use crate::entry::{ALWAYS_FRESH, Entry, Home};
 use crate::flight;
-use crate::index::Name;
+use crate::index::{Handle, Name};
 use crate::key::Tail;
 use crate::options::{self, Condition, SetOptions, Ttl};
-use crate::redis::{ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Ctx, Key, KeySpec, Outcome, Word};
+use crate::redis::{
+    ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Ctx, Held, Key, KeySpec, Outcome, Word,
+};
 use crate::refusal::{Accepts, Refusal};
 use crate::request::{Asked, Request};
 use crate::rights;
@@ -97,7 +99,6 @@ impl Command for Set {
         };
         let cost_ms =
             options.cost_ms.or(held_ms.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX))).unwrap_or(0);
-        let taken = !matches!(slot, Slot::Free);
         let replaces = slot.answer().is_some();
         let lifetime = match (options.ttl, slot) {
             // What is replayed was fresh when its master kept the time.
@@ -107,17 +108,15 @@ impl Command for Set {
             _ => Lifetime::new(ctx, &options, &request, now_ms)?,
         };
         let answer = Answer::new(response);
-        let mut entry = entry_for(ctx, &request, &name, answer.clone(), now_ms);
+        let handle = link(ctx, &key, &request, &name, answer.len());
+        let mut entry = Entry::new(Home::Linked(handle), request.fingerprint(), answer.clone(), now_ms);
         entry.fresh_until_ms.set(lifetime.fresh_until);
         entry.cost_ms = cost_ms;
-        let handle = entry.handle();
-        put(ctx, &mut key, taken, entry)?;
+        put(ctx, &mut key, handle, entry)?;
         key.set_expires_at(lifetime.expires_at);
         CACHE.with(|cache| cache.counters.sets += 1);
         flight::stored(ctx, &request, answer, cost_ms, handle);
-        if let Some(handle) = handle {
-            cold::add(ctx, (ctx.database(), handle), response.len());
-        }
+        cold::add(ctx, (ctx.database(), handle), response.len());
 
         ctx.signal_modified(&key);
         if replaces {
@@ -182,43 +181,40 @@ fn spread(ctx: &Ctx<'_>, ttl_ms: i64) -> i64 {
     (ttl_ms - cut as i64).max(1)
 }
 
-/// A new entry, known to the index under this name.
-fn entry_for(ctx: &Ctx<'_>, request: &Request<'_>, name: &[u8], answer: Answer, now_ms: i64) -> Box<Entry> {
+/// Makes the answer of so many bytes known to the index, in the place of the one that its key holds, if any.
+fn link(ctx: &Ctx<'_>, key: &Key<'_>, request: &Request<'_>, name: &[u8], bytes: usize) -> Handle {
     let kept = match request.tail() {
         Tail::Digest(digest) => Name::Canonical(digest),
         Tail::Id(_) => Name::Own(name),
     };
-    let bytes = answer.len() as u64;
-    let handle = CACHE.with(|cache| {
-        cache.index(ctx.database()).link(request.tier, request.persona, request.user, kept, bytes)
-    });
-    Box::new(Entry::new(Home::Linked(handle), request.fingerprint(), answer, now_ms))
+    let old = match key.held::<Entry>() {
+        Held::Value(old) => old.handle().map(|handle| (handle, old.size())),
+        Held::Nothing | Held::Other => None,
+    };
+    let Request { tier, user, persona, .. } = *request;
+    let (database, bytes) = (ctx.database(), bytes as u64);
+    CACHE.with(|cache| match old {
+        Some((handle, size)) => {
+            cache.cool((database, handle));
+            cache.index(database).relink((handle, size), tier, persona, user, kept, bytes)
+        }
+        None => cache.index(database).link(tier, persona, user, kept, bytes),
+    })
 }
 
-/// Puts an entry into its key, in the place of the one that is there, if any.
-fn put(ctx: &Ctx<'_>, key: &mut Key<'_>, taken: bool, entry: Box<Entry>) -> Result<(), Refusal> {
-    let (handle, size) = (entry.handle(), entry.size());
-    let unlink = |handle, size| {
-        CACHE.with(|cache| {
-            cache.cool((ctx.database(), handle));
-            cache.index(ctx.database()).unlink(handle, size)
-        });
-    };
-    let stored = if taken {
-        match key.replace(entry) {
-            Some(old) => {
-                if let Some(handle) = old.handle() {
-                    unlink(handle, old.size());
-                }
-                true
-            }
-            None => false,
+/// Puts an entry that the index knows into its key, in the place of the one that is there, if any: the server sees the
+/// same value, with another answer in it.
+fn put(ctx: &Ctx<'_>, key: &mut Key<'_>, handle: Handle, entry: Entry) -> Result<(), Refusal> {
+    let size = entry.size();
+    let stored = match key.value_mut::<Entry>() {
+        Some(old) => {
+            *old = entry;
+            true
         }
-    } else {
-        key.set(entry)
+        None => key.set(Box::new(entry)),
     };
-    if !stored && let Some(handle) = handle {
-        unlink(handle, size);
+    if !stored {
+        CACHE.with(|cache| cache.index(ctx.database()).unlink(handle, size));
     }
     stored.then_some(()).ok_or(Refusal::Internal)
 }

@@ -106,7 +106,6 @@ required!(
     RedisModule_Milliseconds,
     RedisModule_ModuleTypeGetType,
     RedisModule_ModuleTypeGetValue,
-    RedisModule_ModuleTypeReplaceValue,
     RedisModule_ModuleTypeSetValue,
     RedisModule_NotifyKeyspaceEvent,
     RedisModule_OpenKey,

@@ -5,8 +5,7 @@ use crate::redis::ctx::{Ctx, ServerString, Told};
 use crate::redis::datatype::DataType;
 use redis_module::raw::{self, RedisModuleKey};
 use std::marker::PhantomData;
-use std::os::raw::{c_int, c_void};
-use std::ptr;
+use std::os::raw::c_int;
 
 /// An open key. Closed when dropped; the server tells nobody that it changed unless `Ctx::signal_modified` does.
 pub struct Key<'c> {
@@ -59,8 +58,8 @@ impl Ctx<'_> {
 impl Key<'_> {
     /// What the key holds.
     pub fn held<T: DataType>(&self) -> Held<'_, T> {
-        // SAFETY: both calls take a null key. A value of our type was given to the server by `set` or
-        // `replace` or the type's callbacks as a `Box<T>`, and stays until the key is changed, for which
+        // SAFETY: both calls take a null key. A value of our type was given to the server by `set`
+        // or the type's callbacks as a `Box<T>`, and stays until the key is changed, for which
         // `&mut self` is needed.
         unsafe {
             if api!(RedisModule_KeyType)(self.raw) == raw::REDISMODULE_KEYTYPE_EMPTY as c_int {
@@ -76,7 +75,7 @@ impl Key<'_> {
         }
     }
 
-    /// The value of our type, to be changed in a way that nobody can see: the server is not told.
+    /// The value of our type, to be changed, or to have another put in its place: the server is not told.
     pub fn value_mut<T: DataType>(&mut self) -> Option<&mut T> {
         // SAFETY: as in `held`. `&mut self` is the one handle to the key that is open, and everything that reaches
         // values runs on this thread.
@@ -130,23 +129,6 @@ impl Key<'_> {
                 drop(Box::from_raw(value));
             }
             stored
-        }
-    }
-
-    /// Puts a value in the place of one of the same type, whose TTL stays, and gives the old one back. None, and
-    /// the value dropped, where the key holds no value of that type.
-    pub fn replace<T: DataType>(&mut self, value: Box<T>) -> Option<Box<T>> {
-        let value = Box::into_raw(value);
-        let mut old: *mut c_void = ptr::null_mut();
-        // SAFETY: on success we own the old value, which the server has forgotten, and the server the new one.
-        unsafe {
-            let code =
-                api!(RedisModule_ModuleTypeReplaceValue)(self.raw, T::slot().get(), value.cast(), &mut old);
-            if code != OK {
-                drop(Box::from_raw(value));
-                return None;
-            }
-            (!old.is_null()).then(|| Box::from_raw(old.cast::<T>()))
         }
     }
 

@@ -129,8 +129,9 @@ impl Run<'_> {
             0..45 => self.link(State::Live),
             45..50 => self.link(State::Dropped),
             50..70 => self.unlink(),
-            70..78 => self.resize(),
-            78..84 => self.hit(),
+            70..75 => self.resize(),
+            75..80 => self.relink(),
+            80..84 => self.hit(),
             84..88 => self.miss(),
             88..90 => {
                 let batch = self.pick_batch();
@@ -196,6 +197,32 @@ impl Run<'_> {
             State::Dropped => self.index.link_dropped(tier, &persona, &user, given),
         };
         self.entries.push(Entry { handle, tier, persona, user, name, size, state, stale: false });
+    }
+
+    /// In the place of any entry comes one of the same, or one that differs in one thing.
+    fn relink(&mut self) {
+        let Some(n) = self.pick() else { return };
+        let old = self.entries[n].clone();
+        let (mut tier, mut persona, mut user, mut name) =
+            (old.tier, old.persona.clone(), old.user.clone(), old.name.clone());
+        match self.rng.random_range(0..8) {
+            0 => tier = self.tier(),
+            1 => persona = self.persona(),
+            2 => user = self.user(),
+            3 => name = Ok(u128::from(self.rng.random::<u64>()).to_le_bytes()),
+            4 => name = Err(b"another".to_vec()),
+            _ => {}
+        }
+        let given = match &name {
+            Ok(digest) => Name::Canonical(*digest),
+            Err(name) => Name::Own(name),
+        };
+        let size = self.size();
+        let handle = self.index.relink((old.handle, old.size), tier, &persona, &user, given, size);
+        assert!(!self.index.contains(old.handle));
+        self.gone.push(old.handle);
+        let (state, stale) = (State::Live, false);
+        self.entries[n] = Entry { handle, tier, persona, user, name, size, state, stale };
     }
 
     fn unlink(&mut self) {

@@ -317,10 +317,9 @@ pub fn index_name<'a>(layout: Layout, tier: Tier, persona: &[u8], user: &[u8], n
 const TOUCH_MS: i64 = 1000;
 
 impl Cache {
-    /// The fresh answer to a request that L1 has, counted as given.
-    fn hot(&mut self, database: i32, request: &Request<'_>, now_ms: i64) -> Option<Answer> {
-        let l1 = self.l1.as_ref()?;
-        let hot = l1.get(&l1.key(database, request))?;
+    /// The fresh answer that L1 has under this key, counted as given.
+    fn hot(&mut self, database: i32, tier: Tier, key: &HotKey, now_ms: i64) -> Option<Answer> {
+        let hot = self.l1.as_ref()?.get(key)?;
         let untouched_ms = now_ms.saturating_sub(hot.touched_ms.get());
         if now_ms >= hot.until_ms.get() || !(0..TOUCH_MS).contains(&untouched_ms) {
             return None;
@@ -332,7 +331,7 @@ impl Cache {
         }
         hot.untouched_hits.set(hot.untouched_hits.get().saturating_add(1));
         hot.answer.count_hit();
-        self.counters.count_hit(request.tier, saved_ms);
+        self.counters.count_hit(tier, saved_ms);
         self.counters.hits_l1 += 1;
         Some(hot.answer.clone())
     }
@@ -350,11 +349,19 @@ impl Cache {
     }
 }
 
+/// A request whose answer L1 has not: where it would be, or None where L1 is off.
+pub struct NotHot(Option<HotKey>);
+
 /// The fresh answer to a request that L1 has, counted as given. The time is the clock's, not the one at which a script
 /// around the command began: a key's freshness ends within a long script too.
-pub fn hot(ctx: &Ctx<'_>, request: &Request<'_>, now_ms: i64) -> Option<Answer> {
+pub fn hot(ctx: &Ctx<'_>, request: &Request<'_>, now_ms: i64) -> Result<Answer, NotHot> {
     let database = ctx.database();
-    CACHE.with(|cache| cache.hot(database, request, now_ms))
+    CACHE.with(|cache| {
+        let Some(key) = cache.l1.as_ref().map(|l1| l1.key(database, request)) else {
+            return Err(NotHot(None));
+        };
+        cache.hot(database, request.tier, &key, now_ms).ok_or(NotHot(Some(key)))
+    })
 }
 
 /// What packed answers are unpacked into, to be sent.
@@ -374,42 +381,48 @@ pub fn read<R>(entry: &Entry, body: impl FnOnce(&[u8]) -> R) -> Result<R, Refusa
     })
 }
 
-/// Gives the fresh answer that a key holds for a request, and has it in L1 from now on.
+/// Gives the fresh answer that a key holds for a request that is not hot, and has it in L1 from now on.
 pub fn give(
     ctx: &Ctx<'_>,
     mut key: Key<'_>,
     request: &Request<'_>,
+    NotHot(hot_key): NotHot,
     now_ms: i64,
     reply: impl FnOnce(&[u8]),
 ) -> Result<(), Refusal> {
     let Held::Value::<Entry>(entry) = key.held() else { return Err(Refusal::Internal) };
-    let has_l1 = CACHE.with(|cache| cache.l1.is_some());
-    let again = has_l1 && entry.is_asked_for_again(now_ms);
+    let again = hot_key.is_some() && entry.is_asked_for_again(now_ms);
     let unpacked = read(entry, |bytes| {
         reply(bytes);
         (again && entry.raw().is_none()).then(|| Answer::new(bytes))
     })?;
     count_hit(ctx, request.tier, entry, now_ms);
-    if has_l1 {
-        admit(ctx, &mut key, request, now_ms, unpacked);
+    if let Some(hot_key) = hot_key {
+        admit(ctx, &mut key, request, hot_key, now_ms, unpacked);
     }
     Ok(())
 }
 
 /// Takes the answer that a key holds into L1: a raw one, or a packed one that has been unpacked for it.
-fn admit(ctx: &Ctx<'_>, key: &mut Key<'_>, request: &Request<'_>, now_ms: i64, unpacked: Option<Answer>) {
+fn admit(
+    ctx: &Ctx<'_>,
+    key: &mut Key<'_>,
+    request: &Request<'_>,
+    hot_key: HotKey,
+    now_ms: i64,
+    unpacked: Option<Answer>,
+) {
     let database = ctx.database();
     let expires_at = key.expires_at().unwrap_or(i64::MAX);
     let Some(entry) = key.value_mut::<Entry>() else { return };
     let Some(handle) = entry.handle() else { return };
     let place = (database, handle);
     let until_ms = expires_at.min(entry.fresh_until_ms.get());
-    let refreshed = CACHE.with(|cache| cache.refresh(place, request, until_ms, now_ms));
-    let hot_key = match refreshed {
+    match CACHE.with(|cache| cache.refresh(place, request, &hot_key, until_ms, now_ms)) {
         Refreshed::Was { uses } => return key.count_uses(uses),
         Refreshed::MayNot => return,
-        Refreshed::New(hot_key) => hot_key,
-    };
+        Refreshed::New => {}
+    }
     if let Some(answer) = unpacked {
         let before = entry.size();
         entry.unpack(answer);
@@ -436,7 +449,7 @@ enum Refreshed {
     /// It has it, and knows now that its key was opened; it gave it so often since the last time.
     Was { uses: u32 },
     /// It has not, and here it belongs.
-    New(HotKey),
+    New,
     /// L1 is off; or another persona's answer was given, whose readers have other rights perhaps.
     MayNot,
 }
@@ -446,6 +459,7 @@ impl Cache {
         &mut self,
         (database, handle): Place,
         request: &Request<'_>,
+        hot_key: &HotKey,
         until_ms: i64,
         now_ms: i64,
     ) -> Refreshed {
@@ -454,14 +468,13 @@ impl Cache {
         if located.is_none_or(|located| located.persona != request.persona) {
             return Refreshed::MayNot;
         }
-        let hot_key = l1.key(database, request);
-        match l1.get(&hot_key).filter(|hot| hot.place == (database, handle)) {
+        match l1.get(hot_key).filter(|hot| hot.place == (database, handle)) {
             Some(hot) => {
                 hot.until_ms.set(until_ms);
                 hot.touched_ms.set(now_ms);
                 Refreshed::Was { uses: hot.untouched_hits.take() }
             }
-            None => Refreshed::New(hot_key),
+            None => Refreshed::New,
         }
     }
 

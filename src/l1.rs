@@ -19,7 +19,7 @@ use quick_cache::unsync::Cache;
 use quick_cache::{Lifecycle, Weighter};
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 /// What an answer costs in L1 beside its bytes: its place in the cache and its way back from the entry.
 const OVERHEAD: u64 = 160;
@@ -63,7 +63,7 @@ pub struct Hot {
 /// See the head of this file.
 pub struct L1 {
     cache: Cache<HotKey, Hot, ByBytes, BuildHasherDefault<AsItIs>, Collect>,
-    keys: HashMap<Place, HotKey>,
+    keys: HashMap<Place, HotKey, ByPlace>,
     secret: highway::Key,
 }
 
@@ -73,7 +73,7 @@ impl L1 {
         let usual = usize::try_from(max_bytes / USUAL_BYTES).unwrap_or(usize::MAX).clamp(16, 1 << 20);
         L1 {
             cache: Cache::with(usual, max_bytes, ByBytes, BuildHasherDefault::default(), Collect),
-            keys: HashMap::new(),
+            keys: HashMap::with_hasher(ByPlace::new()),
             secret: highway::Key(secret),
         }
     }
@@ -211,6 +211,51 @@ impl Hasher for AsItIs {
 
     fn write_u64(&mut self, number: u64) {
         self.0 = number;
+    }
+}
+
+/// Hashes places: numbers that the index gives out in a row, so that a multiplication which nobody can guess is enough
+/// against who would have them collide. SipHash took a twenty-fifth of a GET that L1 has no room for.
+struct ByPlace {
+    factor: u64,
+}
+
+impl ByPlace {
+    fn new() -> Self {
+        ByPlace { factor: RandomState::new().hash_one("factor") | 1 }
+    }
+}
+
+impl BuildHasher for ByPlace {
+    type Hasher = Folded;
+
+    fn build_hasher(&self) -> Folded {
+        Folded { state: self.factor, factor: self.factor }
+    }
+}
+
+/// Multiplies, and folds the upper half of the product into the lower.
+struct Folded {
+    state: u64,
+    factor: u64,
+}
+
+impl Hasher for Folded {
+    fn finish(&self) -> u64 {
+        self.state
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(number.into());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        let product = u128::from(self.state ^ number) * u128::from(self.factor);
+        self.state = (product >> 64) as u64 ^ product as u64;
     }
 }
 

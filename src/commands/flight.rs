@@ -38,16 +38,19 @@ impl Command for Fetch {
         let asked = Asked::parse(Accepts::Tiers, fixed(args), options.id)?;
         let request = asked.request();
         let now_ms = ctx.now_ms();
-        if let Some(answer) = cache::hot(ctx, &request, now_ms) {
-            flight::reply_hit(ctx, &answer);
-            return Ok(());
-        }
+        let not_hot = match cache::hot(ctx, &request, now_ms) {
+            Ok(answer) => {
+                flight::reply_hit(ctx, &answer);
+                return Ok(());
+            }
+            Err(not_hot) => not_hot,
+        };
         let name = cache::key_name(&request);
         let lease_ms = options.lease_ms.unwrap_or_else(config::lease_ms);
         let key = ctx.open_read(&name);
         match rights::visible(ctx, args, &request, cache::look(ctx, &key, &request, now_ms)?) {
             Slot::Fresh(_) => {
-                cache::give(ctx, key, &request, now_ms, |answer| flight::reply_hit(ctx, answer))?;
+                cache::give(ctx, key, &request, not_hot, now_ms, |answer| flight::reply_hit(ctx, answer))?;
             }
             Slot::Stale(entry) => {
                 cache::count_stale_hit(ctx, request.tier, entry, now_ms);

@@ -26,15 +26,18 @@ impl Command for Get {
         let asked = parse_request(Accepts::TiersAndAny, &options::GET, args)?;
         let now_ms = ctx.now_ms();
         for request in asked.requests() {
-            if let Some(answer) = cache::hot(ctx, &request, now_ms) {
-                ctx.reply_bytes(&answer);
-                return Ok(());
-            }
+            let not_hot = match cache::hot(ctx, &request, now_ms) {
+                Ok(answer) => {
+                    ctx.reply_bytes(&answer);
+                    return Ok(());
+                }
+                Err(not_hot) => not_hot,
+            };
             let key = ctx.open_read(&cache::key_name(&request));
             let slot = cache::look(ctx, &key, &request, now_ms)?;
             let slot = rights::visible(ctx, args, &request, slot);
             if slot.fresh().is_some() {
-                cache::give(ctx, key, &request, now_ms, |answer| ctx.reply_bytes(answer))?;
+                cache::give(ctx, key, &request, not_hot, now_ms, |answer| ctx.reply_bytes(answer))?;
                 return Ok(());
             }
         }

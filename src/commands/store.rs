@@ -11,7 +11,7 @@ use crate::index::{Handle, Name};
 use crate::key::Tail;
 use crate::options::{self, Condition, SetOptions, Ttl};
 use crate::redis::{
-    ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Ctx, Held, Key, KeySpec, Outcome, Word,
+    ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Ctx, Held, Key, KeySpec, Outcome, Outgoing,
 };
 use crate::refusal::{Accepts, Refusal};
 use crate::request::{Asked, Request};
@@ -222,26 +222,29 @@ fn put(ctx: &Ctx<'_>, key: &mut Key<'_>, handle: Handle, entry: Entry) -> Result
 /// Sends what was stored to replicas and the AOF: with the time at which it ends, since there it is later now,
 /// and without the condition, which has been decided.
 fn replicate(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, lifetime: &Lifetime, cost_ms: u32) {
-    let times = lifetime.expires_at.map(|at| {
-        let fresh_until = lifetime.fresh_until.min(at);
-        (fresh_until, at.saturating_sub(fresh_until))
-    });
-    let until = match times {
-        Some((fresh_until, _)) => [Some(Word::Bytes(b"PXAT")), Some(Word::Number(fresh_until))],
+    let mut command = Outgoing::new(args, REQUEST_ARGS);
+    if let Some(id) = request.id {
+        command.bytes(b"ID");
+        command.bytes(id);
+    }
+    match lifetime.expires_at {
+        Some(at) => {
+            let fresh_until = lifetime.fresh_until.min(at);
+            command.bytes(b"PXAT");
+            command.number(fresh_until);
+            if at > fresh_until {
+                command.bytes(b"STALE");
+                command.number(at.saturating_sub(fresh_until));
+            }
+        }
         // Only KEEPTTL finds an answer that never ends, and the replicas' does not either.
-        None => [Some(Word::Bytes(b"KEEPTTL")), None],
-    };
-    let id = option(b"ID", request.id.map(Word::Bytes));
-    let stale_ms = times.map(|(_, stale_ms)| stale_ms).filter(|ms| *ms > 0);
-    let stale = option(b"STALE", stale_ms.map(Word::Number));
-    let cost = option(b"COST", (cost_ms > 0).then_some(Word::Number(cost_ms.into())));
-    let more = [id, until, stale, cost].into_iter().flatten().flatten();
-    ctx.replicate(c"CHATCACHE.SET", args, REQUEST_ARGS, more);
-}
-
-/// An option and its value, where there is one.
-fn option<'a>(name: &'static [u8], value: Option<Word<'a>>) -> [Option<Word<'a>>; 2] {
-    [value.map(|_| Word::Bytes(name)), value]
+        None => command.bytes(b"KEEPTTL"),
+    }
+    if cost_ms > 0 {
+        command.bytes(b"COST");
+        command.number(cost_ms.into());
+    }
+    ctx.replicate(c"CHATCACHE.SET", command);
 }
 
 /// `CHATCACHE.DEL tier user persona message [ID id]`

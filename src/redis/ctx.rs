@@ -1,7 +1,6 @@
 //! The call at hand: who asks, in which database, and how to answer.
 
 use crate::redis::api::OK;
-use crate::redis::args::Args;
 use crate::redis::events::TELLING;
 use redis_module::raw::{self, RedisModuleCtx, RedisModuleString};
 use std::ffi::{CStr, CString};
@@ -49,28 +48,6 @@ impl Told<'_> {
 impl<'a> From<&'a [u8]> for Told<'a> {
     fn from(bytes: &'a [u8]) -> Self {
         Told(Name::Bytes(bytes))
-    }
-}
-
-/// A word of a command that replicas and the AOF are sent.
-#[derive(Clone, Copy)]
-pub enum Word<'a> {
-    Bytes(&'a [u8]),
-    Number(i64),
-}
-
-impl Word<'_> {
-    /// A string that the caller must free.
-    fn string(self) -> *mut RedisModuleString {
-        // SAFETY: the server copies the bytes; without a context nobody else frees the string.
-        unsafe {
-            match self {
-                Word::Bytes(bytes) => {
-                    api!(RedisModule_CreateString)(ptr::null_mut(), bytes.as_ptr().cast(), bytes.len())
-                }
-                Word::Number(number) => api!(RedisModule_CreateStringFromLongLong)(ptr::null_mut(), number),
-            }
-        }
     }
 }
 
@@ -245,34 +222,6 @@ impl<'a> Ctx<'a> {
         unsafe { api!(RedisModule_ReplicateVerbatim)(self.raw) };
     }
 
-    /// Sends `command` to replicas and the AOF, with the first `count` arguments of the running command and
-    /// then `more`.
-    pub fn replicate<'w>(
-        &self,
-        command: &CStr,
-        args: Args<'_>,
-        count: usize,
-        more: impl IntoIterator<Item = Word<'w>>,
-    ) {
-        // Room for all that there ever are, in one allocation.
-        let mut all: Vec<*mut RedisModuleString> = Vec::with_capacity(16);
-        all.extend_from_slice(args.strings(count));
-        let given = all.len();
-        all.extend(more.into_iter().map(Word::string));
-        // SAFETY: format `v` takes an array of strings and its length; the strings outlive the call, which
-        // keeps its own references.
-        unsafe {
-            api!(RedisModule_Replicate)(
-                self.raw,
-                command.as_ptr(),
-                c"v".as_ptr(),
-                all.as_mut_ptr(),
-                all.len(),
-            )
-        };
-        all.drain(given..).for_each(|made| drop(ServerString(made)));
-    }
-
     /// Sends `UNLINK name` to replicas and the AOF.
     pub fn replicate_unlink(&self, name: &[u8]) {
         // SAFETY: format `b` takes a pointer and a length.
@@ -339,7 +288,20 @@ pub(super) struct ServerString(pub(super) *mut RedisModuleString);
 
 impl ServerString {
     pub(super) fn new(bytes: &[u8]) -> Self {
-        ServerString(Word::Bytes(bytes).string())
+        // SAFETY: the server copies the bytes; without a context nobody else frees the string.
+        ServerString(unsafe {
+            api!(RedisModule_CreateString)(ptr::null_mut(), bytes.as_ptr().cast(), bytes.len())
+        })
+    }
+
+    pub(super) fn of_number(number: i64) -> Self {
+        // SAFETY: as in `new`.
+        ServerString(unsafe { api!(RedisModule_CreateStringFromLongLong)(ptr::null_mut(), number) })
+    }
+
+    /// The string itself, which the caller must free.
+    pub(super) fn keep(self) -> *mut RedisModuleString {
+        std::mem::ManuallyDrop::new(self).0
     }
 }
 

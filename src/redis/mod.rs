@@ -30,6 +30,7 @@ mod info;
 mod key;
 mod main_thread;
 mod module;
+mod outgoing;
 mod settings;
 mod timer;
 
@@ -40,7 +41,7 @@ pub use background::Background;
 pub use blocking::{Blocked, Waiting};
 pub use cluster::Incoming;
 pub use commands::{ArgKind, ArgSpec, Command, CommandSpec, KeySpec, Outcome};
-pub use ctx::{Class, Ctx, Word};
+pub use ctx::{Class, Ctx};
 pub use datatype::{Aof, DataType, Defrag, Digest, Loader, Place, Saver, TypeSlot};
 pub use events::{Arrival, EventLoop, Events};
 pub use filter::{ArgumentWatch, Watching};
@@ -49,6 +50,7 @@ pub use key::{Held, Key};
 pub use main_thread::MainThread;
 pub(crate) use module::export_module;
 pub use module::{Load, Module, load};
+pub use outgoing::Outgoing;
 pub use settings::Setting;
 pub use timer::Timer;
 

@@ -230,10 +230,12 @@ pub fn look<'k>(
         Held::Other => return Err(Refusal::WrongType),
         Held::Value(entry) => entry,
     };
+    // First what is in memory that is rarely in the processor's caches: while it comes, the fingerprint is computed.
+    let standing = standing(ctx.database(), entry);
     if entry.fingerprint != request.fingerprint() {
         return Ok(Slot::Unrelated);
     }
-    Ok(match standing(ctx.database(), entry) {
+    Ok(match standing {
         Standing::Dead => Slot::Unrelated,
         Standing::Fresh if in_its_time(entry, now_ms) => Slot::Fresh(entry),
         Standing::Fresh | Standing::Stale => Slot::Stale(entry),

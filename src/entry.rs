@@ -151,7 +151,13 @@ impl Entry {
     }
 
     pub fn size(&self) -> Size {
-        Size { raw: self.raw_bytes.into(), stored: self.stored().len() as u64 }
+        let raw = self.raw_bytes.into();
+        let stored = match &self.body {
+            // Not read from the answer itself, which is elsewhere in memory.
+            Body::Raw(_) => raw,
+            Body::Packed(bytes) => bytes.len() as u64,
+        };
+        Size { raw, stored }
     }
 
     pub fn raw_bytes(&self) -> u32 {

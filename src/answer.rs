@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::os::raw::c_void;
 use std::sync::atomic::{AtomicU32, Ordering};
 use triomphe::ThinArc;
 
@@ -19,6 +20,11 @@ struct Notes {
 impl Answer {
     pub fn new(bytes: &[u8]) -> Answer {
         Answer(ThinArc::from_header_and_slice(Notes { hits: AtomicU32::new(0) }, bytes))
+    }
+
+    /// Where in memory it is: to have it brought near, before it is needed.
+    pub fn address(&self) -> *const c_void {
+        self.0.as_ptr()
     }
 
     /// Counts one more time that the bytes were given from L1.

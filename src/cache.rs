@@ -13,7 +13,7 @@ use crate::index::{Handle, Index, Name, Origin, Standing};
 use crate::key::{self, Layout, Tail};
 use crate::l1::{Hot, HotKey, L1, Place};
 use crate::pack;
-use crate::redis::{Ctx, Held, Key, MainThread};
+use crate::redis::{Ctx, Held, Key, MainThread, prefetch};
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::stats::{Counters, Report};
@@ -231,6 +231,9 @@ pub fn look<'k>(
         Held::Value(entry) => entry,
     };
     // First what is in memory that is rarely in the processor's caches: while it comes, the fingerprint is computed.
+    if let Some(answer) = entry.raw() {
+        prefetch(answer.address());
+    }
     let standing = standing(ctx.database(), entry);
     if entry.fingerprint != request.fingerprint() {
         return Ok(Slot::Unrelated);
@@ -322,6 +325,7 @@ impl Cache {
     /// The fresh answer that L1 has under this key, counted as given.
     fn hot(&mut self, database: i32, tier: Tier, key: &HotKey, now_ms: i64) -> Option<Answer> {
         let hot = self.l1.as_ref()?.get(key)?;
+        prefetch(hot.answer.address());
         let untouched_ms = now_ms.saturating_sub(hot.touched_ms.get());
         if now_ms >= hot.until_ms.get() || !(0..TOUCH_MS).contains(&untouched_ms) {
             return None;

@@ -31,6 +31,7 @@ mod key;
 mod main_thread;
 mod module;
 mod outgoing;
+mod prefetch;
 mod settings;
 mod timer;
 
@@ -51,6 +52,7 @@ pub use main_thread::MainThread;
 pub(crate) use module::export_module;
 pub use module::{Load, Module, load};
 pub use outgoing::Outgoing;
+pub use prefetch::prefetch;
 pub use settings::Setting;
 pub use timer::Timer;
 

@@ -20,6 +20,10 @@ use std::time::{Duration, Instant};
 /// How long an answer stays raw after it came into the queue, in seconds: whoever asks for it next asks soon.
 const DELAY_S: u32 = 2;
 
+/// The longest answer that is packed. Who asks for it has it unpacked on the main thread, which takes 3.5 ms a megabyte; and
+/// any shard of an L1 of some size has room for it then.
+const LONGEST: usize = 4 << 20;
+
 /// How many answers and bytes are packed between two turns of the event loop.
 const BATCH: usize = 64;
 const BATCH_BYTES: usize = 256 * 1024;
@@ -91,10 +95,13 @@ pub fn report() -> Report {
 
 /// The entry's answer may be packed soon, if it is of a size that is packed.
 pub fn add(ctx: &Ctx<'_>, place: Place, bytes: usize) {
-    if (bytes as u64) < config::compression_min_bytes() {
-        return;
+    if may_be_packed(bytes) {
+        add_all(ctx, [place]);
     }
-    add_all(ctx, [place]);
+}
+
+fn may_be_packed(bytes: usize) -> bool {
+    bytes <= LONGEST && bytes as u64 >= config::compression_min_bytes()
 }
 
 /// The same for answers of any size.
@@ -205,7 +212,6 @@ fn work(packer: &mut Packer, mut job: Job) -> Job {
 fn due_answers(ctx: &Ctx<'_>) -> Vec<ToPack> {
     let started = Instant::now();
     let now_s = now_s();
-    let min_bytes = config::compression_min_bytes();
     let selected = ctx.database();
     let (mut answers, mut bytes) = (Vec::new(), 0);
     while answers.len() < BATCH && bytes < BATCH_BYTES && started.elapsed() < LOOK {
@@ -226,7 +232,7 @@ fn due_answers(ctx: &Ctx<'_>) -> Vec<ToPack> {
         if let Held::Value::<Entry>(entry) = key.held()
             && entry.handle() == Some(handle)
             && let Some(answer) = entry.raw()
-            && answer.len() as u64 >= min_bytes
+            && may_be_packed(answer.len())
         {
             bytes += answer.len();
             answers.push(ToPack { place, answer: answer.clone(), packed: None });

@@ -8,7 +8,8 @@
 //! whose key is given another TTL, leaves L1 at that moment.
 //!
 //! Which answers stay is the business of quick_cache: a clock that favours what is asked for often, and bounds the
-//! sum of their bytes. Beside it stands where each entry's answer is, for those who know the entry only.
+//! sum of their bytes. Beside it stands where each entry's answer is, for those who know the entry only. Both are split
+//! into shards, since their tables grow at once: no insertion moves more than a shard.
 
 use crate::answer::Answer;
 use crate::index::Handle;
@@ -27,11 +28,18 @@ const OVERHEAD: u64 = 160;
 /// Up to how many bytes a request is hashed in one piece.
 const SHORT: usize = 256;
 
-/// What the shortest answers are counted as, so that there are never too many: tables that grow with them do so at once.
+/// What the shortest answers are counted as, so that there are never too many.
 const LEAST: u64 = 512;
 
 /// What an answer is taken to be long, to guess how many there will be.
 const USUAL_BYTES: u64 = 1_500;
+
+/// A shard's share of the bytes is this or more, up to twice as much, where there is more than one. Then it holds 32,768
+/// answers at most, and 7 MB of tables grow to twice as many.
+const SHARD_BYTES: u64 = 8 << 20;
+
+/// So many shards are enough for an L1 of 512 GB.
+const MOST_SHARDS: u64 = 1 << 16;
 
 /// The hash of a request, and of the database it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,19 +70,30 @@ pub struct Hot {
 
 /// See the head of this file.
 pub struct L1 {
-    cache: Cache<HotKey, Hot, ByBytes, BuildHasherDefault<AsItIs>, Collect>,
-    keys: HashMap<Place, HotKey, ByPlace>,
+    shards: Sharded<Shard>,
+    keys: Sharded<HashMap<Place, HotKey, ByPlace>>,
+    by_place: ByPlace,
     secret: highway::Key,
+    max_bytes: u64,
 }
+
+type Shard = Cache<HotKey, Hot, ByBytes, BuildHasherDefault<AsItIs>, Collect>;
 
 impl L1 {
     /// An empty one. The secret must be one that nobody can guess.
     pub fn new(max_bytes: u64, secret: [u64; 4]) -> L1 {
-        let usual = usize::try_from(max_bytes / USUAL_BYTES).unwrap_or(usize::MAX).clamp(16, 1 << 20);
+        let bits = (max_bytes / SHARD_BYTES).clamp(1, MOST_SHARDS).ilog2();
+        let share = max_bytes >> bits;
+        let usual = usize::try_from(share / USUAL_BYTES).unwrap_or(usize::MAX).clamp(16, 1 << 20);
+        let by_place = ByPlace::new();
         L1 {
-            cache: Cache::with(usual, max_bytes, ByBytes, BuildHasherDefault::default(), Collect),
-            keys: HashMap::with_hasher(ByPlace::new()),
+            shards: Sharded::new(bits, |_| {
+                Cache::with(usual, share, ByBytes, BuildHasherDefault::default(), Collect)
+            }),
+            keys: Sharded::new(bits, |_| HashMap::with_hasher(by_place)),
+            by_place,
             secret: highway::Key(secret),
+            max_bytes,
         }
     }
 
@@ -116,57 +135,93 @@ impl L1 {
 
     /// The answer that is there, which its reader must check.
     pub fn get(&self, key: &HotKey) -> Option<&Hot> {
-        self.cache.get(key)
+        self.shards.of(key.shard()).get(key)
     }
 
     /// Whether the entry's answer is here.
     pub fn holds(&self, place: Place) -> bool {
-        self.keys.contains_key(&place)
+        self.keys.of(self.by_place.shard(place)).contains_key(&place)
     }
 
     /// Takes an answer in, or its new state, and tells which entries have had to leave for it; it may be this one.
     pub fn insert(&mut self, key: HotKey, hot: Hot) -> Vec<Place> {
-        self.keys.insert(hot.place, key);
-        let mut left = self.cache.insert_with_lifecycle(key, hot);
-        // The cache tells also of the answer that was in this one's place.
+        self.keys.of_mut(self.by_place.shard(hot.place)).insert(hot.place, key);
+        let mut left = self.shards.of_mut(key.shard()).insert_with_lifecycle(key, hot);
         left.retain(|place| {
-            let key = self.keys.get(place).copied();
-            key.is_none_or(|key| self.cache.peek(&key).is_none_or(|hot| hot.place != *place))
+            let keys = self.keys.of_mut(self.by_place.shard(*place));
+            // The cache tells also of the answer that was in this one's place.
+            let has_left = keys.get(place).is_none_or(|key| {
+                self.shards.of(key.shard()).peek(key).is_none_or(|hot| hot.place != *place)
+            });
+            if has_left {
+                keys.remove(place);
+            }
+            has_left
         });
-        for place in &left {
-            self.keys.remove(place);
-        }
         left
     }
 
     /// Forgets an entry's answer, if it is here.
     pub fn remove(&mut self, place: Place) {
-        if let Some(key) = self.keys.remove(&place) {
+        if let Some(key) = self.keys.of_mut(self.by_place.shard(place)).remove(&place) {
             // Another entry may have taken its place: one question, and two answers one after the other.
-            self.cache.remove_if(&key, |hot| hot.place == place);
+            self.shards.of_mut(key.shard()).remove_if(&key, |hot| hot.place == place);
         }
     }
 
     /// All that are here.
     pub fn places(&self) -> impl Iterator<Item = Place> {
-        self.keys.keys().copied()
+        self.keys.all().flat_map(|keys| keys.keys().copied())
     }
 
     pub fn len(&self) -> usize {
-        self.cache.len()
+        self.shards.all().map(Shard::len).sum()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.shards.all().all(Shard::is_empty)
     }
 
     /// What the answers take, with what keeping them here takes.
     pub fn bytes(&self) -> u64 {
-        self.cache.weight()
+        self.shards.all().map(Shard::weight).sum()
     }
 
     pub fn max_bytes(&self) -> u64 {
-        self.cache.capacity()
+        self.max_bytes
+    }
+}
+
+impl HotKey {
+    fn shard(&self) -> u64 {
+        let HotKey([_, half]) = *self;
+        half
+    }
+}
+
+/// As many tables as there are shards, of which a hash has one.
+struct Sharded<T>(Box<[T]>);
+
+impl<T> Sharded<T> {
+    /// A power of two of them, so that the lower bits of a hash choose.
+    fn new(bits: u32, new: impl FnMut(u32) -> T) -> Self {
+        Sharded((0..1 << bits).map(new).collect())
+    }
+
+    fn place(&self, hash: u64) -> usize {
+        hash as usize & (self.0.len() - 1)
+    }
+
+    fn of(&self, hash: u64) -> &T {
+        &self.0[self.place(hash)]
+    }
+
+    fn of_mut(&mut self, hash: u64) -> &mut T {
+        &mut self.0[self.place(hash)]
+    }
+
+    fn all(&self) -> impl Iterator<Item = &T> {
+        self.0.iter()
     }
 }
 
@@ -216,6 +271,7 @@ impl Hasher for AsItIs {
 
 /// Hashes places: numbers that the index gives out in a row, so that a multiplication which nobody can guess is enough
 /// against who would have them collide. SipHash took a twenty-fifth of a GET that L1 has no room for.
+#[derive(Clone, Copy)]
 struct ByPlace {
     factor: u64,
 }
@@ -223,6 +279,11 @@ struct ByPlace {
 impl ByPlace {
     fn new() -> Self {
         ByPlace { factor: RandomState::new().hash_one("factor") | 1 }
+    }
+
+    /// Other bits than those by which the table in a shard goes.
+    fn shard(self, place: Place) -> u64 {
+        self.hash_one(place) >> 40
     }
 }
 
@@ -327,19 +388,26 @@ mod tests {
 
     #[test]
     fn it_stays_within_its_bytes_and_tells_who_left() {
-        let (mut l1, mut index) = (l1(100_000), Index::new());
+        for (max_bytes, longest) in [(100_000, 1_000), (50 << 20, 500_000)] {
+            stays_within(max_bytes, longest);
+        }
+    }
+
+    fn stays_within(max_bytes: u64, longest: usize) {
+        let (mut l1, mut index) = (l1(max_bytes), Index::new());
+        assert_eq!(l1.max_bytes(), max_bytes);
         let mut inside = HashSet::new();
         for n in 0..2000 {
-            let hot = hot(&mut index, n % 1000);
+            let hot = hot(&mut index, longest / 1000 * (n % 1000));
             inside.insert(hot.place);
             for place in l1.insert(message_key(&l1, n), hot) {
                 assert!(inside.remove(&place), "who leaves was there");
                 assert!(!l1.holds(place));
             }
-            assert!(l1.bytes() <= 100_000, "{}", l1.bytes());
+            assert!(l1.bytes() <= max_bytes, "{}", l1.bytes());
             assert_eq!((l1.len(), l1.places().count()), (inside.len(), inside.len()));
         }
-        assert!(l1.len() > 50);
+        assert!(l1.len() > 50 && l1.bytes() > max_bytes / 2);
         assert!(inside.iter().all(|place| l1.holds(*place)));
         for place in &inside {
             l1.remove(*place);

@@ -1,5 +1,6 @@
-//! What a look-up in L1 costs, in the cache that L1 is built on and in the one that was asked for first, and what
-//! finding the place costs: `cargo bench --bench l1`. No server, one thread, the best of several rounds each.
+//! What a look-up in L1 costs, in the cache that L1 is built on and in the one that was asked for first, what finding
+//! the place costs, and how long one insertion may take: `cargo bench --bench l1`. No server, one thread, the best of
+//! several rounds each.
 //!
 //! 40,000 answers that are all there, asked for in a random order. The answers are shared bytes, and both caches hold the
 //! key that L1 has: 16 bytes that are a hash already.
@@ -7,8 +8,14 @@
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use chatcache::answer::Answer;
+use chatcache::index::{Index, Name};
+use chatcache::l1::{Hot, L1};
+use chatcache::refusal::Accepts;
+use chatcache::request::Asked;
+use chatcache::tier::Tier;
 use highway::{HighwayHash, HighwayHasher};
 use quick_cache::Weighter;
 
@@ -17,6 +24,11 @@ const ANSWER_BYTES: usize = 1_400;
 const MAX_BYTES: u64 = 80_000_000;
 const ROUNDS: usize = 9;
 const LOOK_UPS: usize = 400_000;
+
+/// What L1 counts the shortest answers as, and as many as fill it.
+const LEAST: u64 = 512;
+const FILLED: usize = 500_000;
+const FILLED_BYTES: u64 = LEAST * FILLED as u64;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Key([u64; 2]);
@@ -50,6 +62,15 @@ struct ByBytes;
 impl Weighter<Key, Arc<[u8]>> for ByBytes {
     fn weight(&self, _: &Key, answer: &Arc<[u8]>) -> u64 {
         answer.len() as u64
+    }
+}
+
+#[derive(Clone)]
+struct Least;
+
+impl Weighter<Key, Arc<[u8]>> for Least {
+    fn weight(&self, _: &Key, _: &Arc<[u8]>) -> u64 {
+        LEAST
     }
 }
 
@@ -115,4 +136,53 @@ fn main() {
         black_box(chatcache::request::digest(message));
         black_box(chatcache::fingerprint::Fingerprint::of(chatcache::fingerprint::Parts::Msg { message }));
     });
+
+    println!(
+        "\n| the longest insertion while {FILLED_BYTES} bytes fill with one-byte answers | ms |\n| --- | --- |"
+    );
+    let mut unsplit = quick_cache::unsync::Cache::with(
+        FILLED,
+        FILLED_BYTES,
+        Least,
+        AsIs::default(),
+        quick_cache::unsync::DefaultLifecycle::default(),
+    );
+    let one_byte: Arc<[u8]> = Arc::from(*b"x");
+    let unsplit_ms = longest(|n| unsplit.insert(hash(&n.to_le_bytes()), Arc::clone(&one_byte)));
+    println!("| quick_cache::unsync | {unsplit_ms:.1} |");
+    let (mut l1, mut index) = (L1::new(FILLED_BYTES, [1, 2, 3, 4]), Index::new());
+    let hot: Vec<_> = (0..FILLED)
+        .map(|n: usize| {
+            let message = n.to_le_bytes();
+            let asked = Asked::parse(Accepts::Tiers, [b"msg", b"", b"helper", &message], None);
+            let key = l1.key(0, &asked.expect("a good request").request());
+            let handle = index.link(Tier::Msg, b"helper", b"", Name::Own(&message), 1);
+            let (until_ms, touched_ms, untouched_hits) = Default::default();
+            let answer = Answer::new(b"x");
+            (key, Hot { place: (0, handle), answer, until_ms, cost_ms: 0, touched_ms, untouched_hits })
+        })
+        .collect();
+    let mut hot = hot.into_iter();
+    let l1_ms = longest(|_| {
+        let (key, hot) = hot.next().expect("one for each");
+        l1.insert(key, hot);
+    });
+    println!("| L1, which is split and knows its way back from the entries | {l1_ms:.1} |");
+}
+
+/// What the longest of so many calls takes of the processor, in milliseconds.
+fn longest(mut insert: impl FnMut(usize)) -> f64 {
+    let took = |n| {
+        let started = processor_time();
+        insert(n);
+        processor_time() - started
+    };
+    (0..FILLED).map(took).max().unwrap_or_default().as_secs_f64() * 1e3
+}
+
+fn processor_time() -> Duration {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock exists, and the time is written to what is there.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut now) };
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }

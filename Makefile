@@ -48,7 +48,7 @@ endif
 	@scripts/deny
 
 top: ## a terminal view of the server at URL (redis://127.0.0.1:6379)
-	cargo run --release --locked --quiet --manifest-path top/Cargo.toml -- $(URL)
+	cargo run --release --locked --quiet --manifest-path top/Cargo.toml -- $(if $(URL),'$(URL)')
 
 # Its own build of some 130 crates: not a part of `make test`.
 test-top: build ## lint and test the terminal view

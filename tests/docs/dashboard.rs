@@ -47,10 +47,15 @@ struct Exporter(Child, u16);
 
 impl Exporter {
     fn start(server: &Server) -> Exporter {
+        Exporter::start_as("", server)
+    }
+
+    /// With `user:password@`.
+    fn start_as(credentials: &str, server: &Server) -> Exporter {
         let free = TcpListener::bind("127.0.0.1:0").expect("bind a port");
         let port = free.local_addr().expect("an address").port();
         drop(free);
-        let url = format!("redis://127.0.0.1:{}", server.port());
+        let url = format!("redis://{credentials}127.0.0.1:{}", server.port());
         let mut process = Command::new(INTERPRETER.as_str())
             .arg(root().join("dashboards/exporter.py"))
             .args([&url, &port.to_string()])
@@ -98,6 +103,15 @@ fn the_dashboard_asks_for_what_the_exporter_exports() {
 
     server.kill9();
     assert!(exporter.metrics().contains("chatcache_up 0.0"), "a server that is gone is told, too");
+}
+
+#[test]
+fn a_user_who_may_not_ask_info_exports_what_stats_tells() {
+    let server = Server::start();
+    let rule = ["ACL", "SETUSER", "stats", "on", ">secret", "+@connection", "+chatcache.stats"];
+    cmd(&mut server.connect(), &rule).expect("ACL SETUSER");
+    let told = Exporter::start_as("stats:secret@", &server).metrics();
+    assert!(told.contains("chatcache_up 1.0") && told.contains("chatcache_hits_total 0.0"), "{told}");
 }
 
 #[test]

@@ -1,18 +1,32 @@
 """What /metrics tells: this service's own counters, those of all its processes together, and what Redis says."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-ANSWERS = Counter("chat_answers", "Answers by where they came from", ["source"])
-DEGRADED = Counter(
-    "chat_degraded", "Answers that the model gave because Redis could not help, by reason", ["reason"]
+
+def counter(name: str, what: str, label: str, values: Iterable[str]) -> Counter:
+    """All its values count from 0 on: a rate does not see the first of what was not there before."""
+    counted = Counter(name, what, [label])
+    for value in values:
+        counted.labels(value)
+    return counted
+
+
+ANSWERS = counter("chat_answers", "Answers by where they came from", "source", ("l1", "l2", "stale", "model"))
+DEGRADED = counter(
+    "chat_degraded",
+    "Answers that the model gave because Redis could not help, by reason",
+    "reason",
+    ("down", "error", "busy"),
 )
-CACHE_ERRORS = Counter("chat_cache_errors", "Commands that failed at Redis", ["operation"])
+CACHE_ERRORS = counter(
+    "chat_cache_errors", "Commands that failed at Redis", "operation", ("fetch", "set", "prompt")
+)
 MODEL_CALLS = Counter("chat_model_calls", "Calls of the model")
 MODEL_ERRORS = Counter("chat_model_errors", "Calls of the model that failed")
 MODEL_SECONDS = Histogram(

@@ -146,10 +146,13 @@ class Service:
     def forget(self, user: str) -> httpx.Response:
         return httpx.delete(f"http://127.0.0.1:{self.port}/users/{quote(user, safe='')}", timeout=30)
 
-    def metric(self, name: str) -> float:
+    def metrics(self) -> dict[str, float]:
         text = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=30).text
-        lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-        return float(lines.get(name, 0))
+        lines = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, value in lines}
+
+    def metric(self, name: str) -> float:
+        return self.metrics().get(name, 0)
 
     @property
     def model_calls(self) -> float:

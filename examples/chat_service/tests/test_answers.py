@@ -209,3 +209,9 @@ def test_metrics_tell_of_the_cache_and_its_server(start: Start) -> None:
     assert service.metric("chatcache_entries") == 1
     assert service.metric("chatcache_sets_total") == 1
     assert service.metric("redis_used_memory") > 0
+
+
+def test_what_has_not_happened_yet_is_counted_as_0(start: Start) -> None:
+    metrics = start(2).metrics()
+    for counter in ('answers_total{source="stale"}', 'degraded_total{reason="down"}', "model_errors_total"):
+        assert metrics[f"chat_{counter}"] == 0

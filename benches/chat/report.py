@@ -201,7 +201,8 @@ as its description says, with an asyncio client; where that is silent the kinder
 a pattern clears its own memory too.
 
 An answer is wrong if it is another persona's, or if the service had confirmed a newer prompt before the question was \
-asked. With chatcache's L1 that confirmation waits until all processes know, which is most of what a change takes there.
+asked. With chatcache's L1 that confirmation waits until all processes know, which is most of what a change takes there. An \
+error is a call of the model that took more than 25 s.
 """
 
 

@@ -18,13 +18,15 @@ mod support;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use signal_hook::consts::{SIGHUP, SIGTERM};
 
 use app::{Action, App};
 use server::{Reading, Server};
@@ -58,9 +60,16 @@ fn main() -> ExitCode {
     if !io::stdout().is_terminal() {
         return fail("this draws on a terminal, and the output is none; see CHATCACHE.STATS");
     }
+    // Whoever ends it wants the terminal back as it was.
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGHUP] {
+        if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&ended)) {
+            return fail(&format!("signals: {error}"));
+        }
+    }
     let app = App::new(server.address(), server.database());
     let looks = look_every(Duration::from_secs_f64(arguments.interval), server);
-    match ratatui::run(|terminal| run(terminal, app, &looks)) {
+    match ratatui::run(|terminal| run(terminal, app, &looks, &ended)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("the terminal: {error}")),
     }
@@ -94,9 +103,10 @@ fn run(
     terminal: &mut DefaultTerminal,
     mut app: App,
     looks: &mpsc::Receiver<Result<Reading, String>>,
+    ended: &AtomicBool,
 ) -> io::Result<()> {
     let mut changed = true;
-    loop {
+    while !ended.load(Ordering::Relaxed) {
         if changed {
             terminal.draw(|frame| view::draw(frame, &app))?;
         }
@@ -116,6 +126,7 @@ fn run(
             changed = true;
         }
     }
+    Ok(())
 }
 
 fn action(key: KeyEvent) -> Option<Action> {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::process::Process;
 use super::replies::{cmd, info_field, text};
-use super::server::free_port;
+use super::server::Port;
 use super::waiting::{eventually_within, patient};
 use super::{Builder, Server};
 
@@ -59,7 +59,8 @@ impl Watched {
 
     /// The number of the server that the sentinels agree on as the master, if they do.
     pub fn master(&self) -> Option<usize> {
-        let told: Vec<u16> = self.sentinels.iter().filter_map(|sentinel| master_of(sentinel.port)).collect();
+        let told: Vec<u16> =
+            self.sentinels.iter().filter_map(|sentinel| master_of(sentinel.port.number)).collect();
         let port = *told.first()?;
         let agreed = told.len() == self.sentinels.len() && told.iter().all(|other| *other == port);
         let server = self.servers.iter().position(|server| server.port() == port)?;
@@ -68,14 +69,14 @@ impl Watched {
 
     /// A client that counts what it writes as kept where so many replicas have it.
     pub fn client(&self, replicas: usize) -> SentinelClient {
-        let sentinels = self.sentinels.iter().map(|sentinel| sentinel.port).collect();
+        let sentinels = self.sentinels.iter().map(|sentinel| sentinel.port.number).collect();
         SentinelClient { sentinels, connection: None, replicas }
     }
 }
 
 /// A running sentinel.
 struct Sentinel {
-    port: u16,
+    port: Port,
     process: Option<Process>,
     _dir: TempDir,
 }
@@ -83,12 +84,13 @@ struct Sentinel {
 impl Sentinel {
     fn watch(master: u16) -> Sentinel {
         let dir = TempDir::with_prefix("chatcache-sentinel-").expect("make a directory");
-        let port = free_port();
+        let port = Port::free();
         let conf = format!(
-            "bind 127.0.0.1\nport {port}\ndir {}\nlogfile {}\n\
+            "bind 127.0.0.1\nport {}\ndir {}\nlogfile {}\n\
              sentinel monitor {NAME} 127.0.0.1 {master} 2\n\
              sentinel down-after-milliseconds {NAME} {}\n\
              sentinel failover-timeout {NAME} {}\n",
+            port.number,
             dir.path().display(),
             dir.path().join("server.log").display(),
             patient(DOWN_AFTER).as_millis(),
@@ -102,7 +104,7 @@ impl Sentinel {
     }
 
     fn connect(&self) -> RedisResult<Connection> {
-        connect(self.port)
+        connect(self.port.number)
     }
 }
 

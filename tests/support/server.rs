@@ -4,9 +4,11 @@
 //! over a socket in its own directory), it dies with the test process however that ends, and a crash that
 //! its log shows fails the test that drops it.
 
-use std::fs;
+use std::env;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -38,8 +40,8 @@ const CRASH_MARKS: [&str; 5] =
 /// A running server (or, between `kill9` and `start_again`, a stopped one) in a directory of its own.
 pub struct Server {
     dir: TempDir,
-    port: u16,
-    bus_port: u16,
+    port: Port,
+    bus_port: Port,
     builder: Builder,
     /// None while stopped.
     process: Option<Process>,
@@ -60,11 +62,11 @@ impl Server {
     pub(super) fn launch(builder: &Builder) -> Result<Server, String> {
         let dir = TempDir::with_prefix("chatcache-").expect("make a directory");
         builder.write_files(dir.path());
-        let mut server = Server { dir, port: 0, bus_port: 0, builder: builder.clone(), process: None };
-        // A port that is free now may be another test's a moment later: then the next one.
+        let (port, bus_port) = (Port::free(), Port::free());
+        let mut server = Server { dir, port, bus_port, builder: builder.clone(), process: None };
+        // A port that is free now may be anybody's a moment later: then the next one.
         for _ in 0..20 {
-            (server.port, server.bus_port) = (free_port(), free_port());
-            let conf = builder.conf(server.dir(), server.port, server.bus_port);
+            let conf = builder.conf(server.dir(), server.port(), server.bus_port.number);
             fs::write(server.dir().join("redis.conf"), conf).expect("write redis.conf");
             match server.spawn_and_wait() {
                 Ok(()) => {
@@ -73,6 +75,7 @@ impl Server {
                 }
                 Err(log) if log.contains("Address already in use") => {
                     let _ = fs::remove_file(server.dir().join("server.log"));
+                    (server.port, server.bus_port) = (Port::free(), Port::free());
                 }
                 Err(log) => return Err(log),
             }
@@ -95,12 +98,12 @@ impl Server {
     /// A connection that shows replies as they are on the wire, in RESP2 (`.raw().resp3()` for RESP3).
     #[track_caller]
     pub fn raw(&self) -> RawClient {
-        RawClient::connect(self.port)
+        RawClient::connect(self.port())
     }
 
     #[track_caller]
     fn connect_with(&self, protocol: ProtocolVersion) -> Connection {
-        let info = ConnectionAddr::Tcp("127.0.0.1".to_owned(), self.port).into_connection_info();
+        let info = ConnectionAddr::Tcp("127.0.0.1".to_owned(), self.port()).into_connection_info();
         let info = info.expect("an address");
         let redis = info.redis_settings().clone().set_protocol(protocol);
         let client = redis::Client::open(info.set_redis_settings(redis)).expect("a client");
@@ -111,7 +114,7 @@ impl Server {
     }
 
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number
     }
 
     /// The server's directory, with redis.conf, dump.rdb, appendonlydir, server.log.
@@ -256,7 +259,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let ended = self.stop();
         if thread::panicking() {
-            eprintln!("--- the end of the log of the server on port {}:\n{}", self.port, tail(&self.log()));
+            eprintln!("--- the end of the log of the server on port {}:\n{}", self.port(), tail(&self.log()));
             return;
         }
         assert!(!self.crashed(), "the server crashed:\n{}", crash_report(&self.log()));
@@ -320,17 +323,40 @@ fn answers_ping(socket: &Path) -> bool {
     ping().is_ok_and(|line| !line.is_empty() && !line.starts_with("-LOADING"))
 }
 
-/// A port that nobody listens on. Below the range that the kernel takes for outgoing connections: a port
-/// from there may be a client's socket when the server starts again.
-pub(super) fn free_port() -> u16 {
-    const FIRST: u16 = 20_000;
-    const COUNT: u16 = 12_000;
-    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::random_range(0..COUNT)));
-    loop {
-        let port = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
+/// A port that no other test takes while this lives. Not even while nobody listens on it: a server that has been killed
+/// starts again there, and until then its clients must not find another test's.
+pub(super) struct Port {
+    pub number: u16,
+    /// Locked, which ends with this process at the latest.
+    _lock: File,
+}
+
+impl Port {
+    /// One that nobody listens on. Below the range that the kernel takes for outgoing connections: a port
+    /// from there may be a client's socket when the server starts again.
+    pub fn free() -> Port {
+        const FIRST: u16 = 20_000;
+        const COUNT: u16 = 12_000;
+        static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::random_range(0..COUNT)));
+        loop {
+            let number = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+            if let Some(lock) = Self::lock(number)
+                && TcpListener::bind(("127.0.0.1", number)).is_ok()
+            {
+                return Port { number, _lock: lock };
+            }
         }
+    }
+
+    fn lock(number: u16) -> Option<File> {
+        // SAFETY: it only tells a number.
+        let user = unsafe { libc::getuid() };
+        let directory = env::temp_dir().join(format!("chatcache-ports-{user}"));
+        fs::create_dir_all(&directory).expect("make a directory for the locks of ports");
+        let file = File::create(directory.join(number.to_string())).expect("make the lock of a port");
+        // SAFETY: the descriptor is open.
+        let locked = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+        (locked == 0).then_some(file)
     }
 }
 

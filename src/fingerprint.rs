@@ -7,6 +7,8 @@
 //! its length. Lengths make it injective: ("ab", "c") and ("a", "bc") hash different bytes. Fingerprints are
 //! stored in RDB files, so the encoding never changes; another one would be another `DOMAIN`.
 
+use crate::one_piece::{SHORT, in_one_piece};
+
 /// Sets these hashes apart from any other use of BLAKE3 over the same bytes.
 const DOMAIN: &[u8] = b"chatcache fingerprint 1";
 
@@ -41,7 +43,7 @@ pub enum Parts<'a> {
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// Hashes the parts where they lie, without copying them together.
+    /// Hashes the parts; long ones where they lie, without copying them together.
     pub fn of(parts: Parts<'_>) -> Fingerprint {
         match parts {
             Parts::Msg { message } => hash(1, [message]),
@@ -62,40 +64,22 @@ impl Fingerprint {
     }
 }
 
-/// Up to how many bytes are hashed in one piece.
-const SHORT: usize = 256;
-
 fn hash<const N: usize>(kind: u8, fields: [&[u8]; N]) -> Fingerprint {
-    let hash = hash_short(kind, fields).unwrap_or_else(|| {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(DOMAIN);
-        hasher.update(&[kind]);
-        for field in fields {
-            hasher.update(&(field.len() as u64).to_le_bytes());
-            hasher.update(field);
+    let kind = [kind];
+    let lengths = fields.map(|field| (field.len() as u64).to_le_bytes());
+    let with_lengths = lengths.iter().zip(fields).flat_map(|(length, field)| [&length[..], field]);
+    let parts = [DOMAIN, &kind].into_iter().chain(with_lengths);
+    let hash = match in_one_piece(parts.clone(), &mut [0; SHORT]) {
+        Some(whole) => blake3::hash(whole),
+        None => {
+            let mut hasher = blake3::Hasher::new();
+            for part in parts {
+                hasher.update(part);
+            }
+            hasher.finalize()
         }
-        hasher.finalize()
-    });
-    Fingerprint(*hash.as_bytes())
-}
-
-/// The same of what is short, and most prompts are: a hasher that takes it piece by piece costs a third more.
-fn hash_short<const N: usize>(kind: u8, fields: [&[u8]; N]) -> Option<blake3::Hash> {
-    let mut whole = [0; SHORT];
-    let mut length = 0;
-    let mut push = |bytes: &[u8]| {
-        let end = length + bytes.len();
-        whole.get_mut(length..end)?.copy_from_slice(bytes);
-        length = end;
-        Some(())
     };
-    push(DOMAIN)?;
-    push(&[kind])?;
-    for field in fields {
-        push(&(field.len() as u64).to_le_bytes())?;
-        push(field)?;
-    }
-    whole.get(..length).map(blake3::hash)
+    Fingerprint(*hash.as_bytes())
 }
 
 #[cfg(test)]

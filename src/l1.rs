@@ -13,6 +13,7 @@
 
 use crate::answer::Answer;
 use crate::index::Handle;
+use crate::one_piece::{SHORT, in_one_piece};
 use crate::request::Request;
 use crate::tier::Tier;
 use highway::{HighwayHash, HighwayHasher};
@@ -24,9 +25,6 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 /// What an answer costs in L1 beside its bytes: its place in the cache and its way back from the entry.
 const OVERHEAD: u64 = 160;
-
-/// Up to how many bytes a request is hashed in one piece.
-const SHORT: usize = 256;
 
 /// What the shortest answers are counted as, so that there are never too many.
 const LEAST: u64 = 512;
@@ -115,19 +113,8 @@ impl L1 {
         let [i, j, k, l] = (user.unwrap_or_default().len() as u32).to_le_bytes();
         let head = [kind, a, b, c, d, e, f, g, h, i, j, k, l];
         let parts = [&head[..], persona, user.unwrap_or_default(), last];
-        // In one piece where it is short: each piece costs the hasher some ten nanoseconds.
-        let mut whole = [0; SHORT];
-        let length: usize = parts.iter().map(|part| part.len()).sum();
-        match whole.get_mut(..length) {
-            Some(whole) => {
-                let mut rest = &mut *whole;
-                for part in parts {
-                    let (here, after) = rest.split_at_mut(part.len());
-                    here.copy_from_slice(part);
-                    rest = after;
-                }
-                hasher.append(whole);
-            }
+        match in_one_piece(parts, &mut [0; SHORT]) {
+            Some(whole) => hasher.append(whole),
             None => parts.iter().for_each(|part| hasher.append(part)),
         }
         HotKey(hasher.finalize128())

@@ -15,6 +15,7 @@ pub mod index;
 pub mod key;
 pub mod l1;
 pub mod lease;
+pub mod one_piece;
 pub mod options;
 pub mod pack;
 pub mod payload;

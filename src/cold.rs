@@ -93,15 +93,15 @@ pub fn report() -> Report {
     COLD.with(|cold| Report { packed: cold.packed, waiting: cold.queue.len() as u64 })
 }
 
+fn may_be_packed(bytes: usize) -> bool {
+    bytes <= LONGEST && bytes as u64 >= config::compression_min_bytes()
+}
+
 /// The entry's answer may be packed soon, if it is of a size that is packed.
 pub fn add(ctx: &Ctx<'_>, place: Place, bytes: usize) {
     if may_be_packed(bytes) {
         add_all(ctx, [place]);
     }
-}
-
-fn may_be_packed(bytes: usize) -> bool {
-    bytes <= LONGEST && bytes as u64 >= config::compression_min_bytes()
 }
 
 /// The same for answers of any size.

@@ -70,7 +70,7 @@ struct Served {
     database: i32,
     tier: Tier,
     persona: Arc<[u8]>,
-    handle: Option<Handle>,
+    handle: Handle,
     response: Answer,
     cost_ms: u32,
 }
@@ -252,9 +252,7 @@ fn hit(served: &Served) -> Reply {
         cache.counters.coalesced += 1;
         let saved_ms = served.cost_ms.into();
         cache.counters.count_saved(served.tier, saved_ms);
-        if let Some(handle) = served.handle {
-            cache.index(served.database).record_hit(handle, saved_ms);
-        }
+        cache.index(served.database).record_hit(served.handle, saved_ms);
     });
     Reply::Hit(served.response.clone())
 }
@@ -272,17 +270,13 @@ fn look_again(ctx: &Ctx<'_>, waiter: WaiterId) -> Option<Served> {
     let key = ctx.open_peek(&name);
     let served = match key.held::<Entry>() {
         Held::Value(entry) if entry.fingerprint == fingerprint && cache::is_fresh(ctx, database, entry) => {
-            let handle = entry.handle();
-            let origin = handle.and_then(|handle| CACHE.with(|cache| cache.origin(database, handle)));
-            let response = entry.raw().cloned().or_else(|| cache::read(entry, Answer::new).ok())?;
-            origin.map(|origin| Served {
-                database,
-                tier,
-                persona: origin.persona,
-                handle,
-                response,
-                cost_ms: entry.cost_ms,
-            })
+            let served = || {
+                let handle = entry.handle()?;
+                let persona = CACHE.with(|cache| cache.origin(database, handle))?.persona;
+                let response = entry.raw().cloned().or_else(|| cache::read(entry, Answer::new).ok())?;
+                Some(Served { database, tier, persona, handle, response, cost_ms: entry.cost_ms })
+            };
+            served()
         }
         _ => None,
     };
@@ -477,7 +471,6 @@ pub fn stored(ctx: &Ctx<'_>, request: &Request<'_>, response: Answer, cost_ms: u
         let questions = questions_of(ctx, request);
         let Question { database, tier, .. } = questions.open;
         let persona = Arc::from(request.persona);
-        let handle = Some(handle);
         let served = Served { database, tier, persona, handle, response, cost_ms };
         turn(ctx, Some(served), |table, turn| {
             questions.each().for_each(|question| table.stored(question, turn));

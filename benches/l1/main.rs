@@ -25,10 +25,9 @@ const MAX_BYTES: u64 = 80_000_000;
 const ROUNDS: usize = 9;
 const LOOK_UPS: usize = 400_000;
 
-/// What L1 counts the shortest answers as, and as many as fill it.
-const LEAST: u64 = 512;
+/// So many one-byte answers fill an L1 of so many bytes, which counts each as 512.
 const FILLED: usize = 500_000;
-const FILLED_BYTES: u64 = LEAST * FILLED as u64;
+const FILLED_BYTES: u64 = 512 * FILLED as u64;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Key([u64; 2]);
@@ -65,13 +64,10 @@ impl Weighter<Key, Arc<[u8]>> for ByBytes {
     }
 }
 
-#[derive(Clone)]
-struct Least;
+type Quick = quick_cache::unsync::Cache<Key, Arc<[u8]>, ByBytes, AsIs>;
 
-impl Weighter<Key, Arc<[u8]>> for Least {
-    fn weight(&self, _: &Key, _: &Arc<[u8]>) -> u64 {
-        LEAST
-    }
+fn quick_cache(answers: usize, max_bytes: u64) -> Quick {
+    Quick::with(answers, max_bytes, ByBytes, AsIs::default(), Default::default())
 }
 
 /// The nanoseconds of one call, in the best round.
@@ -98,13 +94,7 @@ fn main() {
         .max_capacity(MAX_BYTES)
         .weigher(|_, answer: &Arc<[u8]>| answer.len() as u32)
         .build_with_hasher(AsIs::default());
-    let mut quick = quick_cache::unsync::Cache::with(
-        ANSWERS,
-        MAX_BYTES,
-        ByBytes,
-        AsIs::default(),
-        quick_cache::unsync::DefaultLifecycle::default(),
-    );
+    let mut quick = quick_cache(ANSWERS, MAX_BYTES);
     for key in &keys {
         let answer: Arc<[u8]> = vec![b'x'; ANSWER_BYTES].into();
         moka.insert(*key, Arc::clone(&answer));
@@ -140,13 +130,7 @@ fn main() {
     println!(
         "\n| the longest insertion while {FILLED_BYTES} bytes fill with one-byte answers | ms |\n| --- | --- |"
     );
-    let mut unsplit = quick_cache::unsync::Cache::with(
-        FILLED,
-        FILLED_BYTES,
-        Least,
-        AsIs::default(),
-        quick_cache::unsync::DefaultLifecycle::default(),
-    );
+    let mut unsplit = quick_cache(FILLED, FILLED as u64);
     let one_byte: Arc<[u8]> = Arc::from(*b"x");
     let unsplit_ms = longest(|n| unsplit.insert(hash(&n.to_le_bytes()), Arc::clone(&one_byte)));
     println!("| quick_cache::unsync | {unsplit_ms:.1} |");

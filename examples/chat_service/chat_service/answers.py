@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, Self
 
 from redis.asyncio import Redis
@@ -22,14 +22,12 @@ log = logging.getLogger(__name__)
 # A stand-in for the database in which a service keeps its prompts.
 PROMPT_PREFIX = "chat/prompt/"
 
-Source = Literal["l1", "l2", "stale", "model"]
-
 
 @dataclass(frozen=True)
 class Answer:
     """Where an answer comes from, and its pieces, which raise ModelError if it breaks off."""
 
-    source: Source
+    source: metrics.Source
     pieces: AsyncIterator[str]
 
     async def text(self) -> str:
@@ -79,7 +77,7 @@ class Answers:
         return answer
 
     async def _find(self, request: Request) -> Answer:
-        text = self._local.get(self._shared(request))
+        text = self._local.get(request)
         if text is not None:
             return Answer("l1", whole(text))
         if not self._watcher.redis_is_up:
@@ -100,7 +98,7 @@ class Answers:
             options = ("WAIT", self._settings.wait_ms, "LEASE", self._settings.lease_ms)
             match await redis.execute_command("CHATCACHE.FETCH", *self._words(request), *options):
                 case ["hit", text]:
-                    self._local.put(asked_at, self._shared(request), text)
+                    self._local.put(asked_at, request, text)
                     return Answer("l2", whole(text))
                 case ["stale", text, None]:
                     return Answer("stale", whole(text))
@@ -113,7 +111,7 @@ class Answers:
                 case _:  # busy: another caller's call takes longer than most, so this one tries another
                     # Anew, as the prompt and what is in memory may have changed while it waited.
                     asked_at = self._local.now()
-                    if (known := self._local.get(self._shared(request))) is not None:
+                    if (known := self._local.get(request)) is not None:
                         return Answer("l1", whole(known))
                     metrics.DEGRADED.labels("busy").inc()
                     prompt, is_current = await self._prompt(redis, request.persona)
@@ -152,7 +150,7 @@ class Answers:
         try:
             # None if the token is void by now, as when the prompt has changed: then nothing is stored.
             if await redis.execute_command("CHATCACHE.SET", *self._words(request), text, *options):
-                self._local.put(asked_at, self._shared(request), text)
+                self._local.put(asked_at, request, text)
         except RedisError as error:
             log.warning("SET failed: %s", error)
             metrics.CACHE_ERRORS.labels("set").inc()
@@ -170,8 +168,7 @@ class Answers:
         self, prompt: str, is_current: bool, request: Request, asked_at: Moment
     ) -> AsyncIterator[str]:
         """The model's answer where there is no lease: whoever asks this process the same meanwhile gets it too."""
-        shared = self._shared(request)
-        call = (asked_at, prompt, shared)
+        call = (asked_at, prompt, self._local.shared(request))
         if (known := self._asking.get(call)) is not None:
             return known.stream()
         pieces = self._asking[call] = Pieces()
@@ -182,7 +179,7 @@ class Answers:
                     async for piece in self._ask(prompt, request):
                         pieces.add(piece)
                 if is_current:
-                    self._local.put(asked_at, shared, pieces.text())
+                    self._local.put(asked_at, request, pieces.text())
             except ModelError:
                 pass  # who reads the pieces is told
             finally:
@@ -208,10 +205,6 @@ class Answers:
 
     def _words(self, request: Request) -> tuple[str, str, str, str]:
         return self._settings.tier, request.user, PERSONA_PREFIX + request.persona, request.message
-
-    def _shared(self, request: Request) -> Request:
-        """The same for all who share the answer."""
-        return request if self._settings.tier == "response" else replace(request, user="")
 
     # Changes. Each raises RedisError if Redis cannot be told: what was not dropped must not be reported as dropped.
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from redis.exceptions import RedisError
 
 from chat_service import metrics
-from chat_service.answers import Answer, Answers, Source
+from chat_service.answers import Answer, Answers
 from chat_service.model import ModelError, StandInModel
 from chat_service.settings import Settings
 
@@ -37,7 +37,7 @@ class Question(BaseModel):
 
 class Reply(BaseModel):
     answer: str
-    source: Source
+    source: metrics.Source
 
 
 class Prompt(BaseModel):

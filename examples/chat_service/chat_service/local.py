@@ -14,7 +14,7 @@ from its memory, even if its connection hangs, or broke without a word. Three ru
 import asyncio
 import logging
 import time
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from math import inf
 from typing import NewType, cast
 
@@ -50,26 +50,32 @@ class LocalCache:
 
     def __init__(self, settings: Settings) -> None:
         self._items: TTLCache[Request, str] = TTLCache(settings.l1_items, settings.l1_ttl_s)
+        self._tier = settings.tier
         self._lease_s = settings.l1_lease_s
         self._confirmed_at = -inf
         self._drops = 0
 
+    def shared(self, request: Request) -> Request:
+        """The same for all who share the answer."""
+        return request if self._tier == "response" else replace(request, user="")
+
     def get(self, request: Request) -> str | None:
         if time.monotonic() - self._confirmed_at > self._lease_s:
             return None
-        return self._items.get(request)
+        return self._items.get(self.shared(request))
 
     def now(self) -> Moment:
         """To be taken before an answer is asked for, and given to `put` with it."""
         return Moment(self._drops)
 
     def put(self, asked_at: Moment, request: Request, answer: str) -> None:
+        shared = self.shared(request)
         if (
             asked_at == self._drops
             and self._items.maxsize > 0
-            and sum(map(len, (answer, *astuple(request)))) <= MAX_CHARS
+            and sum(map(len, (answer, *astuple(shared)))) <= MAX_CHARS
         ):
-            self._items[request] = answer
+            self._items[shared] = answer
 
     def drop(self, persona: str) -> None:
         self._drops += 1

@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal, get_args
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+
+Source = Literal["l1", "l2", "stale", "model"]
 
 
 def counter(name: str, what: str, label: str, values: Iterable[str]) -> Counter:
@@ -17,7 +20,7 @@ def counter(name: str, what: str, label: str, values: Iterable[str]) -> Counter:
     return counted
 
 
-ANSWERS = counter("chat_answers", "Answers by where they came from", "source", ("l1", "l2", "stale", "model"))
+ANSWERS = counter("chat_answers", "Answers by where they came from", "source", get_args(Source))
 DEGRADED = counter(
     "chat_degraded",
     "Answers that the model gave because Redis could not help, by reason",

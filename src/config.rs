@@ -1,6 +1,6 @@
 //! The settings, with their defaults and bounds.
 
-use crate::pack::Method;
+use crate::entry::compression::Method;
 use crate::redis::Setting;
 use crate::tier::Tier;
 

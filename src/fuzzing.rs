@@ -4,11 +4,11 @@
 //! `fuzz/` is nothing but one call of these functions a target. What fuzzing has found worth keeping is in
 //! `tests/corpora`, a directory a target, and the unit tests feed it to the same functions.
 
-use crate::codec::{ENCODING_VERSION, decode_header, encode_header};
-use crate::key::{self, Layout, Tail};
-use crate::options::{FetchOptions, PageOptions, ReleaseOptions, SetOptions};
-use crate::pack::{self, Damaged, MAX_RATIO, Packing};
-use crate::refusal::{Accepts, Refusal};
+use crate::entry::codec::{ENCODING_VERSION, decode_header, encode_header};
+use crate::request::key_name::{self, Layout, Tail};
+use crate::request::options::{FetchOptions, PageOptions, ReleaseOptions, SetOptions};
+use crate::entry::compression::{self, Damaged, MAX_RATIO, Packing};
+use crate::request::error::{Accepts, Refusal};
 use crate::request::Asked;
 use rand::rngs::StdRng;
 use rand::{SeedableRng, TryRng};
@@ -98,7 +98,7 @@ pub fn packed(bytes: &[u8]) {
     let mut out = Vec::new();
     let mut unpacked = Err(Damaged);
     let allocated =
-        allocation_counter::measure(|| unpacked = pack::unpack(packing, packed, raw_bytes, &mut out));
+        allocation_counter::measure(|| unpacked = compression::unpack(packing, packed, raw_bytes, &mut out));
     let most = packed.len() * MAX_RATIO;
     assert!(allocated.bytes_max <= most as u64, "{allocated:?} for {} bytes", packed.len());
     assert!(unpacked.is_err() || out.len() == raw_bytes);
@@ -136,7 +136,7 @@ pub fn options(bytes: &[u8]) {
                     Tail::Id(_) => None,
                 };
                 for layout in [Layout::Single, Layout::Cluster] {
-                    let found = key::canonical_digest(
+                    let found = key_name::canonical_digest(
                         layout,
                         request.tier,
                         request.user,
@@ -146,7 +146,7 @@ pub fn options(bytes: &[u8]) {
                     // An ID may be spelled as a digest.
                     assert!(digest.is_none() || found == digest, "a name that is not known again");
                 }
-                assert_eq!(key::slot(&name(Layout::Cluster)), key::slot(request.persona));
+                assert_eq!(key_name::slot(&name(Layout::Cluster)), key_name::slot(request.persona));
             }
         }
     }

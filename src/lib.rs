@@ -7,35 +7,20 @@
 // Fuzz targets use of the tests only the models.
 #![cfg_attr(fuzzing, allow(dead_code, unused_imports))]
 
-pub mod answer;
-pub mod codec;
-pub mod fingerprint;
-pub mod hex;
+pub mod cache;
+pub mod entry;
 pub mod index;
-pub mod key;
-pub mod l1;
 pub mod lease;
-pub mod one_piece;
-pub mod options;
-pub mod pack;
-pub mod payload;
-pub mod refusal;
 pub mod request;
 pub mod tier;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 
-mod cache;
-mod cold;
 mod commands;
 mod config;
-mod datatype;
-mod entry;
 mod flight;
 mod keyspace;
-mod reclaim;
-mod rights;
 mod stats;
 
 #[allow(unsafe_code)]

@@ -10,10 +10,10 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chatcache::answer::Answer;
+use chatcache::entry::Answer;
 use chatcache::index::{Index, Name};
-use chatcache::l1::{Hot, L1};
-use chatcache::refusal::Accepts;
+use chatcache::cache::l1::{Hot, L1};
+use chatcache::request::error::Accepts;
 use chatcache::request::Asked;
 use chatcache::tier::Tier;
 use highway::{HighwayHash, HighwayHasher};
@@ -124,7 +124,7 @@ fn main() {
     of_each("in L1: HighwayHash", &|message| _ = black_box(hash(message)));
     of_each("in the keyspace: MD5, and BLAKE3 to be sure", &|message| {
         black_box(chatcache::request::digest(message));
-        black_box(chatcache::fingerprint::Fingerprint::of(chatcache::fingerprint::Parts::Msg { message }));
+        black_box(chatcache::request::fingerprint::Fingerprint::of(chatcache::request::fingerprint::Parts::Msg { message }));
     });
 
     println!(

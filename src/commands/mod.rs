@@ -1,22 +1,22 @@
 //! The commands: each parses, acts through the rooms below, and replies.
 
-mod about;
-mod drops;
-mod flight;
+mod inspect;
+mod invalidate;
+mod fetch;
 mod help;
-mod reads;
-mod store;
+mod get;
+mod set;
 
-pub use about::{Inspect, KeyName, Personas, Stats};
-pub use drops::{Flush, Forget, Invalidate, SoftInvalidate};
-pub use flight::{Fetch, Release};
+pub use inspect::{Inspect, KeyName, Personas, Stats};
+pub use invalidate::{Flush, Forget, Invalidate, SoftInvalidate};
+pub use fetch::{Fetch, Release};
 pub use help::Help;
-pub use reads::Get;
-pub use store::{Delete, Set};
+pub use get::Get;
+pub use set::{Delete, Set};
 
-use crate::options::{Grammar, RequestOptions};
+use crate::request::options::{Grammar, RequestOptions};
 use crate::redis::{ArgKind, ArgSpec, Args};
-use crate::refusal::{Accepts, Refusal};
+use crate::request::error::{Accepts, Refusal};
 use crate::request::Asked;
 use std::ffi::CStr;
 

@@ -6,8 +6,8 @@
 //! That holds because a link says `Owner` only in the owner's present chain: every cut re-tags the head, and
 //! every group that becomes a head inherits the tag.
 
-use super::Index;
-use super::batches::BatchId;
+use super::core::Index;
+use super::tombstones::BatchId;
 use super::pool::Id;
 use super::records::{Axis, Before, Group, Link, Persona, User};
 use crate::tier::Tier;

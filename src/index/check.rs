@@ -7,7 +7,7 @@ use super::counts::Amount;
 use super::names::Names;
 use super::pool::Id;
 use super::records::{Axis, Before, Group, Key, Kind, OwnName};
-use super::{Index, Size};
+use super::core::{Index, Size};
 use crate::tier::Tier;
 
 impl Index {
@@ -62,7 +62,7 @@ impl Index {
         }
         assert_eq!(nodes.len(), self.nodes.len());
         assert_eq!(names.len(), self.own_names.len());
-        let bytes: u64 = self.own_names.iter().map(|(_, OwnName(name))| super::own_name_bytes(name)).sum();
+        let bytes: u64 = self.own_names.iter().map(|(_, OwnName(name))| super::core::own_name_bytes(name)).sum();
         assert_eq!(bytes, self.own_names_bytes);
     }
 

@@ -7,7 +7,7 @@
 //!
 //! Softly stale answers are live ones: every amount says how many of its answers are stale.
 
-use super::Size;
+use super::core::Size;
 use crate::tier::Tier;
 
 /// Some answers, how many of them are softly stale, and their size.

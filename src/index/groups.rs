@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher};
 
-use super::Index;
+use super::core::Index;
 use super::pool::Id;
 use super::records::{Generations, Group, Kind, Persona, PersonaData, User};
 use super::table::Table;

@@ -6,9 +6,9 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::PersonaStats;
-use super::Size;
-use super::batches::Batch;
+use super::stats::PersonaStats;
+use super::core::Size;
+use super::tombstones::Batch;
 use super::counts::Counts;
 use super::pool::{Cell, Id};
 use crate::tier::Tier;

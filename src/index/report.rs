@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::counts::Amount;
 use super::records::Persona;
 use super::stats::PersonaStats;
-use super::{Index, Size};
+use super::core::{Index, Size};
 use crate::tier::Tier;
 
 /// One persona's live answers, and how its look-ups went.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use hashlink::LruCache;
 
-use super::Index;
+use super::core::Index;
 use super::names::name_bytes;
-use super::{Handle, records::Node};
+use super::core::Handle;
+use super::records::Node;
 
 /// How many personas without an answer keep their statistics. Anybody can ask for a persona that nobody has
 /// heard of, so there must be a bound.

@@ -14,7 +14,7 @@ use super::deadlines::Deadlines;
 use super::ids::{FlightId, IdMap, Ids, Link, trim};
 use super::names::{NameHash, Names};
 use super::waiters::Queue;
-use super::{Question, Token};
+use super::types::{Question, Token};
 use crate::tier::Tier;
 
 pub(super) struct Lease {

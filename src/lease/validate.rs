@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::LeaseTable;
+use super::table::LeaseTable;
 
 impl LeaseTable {
     pub fn validate(&self) {

@@ -1,7 +1,7 @@
 //! Ten thousand values that no module wrote, with right checksums: what any client that may RESTORE can send.
 
-use chatcache::codec::{ENCODING_VERSION, Record, RecordState, encode_header};
-use chatcache::payload::{restore_payload, type_id};
+use chatcache::entry::codec::{ENCODING_VERSION, Record, RecordState, encode_header};
+use chatcache::entry::dump::{restore_payload, type_id};
 use chatcache::tier::Tier;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -34,7 +34,7 @@ fn bytes(rng: &mut StdRng, most: usize) -> Vec<u8> {
 }
 
 /// A value of the right form, whose fields say anything.
-fn odd(rng: &mut StdRng, encoding: chatcache::codec::Encoding) -> Vec<u8> {
+fn odd(rng: &mut StdRng, encoding: chatcache::entry::codec::Encoding) -> Vec<u8> {
     let state = if rng.random_bool(0.7) { RecordState::Live } else { RecordState::Dropped };
     let payload = bytes(rng, if state == RecordState::Live { 200 } else { 1 });
     let raw_bytes = match rng.random_range(0..4) {
@@ -113,7 +113,7 @@ fn ten_thousand_bent_values_are_refused_or_sane_and_the_counts_agree() {
         for n in 0..250 {
             let mut payload = match rng.random_range(0..3) {
                 0 => templates.choose(&mut rng).expect("a template").clone(),
-                _ => odd(&mut rng, chatcache::codec::Encoding::Raw),
+                _ => odd(&mut rng, chatcache::entry::codec::Encoding::Raw),
             };
             if rng.random_bool(0.6) {
                 bend(&mut rng, &mut payload);

@@ -76,8 +76,8 @@ fn a_file_cut_short_is_refused() {
 #[test]
 fn a_file_of_a_newer_module_is_refused_with_both_versions() {
     let (mut file, _) = a_file();
-    let id = chatcache::payload::type_id("chatcache", 1);
-    let newer = chatcache::payload::type_id("chatcache", 2);
+    let id = chatcache::entry::dump::type_id("chatcache", 1);
+    let newer = chatcache::entry::dump::type_id("chatcache", 2);
     let at = file.windows(8).position(|window| window == id.to_be_bytes()).expect("the type's number");
     file[at..at + 8].copy_from_slice(&newer.to_be_bytes());
     let log = refused(file);
@@ -199,7 +199,7 @@ fn restore_of_a_newer_version_is_refused_with_both_versions_in_the_log() {
     one_of_each(&mut con);
     set(&mut con, "response", "ann", "helper", "q", "a");
     let (mut body, version) = body_of(&mut con, "helper");
-    body[2..10].copy_from_slice(&chatcache::payload::type_id("chatcache", 2).to_be_bytes());
+    body[2..10].copy_from_slice(&chatcache::entry::dump::type_id("chatcache", 2).to_be_bytes());
     assert!(cmd(&mut con, &args!["RESTORE", "newer", 0, signed(&body, version)]).is_err());
     assert!(server.log().contains("it has version 2, and this module reads versions up to 1"));
     assert_eq!(count(&mut con, &["EXISTS", "newer"]), 0);

@@ -14,7 +14,7 @@
 use crate::cache::{CACHE, Slot};
 use crate::entry::Entry;
 use crate::redis::{Args, Caller, Ctx, Held, Key, rules_allow};
-use crate::refusal::Refusal;
+use crate::request::error::Refusal;
 use crate::request::Request;
 use crate::tier::Tier;
 use std::sync::Arc;

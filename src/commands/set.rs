@@ -1,21 +1,21 @@
 //! SET and DEL: one answer stored or deleted.
 
 use super::{ID, MESSAGE, PERSONA, PERSONA_AT, REQUEST, REQUEST_ARGS, TIER, USER, fixed, parse_request};
-use crate::answer::Answer;
+use crate::entry::Answer;
 use crate::cache::{self, CACHE, Slot};
-use crate::cold;
+use crate::cache::compressor;
 use crate::config;
 use crate::entry::{ALWAYS_FRESH, Entry, Home};
 use crate::flight;
 use crate::index::{Handle, Name};
-use crate::key::Tail;
-use crate::options::{self, Condition, SetOptions, Ttl};
+use crate::request::key_name::Tail;
+use crate::request::options::{self, Condition, SetOptions, Ttl};
 use crate::redis::{
     ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Ctx, Held, Key, KeySpec, Outcome, Outgoing,
 };
-use crate::refusal::{Accepts, Refusal};
+use crate::request::error::{Accepts, Refusal};
 use crate::request::{Asked, Request};
-use crate::rights;
+use crate::cache::access;
 
 /// `CHATCACHE.SET tier user persona message response [ID id] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL] [STALE ms] [NX | XX]
 /// [TOKEN token] [COST ms]`
@@ -76,7 +76,7 @@ impl Command for Set {
         let name = cache::key_name(&request);
         let mut key = ctx.open_write(&name);
         let slot = cache::look(ctx, &key, &request, now_ms)?;
-        let other = rights::check_write(ctx, args, &request, &key)?;
+        let other = access::check_write(ctx, args, &request, &key)?;
         let present = slot.fresh().is_some();
         let forbidden = match options.condition {
             Condition::Always => false,
@@ -116,7 +116,7 @@ impl Command for Set {
         key.set_expires_at(lifetime.expires_at);
         CACHE.with(|cache| cache.counters.sets += 1);
         flight::stored(ctx, &request, answer, cost_ms, handle);
-        cold::add(ctx, (ctx.database(), handle), response.len());
+        compressor::add(ctx, (ctx.database(), handle), response.len());
 
         ctx.signal_modified(&key);
         if replaces {
@@ -274,7 +274,7 @@ impl Command for Delete {
             ctx.reply_integer(0);
             return Ok(());
         }
-        let other = rights::check_write(ctx, args, &request, &key)?;
+        let other = access::check_write(ctx, args, &request, &key)?;
         flight::void_request(ctx, &request);
         key.delete();
         CACHE.with(|cache| cache.counters.deleted += 1);

@@ -5,13 +5,13 @@
 //! SWAPDB's. That is all there is: see the life of an entry in docs/architecture.md.
 
 use crate::cache::{self, CACHE};
-use crate::cold;
+use crate::cache::compressor;
 use crate::entry::{Entry, Home};
-use crate::fingerprint::Fingerprint;
+use crate::request::fingerprint::Fingerprint;
 use crate::flight::{self, Questions};
 use crate::index::{Origin, State};
 use crate::lease::Void;
-use crate::reclaim;
+use crate::keyspace::reclaim;
 use crate::redis::{Arrival, Ctx, EventLoop, Events, Held, Incoming, MainThread, Place};
 
 pub struct Keyspace;
@@ -98,7 +98,7 @@ impl Events for Keyspace {
         reclaim::event_loop(event);
         if let EventLoop::Sleeps = event {
             cache::follow_settings(ctx);
-            cold::collect(ctx);
+            compressor::collect(ctx);
             flight::deliver();
         }
     }
@@ -129,7 +129,7 @@ impl Events for Keyspace {
         });
         entry.move_to(Home::Linked(handle));
         if let Some(answer) = entry.raw().filter(|_| origin.state == State::Live) {
-            cold::add(ctx, (database, handle), answer.len());
+            compressor::add(ctx, (database, handle), answer.len());
         }
         if origin.state == State::Dropped {
             // A replica or a replayed AOF may have reclaimed the dropped entry before the command that moves it:

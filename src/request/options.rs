@@ -5,7 +5,7 @@
 //! commands; the structs after it are what the commands want to know. A new option is a `Word` with its rule
 //! and a place in a grammar.
 
-use crate::refusal::Refusal;
+use crate::request::error::Refusal;
 
 /// Every option of every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

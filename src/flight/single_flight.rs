@@ -12,20 +12,20 @@
 //! name the same one. So a request stands for two questions, an open one and its persona's own, and what happens to
 //! its answer concerns both.
 
-use crate::answer::Answer;
+use crate::entry::Answer;
 use crate::cache::{self, CACHE};
 use crate::entry::Entry;
-use crate::fingerprint::Fingerprint;
-use crate::hex;
+use crate::request::fingerprint::Fingerprint;
+use crate::request::hex;
 use crate::index::Handle;
-use crate::key::Layout;
+use crate::request::key_name::Layout;
 use crate::lease::{
     Ask, Fetched, LeaseTable, Leased, Leaving, Outcome, Question, Report, Token, Turn, Void, Wait, WaiterId,
     Wake,
 };
 use crate::redis::{Blocked, Caller, Ctx, Held, MainThread, Timer, Waiting};
 use crate::request::Request;
-use crate::rights::{self, Access};
+use crate::cache::access::{self, Access};
 use crate::tier::Tier;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -141,7 +141,7 @@ pub fn questions(database: i32, tier: Tier, fingerprint: &Fingerprint, persona: 
         Question { identity: *hasher.finalize().as_bytes(), ..open }
     };
     match CACHE.with(|cache| cache.layout) {
-        Layout::Single if rights::is_shared(tier) => Questions { open, own: own() },
+        Layout::Single if access::is_shared(tier) => Questions { open, own: own() },
         Layout::Single => Questions { open, own: open },
         // In a cluster every key holds the persona, also where the fingerprint does not.
         Layout::Cluster => {
@@ -158,7 +158,7 @@ fn questions_of(ctx: &Ctx<'_>, request: &Request<'_>) -> Questions {
 /// The question that the caller shares with others.
 fn shared_question(ctx: &Ctx<'_>, request: &Request<'_>) -> Question {
     let Questions { open, own } = questions_of(ctx, request);
-    if open == own || rights::has_all_keys(ctx, Access::Read) { open } else { own }
+    if open == own || access::has_all_keys(ctx, Access::Read) { open } else { own }
 }
 
 fn now_ms() -> i64 {
@@ -204,7 +204,7 @@ fn may_have(waiter: WaiterId, served: &Served, rights: &mut Rights) -> bool {
     let Some(caller) = FLIGHT.with(|flight| Some(flight.as_ref()?.seats.get(&waiter)?.caller.clone())) else {
         return false;
     };
-    *rights.entry(caller).or_insert_with_key(|caller| rights::may_fetch(caller, served.tier, &served.persona))
+    *rights.entry(caller).or_insert_with_key(|caller| access::may_fetch(caller, served.tier, &served.persona))
 }
 
 /// Wakes a client, or looks again for its answer.
@@ -511,7 +511,7 @@ pub fn void_request(ctx: &Ctx<'_>, request: &Request<'_>) {
             flight.as_ref().is_none_or(|flight| flight.table.is_for_persona(&open, request.persona))
         })
     };
-    if open == own || is_own() || rights::has_all_keys(ctx, Access::Write) {
+    if open == own || is_own() || access::has_all_keys(ctx, Access::Write) {
         void_answer(ctx, &Questions { open, own });
     } else {
         void(ctx, Void::Question(own));

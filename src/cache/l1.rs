@@ -11,9 +11,9 @@
 //! sum of their bytes. Beside it stands where each entry's answer is, for those who know the entry only. Both are split
 //! into shards, since their tables grow at once: no insertion moves more than a shard.
 
-use crate::answer::Answer;
+use crate::entry::Answer;
 use crate::index::Handle;
-use crate::one_piece::{SHORT, in_one_piece};
+use crate::request::contiguous::{SHORT, in_one_piece};
 use crate::request::Request;
 use crate::tier::Tier;
 use highway::{HighwayHash, HighwayHasher};
@@ -311,7 +311,7 @@ impl Hasher for Folded {
 mod tests {
     use super::*;
     use crate::index::{Index, Name};
-    use crate::refusal::Accepts;
+    use crate::request::error::Accepts;
     use crate::request::Asked;
     use std::collections::HashSet;
 

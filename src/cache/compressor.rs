@@ -5,13 +5,13 @@
 //! the raw ones, if the entry is still the same: two look-ups of a key for each answer, in small batches between two turns of
 //! the event loop. The key does not count as used, and nobody is told: the answer is the same.
 
-use crate::answer::Answer;
+use crate::entry::Answer;
 use crate::cache::{self, CACHE};
 use crate::config;
 use crate::entry::Entry;
 use crate::index::Handle;
-use crate::l1::Place;
-use crate::pack::{Method, Packer, Packing};
+use crate::cache::l1::Place;
+use crate::entry::compression::{Method, Packer, Packing};
 use crate::redis::{Background, Ctx, Held, MainThread, Timer};
 use std::collections::VecDeque;
 use std::sync::LazyLock;

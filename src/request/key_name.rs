@@ -20,7 +20,7 @@
 //! So different requests have different keys, with two exceptions that only fingerprints tell apart: messages
 //! of one MD5, and a session's ID that is spelled as the MD5 of a message.
 
-use crate::hex;
+use crate::request::hex;
 use crate::tier::Tier;
 use std::sync::OnceLock;
 

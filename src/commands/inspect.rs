@@ -4,12 +4,12 @@ use super::{PERSONA_AT, REQUEST, parse_request};
 use crate::cache::{self, CACHE, Slot};
 use crate::entry::ALWAYS_FRESH;
 use crate::index::Origin;
-use crate::options::{self, PageOptions};
-use crate::pack::Packing;
+use crate::request::options::{self, PageOptions};
+use crate::entry::compression::Packing;
 use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
-use crate::refusal::{Accepts, Refusal};
+use crate::request::error::{Accepts, Refusal};
 use crate::request;
-use crate::rights::{self, Access};
+use crate::cache::access::{self, Access};
 
 /// `CHATCACHE.KEY tier user persona message [ID id]`
 pub struct KeyName;
@@ -54,7 +54,7 @@ impl Command for Inspect {
         let name = cache::key_name(&request);
         let key = ctx.open_peek(&name);
         let now_ms = ctx.now_ms();
-        let slot = rights::visible(ctx, args, &request, cache::look(ctx, &key, &request, now_ms)?);
+        let slot = access::visible(ctx, args, &request, cache::look(ctx, &key, &request, now_ms)?);
         let stale = matches!(slot, Slot::Stale(_));
         let Some(entry) = slot.answer() else {
             ctx.reply_null();
@@ -119,7 +119,7 @@ impl Command for Personas {
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        rights::check_all_keys(ctx, args, Access::Read)?;
+        access::check_all_keys(ctx, args, Access::Read)?;
         let PageOptions { cursor, count } = PageOptions::parse(args.from(1))?;
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let page =

@@ -2,10 +2,10 @@
 
 use super::{ID, MESSAGE, PERSONA, PERSONA_AT, TIER_OR_ANY, USER, parse_request};
 use crate::cache::{self, CACHE};
-use crate::options;
+use crate::request::options;
 use crate::redis::{Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
-use crate::refusal::Accepts;
-use crate::rights;
+use crate::request::error::Accepts;
+use crate::cache::access;
 
 /// `CHATCACHE.GET tier user persona message [ID id]`
 pub struct Get;
@@ -35,7 +35,7 @@ impl Command for Get {
             };
             let key = ctx.open_read(&cache::key_name(&request));
             let slot = cache::look(ctx, &key, &request, now_ms)?;
-            let slot = rights::visible(ctx, args, &request, slot);
+            let slot = access::visible(ctx, args, &request, slot);
             if slot.fresh().is_some() {
                 cache::give(ctx, key, &request, not_hot, now_ms, |answer| ctx.reply_bytes(answer))?;
                 return Ok(());

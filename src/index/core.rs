@@ -15,44 +15,18 @@
 //!
 //! Everything here is on one thread and knows nothing of Redis.
 
-#![forbid(unsafe_code)]
-#![cfg_attr(
-    not(test),
-    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
-)]
-
-mod batches;
-mod chains;
-#[cfg(any(test, fuzzing))]
-mod check;
-mod counts;
-mod drops;
-mod groups;
-mod names;
-mod pool;
-mod records;
-mod report;
-mod stats;
-mod table;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod tests;
-
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-pub use batches::BatchId;
-pub use drops::Dropped;
-pub use report::{PersonaList, PersonaReport};
-pub use stats::PersonaStats;
 
-use batches::Batches;
-use counts::{Amount, Ledger, PerTier};
-use names::Names;
-use pool::{Id, Pool};
-use records::{Group, Key, Kind, Node, OwnName, PersonaData};
-use stats::Idle;
-use table::Table;
+use super::tombstones::{BatchId, Batches};
+use super::counts::{Amount, Ledger, PerTier};
+use super::names::Names;
+use super::pool::{Id, Pool};
+use super::records::{Group, Key, Kind, Node, OwnName, PersonaData};
+use super::stats::Idle;
+use super::table::Table;
 
 use crate::tier::Tier;
 
@@ -63,15 +37,15 @@ pub const NODE_BYTES: usize = size_of::<Node>();
 /// and nothing to this one any more once unlinked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Handle {
-    node: Id<Node>,
-    stamp: NonZeroU32,
+    pub(super) node: Id<Node>,
+    pub(super) stamp: NonZeroU32,
 }
 
 const _: () = assert!(size_of::<Option<Handle>>() == 8);
 
 impl Handle {
     /// Of an entry that the index could not take: unknown to every index, so never live.
-    const NOWHERE: Handle = Handle { node: Id::NOWHERE, stamp: NonZeroU32::MAX };
+    pub(super) const NOWHERE: Handle = Handle { node: Id::NOWHERE, stamp: NonZeroU32::MAX };
 }
 
 /// The name of the key an entry sits under.
@@ -92,17 +66,17 @@ pub struct Size {
 
 impl Size {
     // Saturating, as all counts are: see `counts`.
-    fn add(&mut self, other: Size) {
+    pub(super) fn add(&mut self, other: Size) {
         self.raw = self.raw.saturating_add(other.raw);
         self.stored = self.stored.saturating_add(other.stored);
     }
 
-    fn subtract(&mut self, other: Size) {
+    pub(super) fn subtract(&mut self, other: Size) {
         self.raw = self.raw.saturating_sub(other.raw);
         self.stored = self.stored.saturating_sub(other.stored);
     }
 
-    fn at_most(self, other: Size) -> Size {
+    pub(super) fn at_most(self, other: Size) -> Size {
         Size { raw: self.raw.min(other.raw), stored: self.stored.min(other.stored) }
     }
 }
@@ -156,33 +130,33 @@ pub struct Located<'a> {
 
 /// See the head of this file.
 pub struct Index {
-    nodes: Pool<Node>,
-    own_names: Pool<OwnName>,
-    own_names_bytes: u64,
-    groups: Pool<Group>,
-    personas: Names<PersonaData>,
-    users: Names<()>,
+    pub(super) nodes: Pool<Node>,
+    pub(super) own_names: Pool<OwnName>,
+    pub(super) own_names_bytes: u64,
+    pub(super) groups: Pool<Group>,
+    pub(super) personas: Names<PersonaData>,
+    pub(super) users: Names<()>,
     /// The youngest group of each tier, persona and user that entries were stored in; it may be stale or dead.
-    by_key: Table<Group>,
+    pub(super) by_key: Table<Group>,
     /// The group of each tier, persona and user for entries that come already dropped.
-    graves: Table<Group>,
-    keys: RandomState,
+    pub(super) graves: Table<Group>,
+    pub(super) keys: RandomState,
     /// The chain of each tier.
-    heads: PerTier<Option<Id<Group>>>,
-    ledger: Ledger,
-    batches: Batches,
+    pub(super) heads: PerTier<Option<Id<Group>>>,
+    pub(super) ledger: Ledger,
+    pub(super) batches: Batches,
     /// The batch of the groups in `graves`, if it is not reclaimed.
-    graveyard: Option<BatchId>,
+    pub(super) graveyard: Option<BatchId>,
     /// Nodes in dead groups.
-    pending: u64,
+    pub(super) pending: u64,
     /// Personas that no entry refers to, but whose statistics are kept.
-    idle: Idle,
+    pub(super) idle: Idle,
     /// The last stamp given out.
-    stamp: NonZeroU32,
+    pub(super) stamp: NonZeroU32,
     /// The last generation given out: of all personas, users and tiers, so that a record never has one that
     /// another had in its slot before. It takes 2³² drops to come around, and then an answer that waited for
     /// its reclaim all that time.
-    generation: u32,
+    pub(super) generation: u32,
 }
 
 impl Default for Index {
@@ -257,7 +231,7 @@ impl Index {
     }
 
     /// Whether an entry of these would come into the very place of this one: None where this one is not known.
-    fn may_take_over(
+    pub(super) fn may_take_over(
         &self,
         old: Handle,
         tier: Tier,
@@ -402,11 +376,11 @@ impl Index {
 
     /// The one limit, 2³¹ entries, checked before anything is made: groups, records and own names are never
     /// more than nodes, so none of their pools is full if this one is not.
-    fn room(&self) -> Option<()> {
+    pub(super) fn room(&self) -> Option<()> {
         (!self.nodes.is_full()).then_some(())
     }
 
-    fn try_link(
+    pub(super) fn try_link(
         &mut self,
         tier: Tier,
         persona: &[u8],
@@ -424,7 +398,7 @@ impl Index {
         Some(handle)
     }
 
-    fn try_link_dropped(
+    pub(super) fn try_link_dropped(
         &mut self,
         tier: Tier,
         persona: &[u8],
@@ -439,7 +413,7 @@ impl Index {
     }
 
     /// Makes a node, at the head of its group's list.
-    fn attach(&mut self, id: Id<Group>, name: Name<'_>) -> Option<Handle> {
+    pub(super) fn attach(&mut self, id: Id<Group>, name: Name<'_>) -> Option<Handle> {
         let key = match name {
             Name::Canonical(digest) => Key::Digest(digest),
             Name::Own(name) => {
@@ -459,20 +433,20 @@ impl Index {
         Some(Handle { node, stamp })
     }
 
-    fn next_stamp(&mut self) -> NonZeroU32 {
+    pub(super) fn next_stamp(&mut self) -> NonZeroU32 {
         self.stamp = self.stamp.checked_add(1).unwrap_or(NonZeroU32::MIN);
         self.stamp
     }
 
-    fn node(&self, handle: Handle) -> Option<&Node> {
+    pub(super) fn node(&self, handle: Handle) -> Option<&Node> {
         self.nodes.get(handle.node).filter(|node| node.stamp == handle.stamp)
     }
 
-    fn group_of(&self, handle: Handle) -> Option<&Group> {
+    pub(super) fn group_of(&self, handle: Handle) -> Option<&Group> {
         self.groups.get(self.node(handle)?.group())
     }
 
-    fn is_group_live(&self, group: &Group) -> bool {
+    pub(super) fn is_group_live(&self, group: &Group) -> bool {
         let user = match group.user {
             Some(user) => self.users.get(user).is_some_and(|user| user.is_live(group.born.user)),
             None => true,
@@ -484,12 +458,12 @@ impl Index {
     }
 
     /// Whether its persona was dropped, hard or softly, after it was made: it is stale then, if it is live.
-    fn is_group_old(&self, group: &Group) -> bool {
+    pub(super) fn is_group_old(&self, group: &Group) -> bool {
         self.personas.get(group.persona).is_some_and(|persona| !persona.is_fresh(group.born.persona))
     }
 }
 
 /// What a boxed name takes, as an allocator rounds it up.
-fn own_name_bytes(name: &[u8]) -> u64 {
+pub(super) fn own_name_bytes(name: &[u8]) -> u64 {
     (name.len() as u64).next_multiple_of(16)
 }

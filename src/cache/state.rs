@@ -4,17 +4,17 @@
 //! answer is given only where three agree: a key of the request's name, an entry with the request's
 //! fingerprint, and an index in which that entry lives.
 
-use crate::answer::Answer;
-use crate::cold;
+use crate::entry::Answer;
+use crate::cache::compressor;
 use crate::config;
 use crate::entry::{ALWAYS_FRESH, Entry};
 use crate::flight;
 use crate::index::{Handle, Index, Name, Origin, Standing};
-use crate::key::{self, Layout, Tail};
-use crate::l1::{Hot, HotKey, L1, Place};
-use crate::pack;
+use crate::request::key_name::{self, Layout, Tail};
+use crate::cache::l1::{Hot, HotKey, L1, Place};
+use crate::entry::compression;
 use crate::redis::{Ctx, Held, Key, MainThread, prefetch};
-use crate::refusal::Refusal;
+use crate::request::error::Refusal;
 use crate::request::Request;
 use crate::stats::{Counters, Report};
 use crate::tier::Tier;
@@ -131,7 +131,7 @@ pub fn loaded(ctx: &Ctx<'_>) {
 
 /// The state of the whole module at this moment.
 pub fn report() -> Report {
-    let (flight, cold) = (flight::report(), cold::report());
+    let (flight, cold) = (flight::report(), compressor::report());
     Report {
         leases: flight.leases as u64,
         waiters: flight.waiters as u64,
@@ -140,7 +140,7 @@ pub fn report() -> Report {
         tokens_refused: flight.counters.refused,
         packed: cold.packed,
         waiting_to_pack: cold.waiting,
-        dictionaries: pack::dictionaries(),
+        dictionaries: compression::dictionaries(),
         ..CACHE.with(|cache| cache.report())
     }
 }
@@ -178,7 +178,7 @@ impl Drop for KeyName {
 /// each of two nodes has some of them. SET need not care, see `keyspace`.
 pub fn check_in_one_place(ctx: &Ctx<'_>, persona: &[u8]) -> Result<(), Refusal> {
     let in_cluster = CACHE.with(|cache| cache.layout) == Layout::Cluster;
-    match in_cluster && !ctx.is_replayed() && !ctx.serves(&key::absent_in_slot_of(persona)) {
+    match in_cluster && !ctx.is_replayed() && !ctx.serves(&key_name::absent_in_slot_of(persona)) {
         true => Err(Refusal::SlotMoving),
         false => Ok(()),
     }
@@ -191,7 +191,7 @@ pub enum Slot<'k> {
     Free,
     /// An entry that answers this request no more, or another request: dropped, or of a colliding MD5.
     Unrelated,
-    /// The answer, of a persona that the caller may not read: for it there is none. Only `rights::visible` says so.
+    /// The answer, of a persona that the caller may not read: for it there is none. Only `access::visible` says so.
     Hidden,
     /// The answer, past its freshness and inside its grace.
     Stale(&'k Entry),
@@ -300,7 +300,7 @@ pub fn name_of((database, handle): Place) -> Option<Vec<u8>> {
             Name::Own(own) => name.extend_from_slice(own),
             Name::Canonical(digest) => {
                 let tail = Tail::Digest(digest);
-                key::write(cache.layout, located.tier, located.user, located.persona, tail, &mut name);
+                key_name::write(cache.layout, located.tier, located.user, located.persona, tail, &mut name);
             }
         }
         Some(name)
@@ -309,7 +309,7 @@ pub fn name_of((database, handle): Place) -> Option<Vec<u8>> {
 
 /// How the index keeps the name of a key that an entry of these has arrived under.
 pub fn index_name<'a>(layout: Layout, tier: Tier, persona: &[u8], user: &[u8], name: &'a [u8]) -> Name<'a> {
-    match key::canonical_digest(layout, tier, user, persona, name) {
+    match key_name::canonical_digest(layout, tier, user, persona, name) {
         Some(digest) => Name::Canonical(digest),
         None => Name::Own(name),
     }
@@ -446,7 +446,7 @@ fn admit(
     };
     let left = CACHE.with(|cache| cache.l1.as_mut().map(|l1| l1.insert(hot_key, hot)));
     if let Some(left) = left.filter(|left| !left.is_empty()) {
-        cold::add_all(ctx, left);
+        compressor::add_all(ctx, left);
     }
 }
 
@@ -504,7 +504,7 @@ fn renew_l1(ctx: &Ctx<'_>) {
     let [a, b] = [ctx.random(), ctx.random()].map(u128::from_le_bytes);
     let secret = [a as u64, (a >> 64) as u64, b as u64, (b >> 64) as u64];
     let Some(old) = CACHE.with(|cache| cache.renew_l1(config::l1_max_bytes(), secret)) else { return };
-    cold::add_all(ctx, old.places());
+    compressor::add_all(ctx, old.places());
     let large = old.len() as u64 > FREE_INLINE;
     free(large, old);
 }
@@ -535,14 +535,14 @@ pub fn swapped(ctx: &Ctx<'_>, first: i32, second: i32) {
         renew_l1(ctx);
     }
     CACHE.with(|cache| cache.swap(first, second));
-    cold::swapped(first, second);
+    compressor::swapped(first, second);
 }
 
 /// A key's TTL is another now.
 pub fn retimed(ctx: &Ctx<'_>, name: &[u8]) {
     // EXPIRE of any key of the server comes by here.
     let nobody_hot = CACHE.with(|cache| cache.l1.as_ref().is_none_or(L1::is_empty));
-    if nobody_hot || !key::may_be_ours(name) {
+    if nobody_hot || !key_name::may_be_ours(name) {
         return;
     }
     let key = ctx.open_peek(name);

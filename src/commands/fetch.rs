@@ -4,11 +4,11 @@ use super::{ID, MESSAGE, PERSONA, PERSONA_AT, REQUEST_ARGS, TIER, USER, fixed};
 use crate::cache::{self, CACHE, Slot};
 use crate::config;
 use crate::flight;
-use crate::options::{FetchOptions, ReleaseOptions};
+use crate::request::options::{FetchOptions, ReleaseOptions};
 use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
-use crate::refusal::{Accepts, Refusal};
+use crate::request::error::{Accepts, Refusal};
 use crate::request::Asked;
-use crate::rights;
+use crate::cache::access;
 
 /// `CHATCACHE.FETCH tier user persona message [ID id] [WAIT ms] [LEASE ms]`
 pub struct Fetch;
@@ -48,13 +48,13 @@ impl Command for Fetch {
         let name = cache::key_name(&request);
         let lease_ms = options.lease_ms.unwrap_or_else(config::lease_ms);
         let key = ctx.open_read(&name);
-        match rights::visible(ctx, args, &request, cache::look(ctx, &key, &request, now_ms)?) {
+        match access::visible(ctx, args, &request, cache::look(ctx, &key, &request, now_ms)?) {
             Slot::Fresh(_) => {
                 cache::give(ctx, key, &request, not_hot, now_ms, |answer| flight::reply_hit(ctx, answer))?;
             }
             Slot::Stale(entry) => {
                 cache::count_stale_hit(ctx, request.tier, entry, now_ms);
-                let token = match !ctx.is_replica() && rights::may_replace(ctx, &request, entry) {
+                let token = match !ctx.is_replica() && access::may_replace(ctx, &request, entry) {
                     true => flight::refresh(ctx, &request, lease_ms),
                     false => None,
                 };

@@ -8,11 +8,11 @@ use crate::cache::{self, CACHE};
 use crate::flight;
 use crate::index::{Dropped, Index};
 use crate::lease::Void;
-use crate::reclaim::AtOnce;
+use crate::keyspace::reclaim::AtOnce;
 use crate::redis::{ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Ctx, KeySpec, Outcome};
-use crate::refusal::Refusal;
+use crate::request::error::Refusal;
 use crate::request;
-use crate::rights::{self, Access};
+use crate::cache::access::{self, Access};
 use crate::tier::Tier;
 
 /// Among up to so many personas FLUSH tells who tracks one that it is of those that lost answers: 2 ms of it.
@@ -95,7 +95,7 @@ impl Command for Forget {
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        rights::check_all_keys(ctx, args, Access::Write)?;
+        access::check_all_keys(ctx, args, Access::Write)?;
         args.from(1).try_for_each(request::check_user)?;
         let database = ctx.database();
         let mut at_once = AtOnce::for_command(ctx);
@@ -128,7 +128,7 @@ impl Command for Flush {
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        rights::check_all_keys(ctx, args, Access::Write)?;
+        access::check_all_keys(ctx, args, Access::Write)?;
         let named: Vec<Tier> = args.from(1).map(request::parse_tier).collect::<Result<_, Refusal>>()?;
         let tiers = if named.is_empty() { &Tier::ALL[..] } else { &named };
         let mut at_once = AtOnce::for_command(ctx);

@@ -4,11 +4,11 @@
 use std::iter::successors;
 use std::sync::Arc;
 
-use super::batches::BatchId;
+use super::tombstones::BatchId;
 use super::counts::Amount;
 use super::pool::Id;
 use super::records::{Axis, Group};
-use super::{Handle, Index, Located};
+use super::core::{Handle, Index, Located};
 use crate::tier::Tier;
 
 /// What a drop has done.

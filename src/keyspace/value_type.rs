@@ -1,14 +1,14 @@
 //! The entry as a value type of the server: RDB, AOF, COPY, MEMORY, DEBUG DIGEST and defragmentation.
 
-use crate::answer::Answer;
+use crate::entry::Answer;
 use crate::cache::{self, CACHE};
-use crate::codec::{self, Encoding, Record, RecordRef, RecordState};
+use crate::entry::codec::{self, Encoding, Record, RecordRef, RecordState};
 use crate::entry::{ALWAYS_FRESH, Entry, Home, NEVER_FRESH};
-use crate::fingerprint::Fingerprint;
+use crate::request::fingerprint::Fingerprint;
 use crate::index::{NODE_BYTES, Origin, State};
 use crate::keyspace;
-use crate::pack::{self, Packing};
-use crate::payload;
+use crate::entry::compression::{self, Packing};
+use crate::entry::dump;
 use crate::redis::{Aof, DataType, Defrag, Digest, Loader, Place, Saver, TypeSlot};
 use crate::tier::Tier;
 use std::borrow::Cow;
@@ -71,7 +71,7 @@ impl Entry {
 
     /// The answer in a form that needs no dictionary.
     fn portable(&self) -> (Packing, Cow<'_, [u8]>) {
-        match pack::portable(self.packing(), self.stored(), self.raw_bytes() as usize) {
+        match compression::portable(self.packing(), self.stored(), self.raw_bytes() as usize) {
             Some((packing, bytes)) => (packing, Cow::Owned(bytes)),
             None => (self.packing(), Cow::Borrowed(self.stored())),
         }
@@ -136,8 +136,8 @@ impl DataType for Entry {
             return;
         }
         let (header, answer) = self.parts(place.database);
-        let type_id = payload::type_id(TYPE_NAME, codec::ENCODING_VERSION as u16);
-        aof.restore(place.key, &payload::restore_payload(type_id, &[&header, &answer]));
+        let type_id = dump::type_id(TYPE_NAME, codec::ENCODING_VERSION as u16);
+        aof.restore(place.key, &dump::restore_payload(type_id, &[&header, &answer]));
     }
 
     fn unlinked(&self, place: Place<'_>) {

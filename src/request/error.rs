@@ -1,6 +1,6 @@
 //! Refusals: every reason for which a command does nothing, and the one place that words it.
 
-use crate::options::Grammar;
+use crate::request::options::Grammar;
 use crate::request::{MAX_MESSAGE_BYTES, MAX_NAME_BYTES};
 use crate::tier::Tier;
 use std::borrow::Cow;

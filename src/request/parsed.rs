@@ -7,9 +7,9 @@
 //!
 //! Arguments are any bytes; what may not be is refused here.
 
-use crate::fingerprint::{Fingerprint, Parts};
-use crate::key::{self, Layout, Tail};
-use crate::refusal::{Accepts, Name, Refusal};
+use crate::request::fingerprint::{Fingerprint, Parts};
+use crate::request::key_name::{self, Layout, Tail};
+use crate::request::error::{Accepts, Name, Refusal};
 use crate::tier::Tier;
 use md5::{Digest, Md5};
 use std::cell::{Cell, OnceCell};
@@ -147,7 +147,7 @@ impl<'a> Request<'a> {
 
     /// Appends the name of the request's key.
     pub fn key_name(&self, layout: Layout, out: &mut Vec<u8>) {
-        key::write(layout, self.tier, self.user, self.persona, self.tail(), out);
+        key_name::write(layout, self.tier, self.user, self.persona, self.tail(), out);
     }
 }
 
@@ -193,7 +193,7 @@ fn check_length(name: Name, bytes: &[u8]) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options;
+    use crate::request::options;
 
     /// Two messages with one MD5, as published with the attack by Wang and others.
     fn colliding() -> [Vec<u8>; 2] {

@@ -7,7 +7,7 @@
 //! its length. Lengths make it injective: ("ab", "c") and ("a", "bc") hash different bytes. Fingerprints are
 //! stored in RDB files, so the encoding never changes; another one would be another `DOMAIN`.
 
-use crate::one_piece::{SHORT, in_one_piece};
+use crate::request::contiguous::{SHORT, in_one_piece};
 
 /// Sets these hashes apart from any other use of BLAKE3 over the same bytes.
 const DOMAIN: &[u8] = b"chatcache fingerprint 1";

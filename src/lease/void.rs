@@ -15,7 +15,8 @@ use super::ids::FlightId;
 use super::names::NameHash;
 use super::report::End;
 use super::types::{Outcome, Question, Turn, Wake};
-use super::{LeaseTable, Waiter};
+use super::table::LeaseTable;
+use super::waiters::Waiter;
 use crate::tier::Tier;
 
 /// What was dropped, and in which database: the leases of that end.

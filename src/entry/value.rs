@@ -7,10 +7,10 @@
 //! The server frees values on any thread. An entry owns its packed bytes, shares raw ones and names by counted
 //! references: dropping it touches nothing else.
 
-use crate::answer::Answer;
-use crate::fingerprint::Fingerprint;
+use crate::entry::Answer;
+use crate::request::fingerprint::Fingerprint;
 use crate::index::{Handle, Origin, Size};
-use crate::pack::{self, Damaged, Packing};
+use crate::entry::compression::{self, Damaged, Packing};
 use std::cell::Cell;
 
 /// A cached answer.
@@ -189,7 +189,7 @@ impl Entry {
         match &self.body {
             Body::Raw(answer) => Ok(answer),
             Body::Packed(bytes) => {
-                pack::unpack(self.packing, bytes, self.raw_bytes as usize, buffer)?;
+                compression::unpack(self.packing, bytes, self.raw_bytes as usize, buffer)?;
                 Ok(buffer)
             }
         }

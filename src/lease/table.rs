@@ -13,51 +13,29 @@
 //! `LookAgain`) and comes once; `tick`, called at `next_deadline`, ends every lease and every wait in time; with
 //! the last lease, the last byte goes.
 
-#![forbid(unsafe_code)]
-#![cfg_attr(
-    not(test),
-    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
-)]
-
-mod deadlines;
-mod drops;
-mod flights;
-mod ids;
-mod names;
-mod report;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod tests;
-mod types;
-#[cfg(any(test, fuzzing))]
-mod validate;
-mod waiters;
-
 use std::collections::BTreeMap;
 use std::hash::RandomState;
 
-pub use drops::Void;
-pub use ids::WaiterId;
-pub use report::{ByEnd, Counters, Report};
-pub use types::{Ask, Fetched, Leased, Leaving, Outcome, Question, Token, Turn, Wait, Wake};
 
-use flights::{Flights, Lease, Mark};
-use ids::{FlightId, Ids};
-use names::{NameHash, Names};
-use report::End;
-use waiters::{Waiter, Waiters};
+use super::flights::{Flights, Lease, Mark};
+use super::ids::{FlightId, Ids, WaiterId};
+use super::names::{NameHash, Names};
+use super::report::{Counters, End, Report};
+use super::types::{Ask, Fetched, Leased, Leaving, Outcome, Question, Token, Turn, Wait, Wake};
+use super::waiters::{Waiter, Waiters};
 
 /// How far `closes_a_circle` follows who waits for whom.
 const LONGEST_CHAIN: usize = 64;
 
 /// See the head of this file.
 pub struct LeaseTable {
-    flights: Flights,
-    waiters: Waiters,
-    ids: Ids,
+    pub(super) flights: Flights,
+    pub(super) waiters: Waiters,
+    pub(super) ids: Ids,
     /// When something was last dropped in a database, as far as there are leases that are older; see `drops`.
-    dropped_at: BTreeMap<i32, i64>,
-    names: RandomState,
-    counters: Counters,
+    pub(super) dropped_at: BTreeMap<i32, i64>,
+    pub(super) names: RandomState,
+    pub(super) counters: Counters,
 }
 
 impl Default for LeaseTable {
@@ -239,7 +217,7 @@ impl LeaseTable {
     }
 
     /// The flight of a question, if its lease has not run out or has just passed on.
-    fn current(&mut self, question: &Question, turn: &mut Turn<'_>) -> Option<FlightId> {
+    pub(super) fn current(&mut self, question: &Question, turn: &mut Turn<'_>) -> Option<FlightId> {
         let id = self.flights.find(question)?;
         if self.left_ms(id, turn.now_ms) == 0 {
             self.pass_on(id, End::RanOut, turn);
@@ -248,17 +226,17 @@ impl LeaseTable {
         self.flights.find(question)
     }
 
-    fn holds(&self, question: &Question, token: &Token, now_ms: i64) -> Option<FlightId> {
+    pub(super) fn holds(&self, question: &Question, token: &Token, now_ms: i64) -> Option<FlightId> {
         let id = self.flights.find(question)?;
         let lease = &self.flights.get(id)?.lease;
         (lease.token == *token && lease.left_ms(now_ms) > 0).then_some(id)
     }
 
-    fn left_ms(&self, id: FlightId, now_ms: i64) -> u64 {
+    pub(super) fn left_ms(&self, id: FlightId, now_ms: i64) -> u64 {
         self.flights.get(id).map_or(0, |flight| flight.lease.left_ms(now_ms))
     }
 
-    fn grant(&mut self, ask: &Ask<'_>, turn: &mut Turn<'_>) -> Leased {
+    pub(super) fn grant(&mut self, ask: &Ask<'_>, turn: &mut Turn<'_>) -> Leased {
         let names = Names::new(&self.names, ask.persona, ask.user);
         let lease = self.new_lease(ask.client, length(ask.lease_ms), names, turn);
         let leased = leased(&lease);
@@ -266,7 +244,7 @@ impl LeaseTable {
         leased
     }
 
-    fn new_lease(&mut self, holder: u64, length_ms: i64, names: Names, turn: &mut Turn<'_>) -> Lease {
+    pub(super) fn new_lease(&mut self, holder: u64, length_ms: i64, names: Names, turn: &mut Turn<'_>) -> Lease {
         self.counters.granted += 1;
         let ends_at_ms = turn.now_ms.saturating_add(length_ms);
         let token = Token::from_bytes((turn.random)());
@@ -275,7 +253,7 @@ impl LeaseTable {
 
     /// A lease has ended without an answer: the first who still waits gets a new one. Those before it whose wait
     /// is over are told so.
-    fn pass_on(&mut self, id: FlightId, end: End, turn: &mut Turn<'_>) {
+    pub(super) fn pass_on(&mut self, id: FlightId, end: End, turn: &mut Turn<'_>) {
         let Some(flight) = self.flights.get_mut(id) else { return };
         self.counters.ended.count(end);
         let mut over = Vec::new();
@@ -306,7 +284,7 @@ impl LeaseTable {
         }
     }
 
-    fn look_again(&self, id: FlightId, turn: &mut Turn<'_>) {
+    pub(super) fn look_again(&self, id: FlightId, turn: &mut Turn<'_>) {
         let Some(flight) = self.flights.get(id) else { return };
         turn.wakes.extend(self.waiters.queued(flight.queue).map(|(waiter, wait)| Wake {
             waiter,
@@ -318,7 +296,7 @@ impl LeaseTable {
     /// Whether the one that a client would wait for waits for it, or is it. A chain too long to follow counts as
     /// a circle. No circle can come about otherwise: who gets a lease later has waited until then, and waits no
     /// more.
-    fn closes_a_circle(&self, mut id: FlightId, client: u64) -> bool {
+    pub(super) fn closes_a_circle(&self, mut id: FlightId, client: u64) -> bool {
         for _ in 0..LONGEST_CHAIN {
             let Some(holder) = self.flights.get(id).map(|flight| flight.lease.holder) else { return false };
             if holder == client {
@@ -334,7 +312,7 @@ impl LeaseTable {
     }
 
     /// To be called at the end of every event that ends something.
-    fn tidy(&mut self) {
+    pub(super) fn tidy(&mut self) {
         self.flights.tidy();
         self.waiters.tidy();
         if self.flights.len() == 0 {

@@ -1,0 +1,10 @@
+//! One response, in memory and on disk.
+
+pub mod codec;
+pub mod compression;
+pub mod dump;
+mod response;
+mod value;
+
+pub use response::Answer;
+pub use value::{ALWAYS_FRESH, Entry, NEVER_FRESH, Home};

@@ -1,0 +1,5 @@
+//! Single flight over real clients.
+
+mod single_flight;
+
+pub use single_flight::*;

@@ -5,11 +5,11 @@
 //! `tests/corpora`, a directory a target, and the unit tests feed it to the same functions.
 
 use crate::entry::codec::{ENCODING_VERSION, decode_header, encode_header};
+use crate::entry::compression::{self, Damaged, Encoding, MAX_RATIO};
+use crate::request::RequestArgs;
+use crate::request::error::{Accepts, CommandError};
 use crate::request::key_name::{self, Layout, Tail};
 use crate::request::options::{FetchOptions, PageOptions, ReleaseOptions, SetOptions};
-use crate::entry::compression::{self, Damaged, MAX_RATIO, Packing};
-use crate::request::error::{Accepts, Refusal};
-use crate::request::Asked;
 use rand::rngs::StdRng;
 use rand::{SeedableRng, TryRng};
 use std::convert::Infallible;
@@ -90,18 +90,19 @@ pub fn codec(bytes: &[u8]) {
 
 /// Any bytes as a packed answer from outside, after a byte that says how it is packed and four that say how long it
 /// is: it is unpacked to that length or damaged, in no more memory than `MAX_RATIO` times its own length.
-pub fn packed(bytes: &[u8]) {
-    let Some((head, packed)) = bytes.split_first_chunk::<5>() else { return };
-    let [packing, length @ ..] = *head;
-    let packing = [Packing::Raw, Packing::Lz4, Packing::Zstd][usize::from(packing) % 3];
+pub fn compressed(bytes: &[u8]) {
+    let Some((head, compressed)) = bytes.split_first_chunk::<5>() else { return };
+    let [encoding, length @ ..] = *head;
+    let encoding = [Encoding::Raw, Encoding::Lz4, Encoding::Zstd][usize::from(encoding) % 3];
     let raw_bytes = u32::from_le_bytes(length) as usize;
     let mut out = Vec::new();
-    let mut unpacked = Err(Damaged);
-    let allocated =
-        allocation_counter::measure(|| unpacked = compression::unpack(packing, packed, raw_bytes, &mut out));
-    let most = packed.len() * MAX_RATIO;
-    assert!(allocated.bytes_max <= most as u64, "{allocated:?} for {} bytes", packed.len());
-    assert!(unpacked.is_err() || out.len() == raw_bytes);
+    let mut decompressed = Err(Damaged);
+    let allocated = allocation_counter::measure(|| {
+        decompressed = compression::decompress(encoding, compressed, raw_bytes, &mut out)
+    });
+    let most = compressed.len() * MAX_RATIO;
+    assert!(allocated.bytes_max <= most as u64, "{allocated:?} for {} bytes", compressed.len());
+    assert!(decompressed.is_err() || out.len() == raw_bytes);
 }
 
 /// Any words as the arguments of commands: eight bytes of time, then words that end with lines, of which the first
@@ -122,7 +123,7 @@ pub fn options(bytes: &[u8]) {
     let _ = PageOptions::parse(words.clone()).map_err(is_worded);
     let _ = FetchOptions::parse(words.clone()).map_err(is_worded);
     let _ = ReleaseOptions::parse(words).map_err(is_worded);
-    match Asked::parse(Accepts::TiersAndAny, request, id) {
+    match RequestArgs::parse(Accepts::TiersAndAny, request, id) {
         Err(refusal) => is_worded(refusal),
         Ok(asked) => {
             for request in asked.requests() {
@@ -152,7 +153,7 @@ pub fn options(bytes: &[u8]) {
     }
 }
 
-fn is_worded(refusal: Refusal) {
+fn is_worded(refusal: CommandError) {
     let text = refusal.message();
     assert!(text.is_ascii() && text.starts_with("ERR "), "{text}");
 }
@@ -197,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_fuzzing_the_unpacker_has_kept_is_unpacked_or_damaged() {
-        replay("packed", super::packed);
+        replay("compressed", super::compressed);
     }
 
     #[test]

@@ -81,8 +81,8 @@ pub struct Report {
     pub l1_entries: u64,
     pub l1_bytes: u64,
     /// Answers packed so far, those that wait to be looked at for it, and the dictionaries learnt from them.
-    pub packed: u64,
-    pub waiting_to_pack: u64,
+    pub compressed: u64,
+    pub waiting_to_compress: u64,
     pub dictionaries: u64,
     /// Memory of the indexes.
     pub index_bytes: u64,
@@ -132,8 +132,8 @@ impl Report {
             ("stored-bytes", self.stored_bytes),
             ("l1-entries", self.l1_entries),
             ("l1-bytes", self.l1_bytes),
-            ("packed", self.packed),
-            ("waiting-to-pack", self.waiting_to_pack),
+            ("compressed", self.compressed),
+            ("waiting-to-compress", self.waiting_to_compress),
             ("dictionaries", self.dictionaries),
             ("index-bytes", self.index_bytes),
         ]

@@ -10,11 +10,11 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chatcache::entry::Answer;
+use chatcache::cache::l1::{L1, L1Entry};
+use chatcache::entry::Response;
 use chatcache::index::{Index, Name};
-use chatcache::cache::l1::{Hot, L1};
+use chatcache::request::RequestArgs;
 use chatcache::request::error::Accepts;
-use chatcache::request::Asked;
 use chatcache::tier::Tier;
 use highway::{HighwayHash, HighwayHasher};
 use quick_cache::Weighter;
@@ -124,7 +124,9 @@ fn main() {
     of_each("in L1: HighwayHash", &|message| _ = black_box(hash(message)));
     of_each("in the keyspace: MD5, and BLAKE3 to be sure", &|message| {
         black_box(chatcache::request::digest(message));
-        black_box(chatcache::request::fingerprint::Fingerprint::of(chatcache::request::fingerprint::Parts::Msg { message }));
+        black_box(chatcache::request::fingerprint::Fingerprint::of(
+            chatcache::request::fingerprint::Parts::Msg { message },
+        ));
     });
 
     println!(
@@ -138,12 +140,22 @@ fn main() {
     let hot: Vec<_> = (0..FILLED)
         .map(|n: usize| {
             let message = n.to_le_bytes();
-            let asked = Asked::parse(Accepts::Tiers, [b"msg", b"", b"helper", &message], None);
+            let asked = RequestArgs::parse(Accepts::Tiers, [b"msg", b"", b"helper", &message], None);
             let key = l1.key(0, &asked.expect("a good request").request());
             let handle = index.link(Tier::Msg, b"helper", b"", Name::Own(&message), 1);
             let (until_ms, touched_ms, untouched_hits) = Default::default();
-            let answer = Answer::new(b"x");
-            (key, Hot { place: (0, handle), answer, until_ms, cost_ms: 0, touched_ms, untouched_hits })
+            let answer = Response::new(b"x");
+            (
+                key,
+                L1Entry {
+                    location: (0, handle),
+                    response: answer,
+                    until_ms,
+                    cost_ms: 0,
+                    touched_ms,
+                    untouched_hits,
+                },
+            )
         })
         .collect();
     let mut hot = hot.into_iter();

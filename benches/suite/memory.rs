@@ -73,7 +73,7 @@ fn wait_until_compressed(server: &Server) -> Duration {
     while changed.elapsed() < Duration::from_secs(3) {
         assert!(begun.elapsed() < 2 * PATIENCE, "compressing does not end");
         let stats = server.stats();
-        if stats["stored-bytes"] != stored || stats["waiting-to-pack"] > 0 {
+        if stats["stored-bytes"] != stored || stats["waiting-to-compress"] > 0 {
             (stored, changed) = (stats["stored-bytes"], Instant::now());
         }
         sleep(Duration::from_millis(100));

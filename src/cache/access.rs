@@ -11,11 +11,11 @@
 //!
 //! What a master, an AOF or another module asks for is not checked, as the server checks none of it.
 
-use crate::cache::{CACHE, Slot};
+use crate::cache::{CACHE, Lookup};
 use crate::entry::Entry;
-use crate::redis::{Args, Caller, Ctx, Held, Key, rules_allow};
-use crate::request::error::Refusal;
+use crate::redis::{Args, Caller, Content, Ctx, Key, rules_allow};
 use crate::request::Request;
+use crate::request::error::CommandError;
 use crate::tier::Tier;
 use std::sync::Arc;
 
@@ -27,14 +27,14 @@ pub enum Access {
 }
 
 /// What a read finds: what the key holds, unless that is an answer that the caller may not read.
-pub fn visible<'k>(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, slot: Slot<'k>) -> Slot<'k> {
+pub fn visible<'k>(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, lookup: Lookup<'k>) -> Lookup<'k> {
     // The fingerprint of the other tiers' answers holds the persona.
     if !is_shared(request.tier) {
-        return slot;
+        return lookup;
     }
-    match slot.answer().and_then(|entry| other_persona(ctx, entry, request)) {
-        Some(persona) if !might_give(&ctx.caller(), command(args), &persona) => Slot::Hidden,
-        _ => slot,
+    match lookup.entry().and_then(|entry| other_persona(ctx, entry, request)) {
+        Some(persona) if !might_give(&ctx.caller(), command(args), &persona) => Lookup::Forbidden,
+        _ => lookup,
     }
 }
 
@@ -45,8 +45,8 @@ pub fn check_write(
     args: Args<'_>,
     request: &Request<'_>,
     key: &Key<'_>,
-) -> Result<Option<Arc<[u8]>>, Refusal> {
-    let Held::Value(entry) = key.held::<Entry>() else { return Ok(None) };
+) -> Result<Option<Arc<[u8]>>, CommandError> {
+    let Content::Value(entry) = key.content::<Entry>() else { return Ok(None) };
     let Some(persona) = other_persona(ctx, entry, request) else { return Ok(None) };
     let caller = ctx.caller();
     if might_give(&caller, command(args), &persona) {
@@ -55,7 +55,7 @@ pub fn check_write(
     if let Caller::User(user) = caller {
         ctx.log_denied(&user, &persona);
     }
-    Err(Refusal::OthersAnswer)
+    Err(CommandError::ForeignEntry)
 }
 
 /// Whether the caller's SET in the place of this answer would be let through.
@@ -70,10 +70,10 @@ pub fn may_fetch(caller: &Caller, tier: Tier, persona: &[u8]) -> bool {
 }
 
 /// Refuses a command that is about all personas to who may not access all keys.
-pub fn check_all_keys(ctx: &Ctx<'_>, args: Args<'_>, access: Access) -> Result<(), Refusal> {
+pub fn check_all_keys(ctx: &Ctx<'_>, args: Args<'_>, access: Access) -> Result<(), CommandError> {
     let user = match ctx.caller() {
         Caller::Trusted => return Ok(()),
-        Caller::Unknown => return Err(Refusal::AllKeysNeeded),
+        Caller::Unknown => return Err(CommandError::AllKeysNeeded),
         Caller::User(user) => user,
     };
     let rules = user.rules().unwrap_or_default();
@@ -84,7 +84,7 @@ pub fn check_all_keys(ctx: &Ctx<'_>, args: Args<'_>, access: Access) -> Result<(
         return Ok(());
     }
     ctx.log_denied(&user, b"*");
-    Err(Refusal::AllKeysNeeded)
+    Err(CommandError::AllKeysNeeded)
 }
 
 /// Whether the caller has rights to all keys in any command. False for those whose rules are too many to say it

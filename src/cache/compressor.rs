@@ -5,14 +5,14 @@
 //! the raw ones, if the entry is still the same: two look-ups of a key for each answer, in small batches between two turns of
 //! the event loop. The key does not count as used, and nobody is told: the answer is the same.
 
-use crate::entry::Answer;
+use crate::cache::l1::Location;
 use crate::cache::{self, CACHE};
 use crate::config;
 use crate::entry::Entry;
+use crate::entry::Response;
+use crate::entry::compression::{Compressor, Encoding, Method};
 use crate::index::Handle;
-use crate::cache::l1::Place;
-use crate::entry::compression::{Method, Packer, Packing};
-use crate::redis::{Background, Ctx, Held, MainThread, Timer};
+use crate::redis::{Background, Content, Ctx, MainThread, Timer};
 use std::collections::VecDeque;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -33,9 +33,9 @@ const LOOK: Duration = Duration::from_micros(250);
 
 static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-static COLD: MainThread<Cold> = MainThread::new(Cold::new());
+static QUEUE: MainThread<CompressionQueue> = MainThread::new(CompressionQueue::new());
 
-struct Cold {
+struct CompressionQueue {
     /// First in, first out, so sorted by time.
     queue: VecDeque<Waiting>,
     thread: Option<Background<Job, Job>>,
@@ -45,7 +45,7 @@ struct Cold {
     /// Databases that have changed places since the thread was given its job.
     swaps: Vec<(i32, i32)>,
     /// How many answers have been packed.
-    packed: u64,
+    compressed: u64,
 }
 
 /// An entry that may be packed.
@@ -59,18 +59,25 @@ const _: () = assert!(size_of::<Waiting>() == 16);
 
 struct Job {
     method: Method,
-    answers: Vec<ToPack>,
+    responses: Vec<CompressionItem>,
 }
 
-struct ToPack {
-    place: Place,
-    answer: Answer,
-    packed: Option<(Packing, Box<[u8]>)>,
+struct CompressionItem {
+    location: Location,
+    response: Response,
+    compressed: Option<(Encoding, Box<[u8]>)>,
 }
 
-impl Cold {
+impl CompressionQueue {
     const fn new() -> Self {
-        Cold { queue: VecDeque::new(), thread: None, busy: false, timer: false, swaps: Vec::new(), packed: 0 }
+        CompressionQueue {
+            queue: VecDeque::new(),
+            thread: None,
+            busy: false,
+            timer: false,
+            swaps: Vec::new(),
+            compressed: 0,
+        }
     }
 
     /// The first of the queue, which gives back what it no longer needs.
@@ -85,35 +92,39 @@ impl Cold {
 
 /// What there is to tell of it.
 pub struct Report {
-    pub packed: u64,
+    pub compressed: u64,
     pub waiting: u64,
 }
 
 pub fn report() -> Report {
-    COLD.with(|cold| Report { packed: cold.packed, waiting: cold.queue.len() as u64 })
+    QUEUE.with(|queue| Report { compressed: queue.compressed, waiting: queue.queue.len() as u64 })
 }
 
-fn may_be_packed(bytes: usize) -> bool {
+fn is_compressible(bytes: usize) -> bool {
     bytes <= LONGEST && bytes as u64 >= config::compression_min_bytes()
 }
 
 /// The entry's answer may be packed soon, if it is of a size that is packed.
-pub fn add(ctx: &Ctx<'_>, place: Place, bytes: usize) {
-    if may_be_packed(bytes) {
-        add_all(ctx, [place]);
+pub fn add(ctx: &Ctx<'_>, location: Location, bytes: usize) {
+    if is_compressible(bytes) {
+        add_all(ctx, [location]);
     }
 }
 
 /// The same for answers of any size.
-pub fn add_all(ctx: &Ctx<'_>, places: impl IntoIterator<Item = Place>) {
+pub fn add_all(ctx: &Ctx<'_>, locations: impl IntoIterator<Item = Location>) {
     if config::compression() == Method::None {
         return;
     }
     let due_s = now_s().saturating_add(DELAY_S);
-    let idle = COLD.with(|cold| {
-        cold.queue.extend(places.into_iter().map(|(database, handle)| Waiting { database, due_s, handle }));
-        let idle = !cold.queue.is_empty() && !cold.busy && !cold.timer;
-        cold.timer |= idle;
+    let idle = QUEUE.with(|queue| {
+        queue.queue.extend(locations.into_iter().map(|(database, handle)| Waiting {
+            database,
+            due_s,
+            handle,
+        }));
+        let idle = !queue.queue.is_empty() && !queue.busy && !queue.timer;
+        queue.timer |= idle;
         idle
     });
     if idle {
@@ -123,12 +134,12 @@ pub fn add_all(ctx: &Ctx<'_>, places: impl IntoIterator<Item = Place>) {
 
 /// Two databases have changed places, and the entries in the queue with them.
 pub fn swapped(first: i32, second: i32) {
-    COLD.with(|cold| {
-        for waiting in &mut cold.queue {
+    QUEUE.with(|queue| {
+        for waiting in &mut queue.queue {
             waiting.database = after_swap(waiting.database, (first, second));
         }
-        if cold.busy {
-            cold.swaps.push((first, second));
+        if queue.busy {
+            queue.swaps.push((first, second));
         }
     });
 }
@@ -143,23 +154,23 @@ fn after_swap(database: i32, (first, second): (i32, i32)) -> i32 {
 
 /// Puts in place what the thread has packed, and gives it more. For the moment before the event loop sleeps.
 pub fn collect(ctx: &Ctx<'_>) {
-    let done = COLD.with(|cold| {
-        if !cold.busy {
+    let done = QUEUE.with(|queue| {
+        if !queue.busy {
             return None;
         }
-        let job = cold.thread.as_ref()?.take_done()?;
-        cold.busy = false;
-        Some((job, std::mem::take(&mut cold.swaps)))
+        let job = queue.thread.as_ref()?.take_done()?;
+        queue.busy = false;
+        Some((job, std::mem::take(&mut queue.swaps)))
     });
     let Some((job, swaps)) = done else { return };
     let selected = ctx.database();
-    for ToPack { place, answer, packed } in job.answers {
+    for CompressionItem { location, response, compressed } in job.responses {
         // The thread's share of the raw bytes must go, or they would stay.
-        drop(answer);
-        if let Some((packing, bytes)) = packed {
-            let (database, handle) = place;
+        drop(response);
+        if let Some((encoding, bytes)) = compressed {
+            let (database, handle) = location;
             let database = swaps.iter().fold(database, |database, swap| after_swap(database, *swap));
-            put(ctx, (database, handle), packing, bytes);
+            put(ctx, (database, handle), encoding, bytes);
         }
     }
     ctx.select(selected);
@@ -170,30 +181,30 @@ struct Due;
 
 impl Timer for Due {
     fn fire(ctx: &Ctx<'_>) {
-        COLD.with(|cold| cold.timer = false);
+        QUEUE.with(|queue| queue.timer = false);
         go_on(ctx);
     }
 }
 
 /// Gives the thread what is due; with nothing due, waits until something is.
 fn go_on(ctx: &Ctx<'_>) {
-    let job = Job { method: config::compression(), answers: due_answers(ctx) };
-    let wait_s = COLD.with(|cold| {
-        if cold.busy || cold.timer {
+    let job = Job { method: config::compression(), responses: due_responses(ctx) };
+    let wait_s = QUEUE.with(|queue| {
+        if queue.busy || queue.timer {
             return None;
         }
-        if !job.answers.is_empty() {
-            if cold.thread.is_none() {
-                cold.thread = Background::start("chatcache-pack", work);
+        if !job.responses.is_empty() {
+            if queue.thread.is_none() {
+                queue.thread = Background::start("chatcache-pack", work);
             }
-            cold.busy = cold.thread.as_ref().is_some_and(|thread| thread.submit(job));
-            if !cold.busy {
+            queue.busy = queue.thread.as_ref().is_some_and(|thread| thread.submit(job));
+            if !queue.busy {
                 // No thread is to be had, or it has ended: a new one next time.
-                cold.thread = None;
+                queue.thread = None;
             }
         }
-        let next = cold.queue.front().filter(|_| !cold.busy)?;
-        cold.timer = true;
+        let next = queue.queue.front().filter(|_| !queue.busy)?;
+        queue.timer = true;
         Some(next.due_s.saturating_sub(now_s()))
     });
     if let Some(wait_s) = wait_s {
@@ -201,54 +212,54 @@ fn go_on(ctx: &Ctx<'_>) {
     }
 }
 
-fn work(packer: &mut Packer, mut job: Job) -> Job {
-    for to_pack in &mut job.answers {
-        to_pack.packed = packer.pack(job.method, &to_pack.answer);
+fn work(compressor: &mut Compressor, mut job: Job) -> Job {
+    for item in &mut job.responses {
+        item.compressed = compressor.compress(job.method, &item.response);
     }
     job
 }
 
 /// The next answers whose time has come, and that are still raw and not in L1.
-fn due_answers(ctx: &Ctx<'_>) -> Vec<ToPack> {
+fn due_responses(ctx: &Ctx<'_>) -> Vec<CompressionItem> {
     let started = Instant::now();
     let now_s = now_s();
     let selected = ctx.database();
-    let (mut answers, mut bytes) = (Vec::new(), 0);
-    while answers.len() < BATCH && bytes < BATCH_BYTES && started.elapsed() < LOOK {
-        let next = COLD.with(|cold| {
-            let due = cold.queue.front().is_some_and(|waiting| waiting.due_s <= now_s);
-            if due { cold.pop() } else { None }
+    let (mut responses, mut bytes) = (Vec::new(), 0);
+    while responses.len() < BATCH && bytes < BATCH_BYTES && started.elapsed() < LOOK {
+        let next = QUEUE.with(|queue| {
+            let due = queue.queue.front().is_some_and(|waiting| waiting.due_s <= now_s);
+            if due { queue.pop() } else { None }
         });
         let Some(Waiting { database, handle, .. }) = next else { break };
-        let place = (database, handle);
-        if CACHE.with(|cache| cache.is_hot(place)) {
+        let location = (database, handle);
+        if CACHE.with(|cache| cache.is_hot(location)) {
             continue;
         }
-        let Some(name) = cache::name_of(place) else { continue };
+        let Some(name) = cache::name_of(location) else { continue };
         if !ctx.select(database) {
             continue;
         }
         let key = ctx.open_peek(&name);
-        if let Held::Value::<Entry>(entry) = key.held()
+        if let Content::Value::<Entry>(entry) = key.content()
             && entry.handle() == Some(handle)
-            && let Some(answer) = entry.raw()
-            && may_be_packed(answer.len())
+            && let Some(response) = entry.raw()
+            && is_compressible(response.len())
         {
-            bytes += answer.len();
-            answers.push(ToPack { place, answer: answer.clone(), packed: None });
+            bytes += response.len();
+            responses.push(CompressionItem { location, response: response.clone(), compressed: None });
         }
     }
     ctx.select(selected);
-    answers
+    responses
 }
 
 /// Puts a packed answer in the place of the raw one, if its entry is still there and nobody has asked for it since.
-fn put(ctx: &Ctx<'_>, place: Place, packing: Packing, bytes: Box<[u8]>) {
-    let (database, handle) = place;
-    if CACHE.with(|cache| cache.is_hot(place)) {
+fn put(ctx: &Ctx<'_>, location: Location, encoding: Encoding, bytes: Box<[u8]>) {
+    let (database, handle) = location;
+    if CACHE.with(|cache| cache.is_hot(location)) {
         return;
     }
-    let Some(name) = cache::name_of(place) else { return };
+    let Some(name) = cache::name_of(location) else { return };
     if !ctx.select(database) {
         return;
     }
@@ -258,10 +269,10 @@ fn put(ctx: &Ctx<'_>, place: Place, packing: Packing, bytes: Box<[u8]>) {
         return;
     }
     let before = entry.size();
-    entry.pack(packing, bytes);
+    entry.compress(encoding, bytes);
     let after = entry.size();
     CACHE.with(|cache| cache.index(database).resize(handle, before, after));
-    COLD.with(|cold| cold.packed += 1);
+    QUEUE.with(|queue| queue.compressed += 1);
 }
 
 /// Seconds of a clock that never steps back.

@@ -11,10 +11,10 @@
 //! sum of their bytes. Beside it stands where each entry's answer is, for those who know the entry only. Both are split
 //! into shards, since their tables grow at once: no insertion moves more than a shard.
 
-use crate::entry::Answer;
+use crate::entry::Response;
 use crate::index::Handle;
-use crate::request::contiguous::{SHORT, in_one_piece};
 use crate::request::Request;
+use crate::request::contiguous::{SHORT, in_one_piece};
 use crate::tier::Tier;
 use highway::{HighwayHash, HighwayHasher};
 use quick_cache::unsync::Cache;
@@ -41,22 +41,22 @@ const MOST_SHARDS: u64 = 1 << 16;
 
 /// The hash of a request, and of the database it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HotKey([u64; 2]);
+pub struct L1Key([u64; 2]);
 
-impl std::hash::Hash for HotKey {
+impl std::hash::Hash for L1Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let HotKey([half, _]) = self;
+        let L1Key([half, _]) = self;
         state.write_u64(*half);
     }
 }
 
 /// An entry, by its database and handle.
-pub type Place = (i32, Handle);
+pub type Location = (i32, Handle);
 
 /// An answer in L1.
-pub struct Hot {
-    pub place: Place,
-    pub answer: Answer,
+pub struct L1Entry {
+    pub location: Location,
+    pub response: Response,
     /// When it is no longer fresh, or its key no longer there, in Unix milliseconds.
     pub until_ms: Cell<i64>,
     /// What computing it took, in milliseconds.
@@ -69,13 +69,13 @@ pub struct Hot {
 /// See the head of this file.
 pub struct L1 {
     shards: Sharded<Shard>,
-    keys: Sharded<HashMap<Place, HotKey, ByPlace>>,
+    keys: Sharded<HashMap<Location, L1Key, ByPlace>>,
     by_place: ByPlace,
     secret: highway::Key,
     max_bytes: u64,
 }
 
-type Shard = Cache<HotKey, Hot, ByBytes, BuildHasherDefault<AsItIs>, Collect>;
+type Shard = Cache<L1Key, L1Entry, ByBytes, BuildHasherDefault<AsItIs>, Collect>;
 
 impl L1 {
     /// An empty one. The secret must be one that nobody can guess.
@@ -97,7 +97,7 @@ impl L1 {
 
     /// Where a request's answer would be. The persona is part of it whatever the tier: an answer is kept for those who
     /// ask its own persona.
-    pub fn key(&self, database: i32, request: &Request<'_>) -> HotKey {
+    pub fn key(&self, database: i32, request: &Request<'_>) -> L1Key {
         let Request { tier, user, persona, message, id, .. } = *request;
         // Which fields follow; and each but the last comes after its length, so that no two requests are the same bytes.
         let (kind, user, last) = match (tier, id) {
@@ -117,31 +117,31 @@ impl L1 {
             Some(whole) => hasher.append(whole),
             None => parts.iter().for_each(|part| hasher.append(part)),
         }
-        HotKey(hasher.finalize128())
+        L1Key(hasher.finalize128())
     }
 
     /// The answer that is there, which its reader must check.
-    pub fn get(&self, key: &HotKey) -> Option<&Hot> {
+    pub fn get(&self, key: &L1Key) -> Option<&L1Entry> {
         self.shards.of(key.shard()).get(key)
     }
 
     /// Whether the entry's answer is here.
-    pub fn holds(&self, place: Place) -> bool {
-        self.keys.of(self.by_place.shard(place)).contains_key(&place)
+    pub fn holds(&self, location: Location) -> bool {
+        self.keys.of(self.by_place.shard(location)).contains_key(&location)
     }
 
     /// Takes an answer in, or its new state, and tells which entries have had to leave for it; it may be this one.
-    pub fn insert(&mut self, key: HotKey, hot: Hot) -> Vec<Place> {
-        self.keys.of_mut(self.by_place.shard(hot.place)).insert(hot.place, key);
+    pub fn insert(&mut self, key: L1Key, hot: L1Entry) -> Vec<Location> {
+        self.keys.of_mut(self.by_place.shard(hot.location)).insert(hot.location, key);
         let mut left = self.shards.of_mut(key.shard()).insert_with_lifecycle(key, hot);
-        left.retain(|place| {
-            let keys = self.keys.of_mut(self.by_place.shard(*place));
+        left.retain(|location| {
+            let keys = self.keys.of_mut(self.by_place.shard(*location));
             // The cache tells also of the answer that was in this one's place.
-            let has_left = keys.get(place).is_none_or(|key| {
-                self.shards.of(key.shard()).peek(key).is_none_or(|hot| hot.place != *place)
+            let has_left = keys.get(location).is_none_or(|key| {
+                self.shards.of(key.shard()).peek(key).is_none_or(|hot| hot.location != *location)
             });
             if has_left {
-                keys.remove(place);
+                keys.remove(location);
             }
             has_left
         });
@@ -149,15 +149,15 @@ impl L1 {
     }
 
     /// Forgets an entry's answer, if it is here.
-    pub fn remove(&mut self, place: Place) {
-        if let Some(key) = self.keys.of_mut(self.by_place.shard(place)).remove(&place) {
+    pub fn remove(&mut self, location: Location) {
+        if let Some(key) = self.keys.of_mut(self.by_place.shard(location)).remove(&location) {
             // Another entry may have taken its place: one question, and two answers one after the other.
-            self.shards.of_mut(key.shard()).remove_if(&key, |hot| hot.place == place);
+            self.shards.of_mut(key.shard()).remove_if(&key, |hot| hot.location == location);
         }
     }
 
     /// All that are here.
-    pub fn places(&self) -> impl Iterator<Item = Place> {
+    pub fn locations(&self) -> impl Iterator<Item = Location> {
         self.keys.all().flat_map(|keys| keys.keys().copied())
     }
 
@@ -179,9 +179,9 @@ impl L1 {
     }
 }
 
-impl HotKey {
+impl L1Key {
     fn shard(&self) -> u64 {
-        let HotKey([_, half]) = *self;
+        let L1Key([_, half]) = *self;
         half
     }
 }
@@ -195,16 +195,16 @@ impl<T> Sharded<T> {
         Sharded((0..1 << bits).map(new).collect())
     }
 
-    fn place(&self, hash: u64) -> usize {
+    fn location(&self, hash: u64) -> usize {
         hash as usize & (self.0.len() - 1)
     }
 
     fn of(&self, hash: u64) -> &T {
-        &self.0[self.place(hash)]
+        &self.0[self.location(hash)]
     }
 
     fn of_mut(&mut self, hash: u64) -> &mut T {
-        &mut self.0[self.place(hash)]
+        &mut self.0[self.location(hash)]
     }
 
     fn all(&self) -> impl Iterator<Item = &T> {
@@ -216,9 +216,9 @@ impl<T> Sharded<T> {
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<HotKey, Hot> for ByBytes {
-    fn weight(&self, _: &HotKey, hot: &Hot) -> u64 {
-        (hot.answer.len() as u64 + OVERHEAD).max(LEAST)
+impl Weighter<L1Key, L1Entry> for ByBytes {
+    fn weight(&self, _: &L1Key, hot: &L1Entry) -> u64 {
+        (hot.response.len() as u64 + OVERHEAD).max(LEAST)
     }
 }
 
@@ -226,15 +226,15 @@ impl Weighter<HotKey, Hot> for ByBytes {
 #[derive(Clone)]
 struct Collect;
 
-impl Lifecycle<HotKey, Hot> for Collect {
-    type RequestState = Vec<Place>;
+impl Lifecycle<L1Key, L1Entry> for Collect {
+    type RequestState = Vec<Location>;
 
-    fn begin_request(&self) -> Vec<Place> {
+    fn begin_request(&self) -> Vec<Location> {
         Vec::new()
     }
 
-    fn on_evict(&self, left: &mut Vec<Place>, _: HotKey, hot: Hot) {
-        left.push(hot.place);
+    fn on_evict(&self, left: &mut Vec<Location>, _: L1Key, hot: L1Entry) {
+        left.push(hot.location);
     }
 }
 
@@ -269,8 +269,8 @@ impl ByPlace {
     }
 
     /// Other bits than those by which the table in a shard goes.
-    fn shard(self, place: Place) -> u64 {
-        self.hash_one(place) >> 40
+    fn shard(self, location: Location) -> u64 {
+        self.hash_one(location) >> 40
     }
 }
 
@@ -311,29 +311,30 @@ impl Hasher for Folded {
 mod tests {
     use super::*;
     use crate::index::{Index, Name};
+    use crate::request::RequestArgs;
     use crate::request::error::Accepts;
-    use crate::request::Asked;
     use std::collections::HashSet;
 
     fn l1(max_bytes: u64) -> L1 {
         L1::new(max_bytes, [1, 2, 3, 4])
     }
 
-    fn key(l1: &L1, database: i32, [tier, user, persona, message]: [&str; 4], id: Option<&str>) -> HotKey {
+    fn key(l1: &L1, database: i32, [tier, user, persona, message]: [&str; 4], id: Option<&str>) -> L1Key {
         let arguments = [tier, user, persona, message].map(str::as_bytes);
-        let asked = Asked::parse(Accepts::Tiers, arguments, id.map(str::as_bytes)).expect("a good request");
+        let asked =
+            RequestArgs::parse(Accepts::Tiers, arguments, id.map(str::as_bytes)).expect("a good request");
         l1.key(database, &asked.request())
     }
 
-    fn message_key(l1: &L1, n: usize) -> HotKey {
+    fn message_key(l1: &L1, n: usize) -> L1Key {
         key(l1, 0, ["msg", "", "helper", &n.to_string()], None)
     }
 
-    fn hot(index: &mut Index, bytes: usize) -> Hot {
+    fn hot(index: &mut Index, bytes: usize) -> L1Entry {
         let handle = index.link(Tier::Msg, b"helper", b"", Name::Canonical([0; 16]), bytes as u64);
-        Hot {
-            place: (0, handle),
-            answer: Answer::new(&vec![b'x'; bytes]),
+        L1Entry {
+            location: (0, handle),
+            response: Response::new(&vec![b'x'; bytes]),
             until_ms: Cell::new(i64::MAX),
             cost_ms: 0,
             touched_ms: Cell::new(0),
@@ -386,26 +387,26 @@ mod tests {
         let mut inside = HashSet::new();
         for n in 0..2000 {
             let hot = hot(&mut index, longest / 1000 * (n % 1000));
-            inside.insert(hot.place);
-            for place in l1.insert(message_key(&l1, n), hot) {
-                assert!(inside.remove(&place), "who leaves was there");
-                assert!(!l1.holds(place));
+            inside.insert(hot.location);
+            for location in l1.insert(message_key(&l1, n), hot) {
+                assert!(inside.remove(&location), "who leaves was there");
+                assert!(!l1.holds(location));
             }
             assert!(l1.bytes() <= max_bytes, "{}", l1.bytes());
-            assert_eq!((l1.len(), l1.places().count()), (inside.len(), inside.len()));
+            assert_eq!((l1.len(), l1.locations().count()), (inside.len(), inside.len()));
         }
         assert!(l1.len() > 50 && l1.bytes() > max_bytes / 2);
-        assert!(inside.iter().all(|place| l1.holds(*place)));
-        for place in &inside {
-            l1.remove(*place);
+        assert!(inside.iter().all(|location| l1.holds(*location)));
+        for location in &inside {
+            l1.remove(*location);
         }
-        assert_eq!((l1.len(), l1.bytes(), l1.places().count()), (0, 0, 0));
+        assert_eq!((l1.len(), l1.bytes(), l1.locations().count()), (0, 0, 0));
     }
 
     #[test]
     fn what_is_asked_for_often_outlives_a_scan() {
         let (mut l1, mut index) = (l1(200_000), Index::new());
-        let often: Vec<HotKey> = (0..50).map(|n| message_key(&l1, n)).collect();
+        let often: Vec<L1Key> = (0..50).map(|n| message_key(&l1, n)).collect();
         for key in &often {
             l1.insert(*key, hot(&mut index, 1000));
         }
@@ -424,12 +425,12 @@ mod tests {
         let (mut l1, mut index) = (l1(100_000), Index::new());
         let key = message_key(&l1, 1);
         let (old, new) = (hot(&mut index, 10), hot(&mut index, 20));
-        let (old_place, new_place) = (old.place, new.place);
+        let (old_place, new_place) = (old.location, new.location);
         assert!(l1.insert(key, old).is_empty());
         assert_eq!(l1.insert(key, new), [old_place]);
         assert!(!l1.holds(old_place) && l1.holds(new_place));
         l1.remove(old_place);
-        assert_eq!(l1.get(&key).map(|hot| hot.answer.len()), Some(20));
+        assert_eq!(l1.get(&key).map(|hot| hot.response.len()), Some(20));
         l1.remove(new_place);
         assert!(l1.get(&key).is_none() && l1.is_empty());
     }
@@ -438,8 +439,8 @@ mod tests {
     fn an_answer_larger_than_all_of_it_stays_outside() {
         let (mut l1, mut index) = (l1(1000), Index::new());
         let hot = hot(&mut index, 5000);
-        let place = hot.place;
-        assert_eq!(l1.insert(message_key(&l1, 1), hot), [place]);
-        assert!(l1.is_empty() && !l1.holds(place));
+        let location = hot.location;
+        assert_eq!(l1.insert(message_key(&l1, 1), hot), [location]);
+        assert!(l1.is_empty() && !l1.holds(location));
     }
 }

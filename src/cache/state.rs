@@ -4,18 +4,18 @@
 //! answer is given only where three agree: a key of the request's name, an entry with the request's
 //! fingerprint, and an index in which that entry lives.
 
-use crate::entry::Answer;
 use crate::cache::compressor;
+use crate::cache::l1::{L1, L1Entry, L1Key, Location};
 use crate::config;
+use crate::entry::Response;
+use crate::entry::compression;
 use crate::entry::{ALWAYS_FRESH, Entry};
 use crate::flight;
-use crate::index::{Handle, Index, Name, Origin, Standing};
-use crate::request::key_name::{self, Layout, Tail};
-use crate::cache::l1::{Hot, HotKey, L1, Place};
-use crate::entry::compression;
-use crate::redis::{Ctx, Held, Key, MainThread, prefetch};
-use crate::request::error::Refusal;
+use crate::index::{Handle, Index, Liveness, Name, Origin};
+use crate::redis::{Content, Ctx, Key, MainThread, prefetch};
 use crate::request::Request;
+use crate::request::error::CommandError;
+use crate::request::key_name::{self, Layout, Tail};
 use crate::stats::{Counters, Report};
 use crate::tier::Tier;
 use std::cell::Cell;
@@ -131,15 +131,15 @@ pub fn loaded(ctx: &Ctx<'_>) {
 
 /// The state of the whole module at this moment.
 pub fn report() -> Report {
-    let (flight, cold) = (flight::report(), compressor::report());
+    let (flight, queue) = (flight::report(), compressor::report());
     Report {
         leases: flight.leases as u64,
         waiters: flight.waiters as u64,
         leases_granted: flight.counters.granted,
         leases_ended: flight.counters.ended.total(),
         tokens_refused: flight.counters.refused,
-        packed: cold.packed,
-        waiting_to_pack: cold.waiting,
+        compressed: queue.compressed,
+        waiting_to_compress: queue.waiting,
         dictionaries: compression::dictionaries(),
         ..CACHE.with(|cache| cache.report())
     }
@@ -176,78 +176,78 @@ impl Drop for KeyName {
 
 /// Refuses what must reach every answer of a persona, or the only one to a request, while the persona's slot moves:
 /// each of two nodes has some of them. SET need not care, see `keyspace`.
-pub fn check_in_one_place(ctx: &Ctx<'_>, persona: &[u8]) -> Result<(), Refusal> {
+pub fn check_in_one_place(ctx: &Ctx<'_>, persona: &[u8]) -> Result<(), CommandError> {
     let in_cluster = CACHE.with(|cache| cache.layout) == Layout::Cluster;
     match in_cluster && !ctx.is_replayed() && !ctx.serves(&key_name::absent_in_slot_of(persona)) {
-        true => Err(Refusal::SlotMoving),
+        true => Err(CommandError::SlotMoving),
         false => Ok(()),
     }
 }
 
 /// What a request's key holds, for that request.
 #[derive(Clone, Copy)]
-pub enum Slot<'k> {
+pub enum Lookup<'k> {
     /// Nothing: no key, or one that has expired.
-    Free,
+    Missing,
     /// An entry that answers this request no more, or another request: dropped, or of a colliding MD5.
-    Unrelated,
+    Mismatch,
     /// The answer, of a persona that the caller may not read: for it there is none. Only `access::visible` says so.
-    Hidden,
+    Forbidden,
     /// The answer, past its freshness and inside its grace.
     Stale(&'k Entry),
     /// The answer.
     Fresh(&'k Entry),
 }
 
-impl<'k> Slot<'k> {
+impl<'k> Lookup<'k> {
     /// The answer, if it is fresh: what GET gives.
     pub fn fresh(self) -> Option<&'k Entry> {
         match self {
-            Slot::Fresh(entry) => Some(entry),
-            Slot::Free | Slot::Unrelated | Slot::Hidden | Slot::Stale(_) => None,
+            Lookup::Fresh(entry) => Some(entry),
+            Lookup::Missing | Lookup::Mismatch | Lookup::Forbidden | Lookup::Stale(_) => None,
         }
     }
 
     /// The answer, fresh or stale.
-    pub fn answer(self) -> Option<&'k Entry> {
+    pub fn entry(self) -> Option<&'k Entry> {
         match self {
-            Slot::Fresh(entry) | Slot::Stale(entry) => Some(entry),
-            Slot::Free | Slot::Unrelated | Slot::Hidden => None,
+            Lookup::Fresh(entry) | Lookup::Stale(entry) => Some(entry),
+            Lookup::Missing | Lookup::Mismatch | Lookup::Forbidden => None,
         }
     }
 }
 
 /// What `key` holds at this time for the request whose name it has. A command reads the clock once, and goes by that
 /// throughout: each reading costs as much as a look-up in L1.
-pub fn look<'k>(
+pub fn lookup<'k>(
     ctx: &Ctx<'_>,
     key: &'k Key<'_>,
     request: &Request<'_>,
     now_ms: i64,
-) -> Result<Slot<'k>, Refusal> {
-    let entry: &Entry = match key.held() {
-        Held::Nothing => return Ok(Slot::Free),
-        Held::Other => return Err(Refusal::WrongType),
-        Held::Value(entry) => entry,
+) -> Result<Lookup<'k>, CommandError> {
+    let entry: &Entry = match key.content() {
+        Content::Missing => return Ok(Lookup::Missing),
+        Content::OtherType => return Err(CommandError::WrongType),
+        Content::Value(entry) => entry,
     };
     // First what is in memory that is rarely in the processor's caches: while it comes, the fingerprint is computed.
-    if let Some(answer) = entry.raw() {
-        prefetch(answer.address());
+    if let Some(response) = entry.raw() {
+        prefetch(response.address());
     }
     let standing = standing(ctx.database(), entry);
     if entry.fingerprint != request.fingerprint() {
-        return Ok(Slot::Unrelated);
+        return Ok(Lookup::Mismatch);
     }
     Ok(match standing {
-        Standing::Dead => Slot::Unrelated,
-        Standing::Fresh if in_its_time(entry, now_ms) => Slot::Fresh(entry),
-        Standing::Fresh | Standing::Stale => Slot::Stale(entry),
+        Liveness::Dead => Lookup::Mismatch,
+        Liveness::Fresh if in_its_time(entry, now_ms) => Lookup::Fresh(entry),
+        Liveness::Fresh | Liveness::Stale => Lookup::Stale(entry),
     })
 }
 
 /// Whether the entry may be given as a fresh answer.
 pub fn is_fresh(ctx: &Ctx<'_>, database: i32, entry: &Entry) -> bool {
-    standing(database, entry) == Standing::Fresh && in_its_time(entry, ctx.now_ms())
+    standing(database, entry) == Liveness::Fresh && in_its_time(entry, ctx.now_ms())
 }
 
 /// Whether the entry is within its freshness, drops aside.
@@ -258,12 +258,12 @@ fn in_its_time(entry: &Entry, now_ms: i64) -> bool {
 
 /// Whether SOFTINVALIDATE has made the entry stale.
 pub fn is_softly_stale(database: i32, entry: &Entry) -> bool {
-    standing(database, entry) == Standing::Stale
+    standing(database, entry) == Liveness::Stale
 }
 
-fn standing(database: i32, entry: &Entry) -> Standing {
-    let Some(handle) = entry.handle() else { return Standing::Dead };
-    CACHE.with(|cache| cache.known_index(database).map_or(Standing::Dead, |index| index.standing(handle)))
+fn standing(database: i32, entry: &Entry) -> Liveness {
+    let Some(handle) = entry.handle() else { return Liveness::Dead };
+    CACHE.with(|cache| cache.known_index(database).map_or(Liveness::Dead, |index| index.standing(handle)))
 }
 
 /// Counts a fresh answer that was given.
@@ -292,7 +292,7 @@ pub fn count_stale_hit(ctx: &Ctx<'_>, tier: Tier, entry: &Entry, now_ms: i64) {
 }
 
 /// The name of the key that an entry is in.
-pub fn name_of((database, handle): Place) -> Option<Vec<u8>> {
+pub fn name_of((database, handle): Location) -> Option<Vec<u8>> {
     CACHE.with(|cache| {
         let located = cache.known_index(database)?.located(handle)?;
         let mut name = Vec::with_capacity(128);
@@ -323,50 +323,50 @@ const TOUCH_MS: i64 = 1000;
 
 impl Cache {
     /// The fresh answer that L1 has under this key, counted as given.
-    fn hot(&mut self, database: i32, tier: Tier, key: &HotKey, now_ms: i64) -> Option<Answer> {
+    fn hot(&mut self, database: i32, tier: Tier, key: &L1Key, now_ms: i64) -> Option<Response> {
         let hot = self.l1.as_ref()?.get(key)?;
-        prefetch(hot.answer.address());
+        prefetch(hot.response.address());
         let untouched_ms = now_ms.saturating_sub(hot.touched_ms.get());
         if now_ms >= hot.until_ms.get() || !(0..TOUCH_MS).contains(&untouched_ms) {
             return None;
         }
         let saved_ms = hot.cost_ms.into();
-        let (_, handle) = hot.place;
+        let (_, handle) = hot.location;
         if !self.databases.get_mut(&database)?.record_fresh_hit(handle, saved_ms) {
             return None;
         }
         hot.untouched_hits.set(hot.untouched_hits.get().saturating_add(1));
-        hot.answer.count_hit();
+        hot.response.count_hit();
         self.counters.count_hit(tier, saved_ms);
         self.counters.hits_l1 += 1;
-        Some(hot.answer.clone())
+        Some(hot.response.clone())
     }
 
     /// Whether the entry's answer is in L1.
-    pub fn is_hot(&self, place: Place) -> bool {
-        self.l1.as_ref().is_some_and(|l1| l1.holds(place))
+    pub fn is_hot(&self, location: Location) -> bool {
+        self.l1.as_ref().is_some_and(|l1| l1.holds(location))
     }
 
     /// An entry leaves its key, or its key's TTL is another now.
-    pub fn cool(&mut self, place: Place) {
+    pub fn remove_from_l1(&mut self, location: Location) {
         if let Some(l1) = &mut self.l1 {
-            l1.remove(place);
+            l1.remove(location);
         }
     }
 }
 
 /// A request whose answer L1 has not: where it would be, or None where L1 is off.
-pub struct NotHot(Option<HotKey>);
+pub struct L1Miss(Option<L1Key>);
 
 /// The fresh answer to a request that L1 has, counted as given. The time is the clock's, not the one at which a script
 /// around the command began: a key's freshness ends within a long script too.
-pub fn hot(ctx: &Ctx<'_>, request: &Request<'_>, now_ms: i64) -> Result<Answer, NotHot> {
+pub fn hot(ctx: &Ctx<'_>, request: &Request<'_>, now_ms: i64) -> Result<Response, L1Miss> {
     let database = ctx.database();
     CACHE.with(|cache| {
         let Some(key) = cache.l1.as_ref().map(|l1| l1.key(database, request)) else {
-            return Err(NotHot(None));
+            return Err(L1Miss(None));
         };
-        cache.hot(database, request.tier, &key, now_ms).ok_or(NotHot(Some(key)))
+        cache.hot(database, request.tier, &key, now_ms).ok_or(L1Miss(Some(key)))
     })
 }
 
@@ -377,9 +377,9 @@ static BUFFER: MainThread<Vec<u8>> = MainThread::new(Vec::new());
 const BUFFER_BYTES: usize = 1024 * 1024;
 
 /// Runs `body` with an entry's answer.
-pub fn read<R>(entry: &Entry, body: impl FnOnce(&[u8]) -> R) -> Result<R, Refusal> {
+pub fn read<R>(entry: &Entry, body: impl FnOnce(&[u8]) -> R) -> Result<R, CommandError> {
     BUFFER.with(|buffer| {
-        let result = entry.read(buffer).map(body).map_err(|_| Refusal::Internal);
+        let result = entry.read(buffer).map(body).map_err(|_| CommandError::Internal);
         if buffer.capacity() > BUFFER_BYTES {
             *buffer = Vec::new();
         }
@@ -392,19 +392,19 @@ pub fn give(
     ctx: &Ctx<'_>,
     mut key: Key<'_>,
     request: &Request<'_>,
-    NotHot(hot_key): NotHot,
+    L1Miss(hot_key): L1Miss,
     now_ms: i64,
     reply: impl FnOnce(&[u8]),
-) -> Result<(), Refusal> {
-    let Held::Value::<Entry>(entry) = key.held() else { return Err(Refusal::Internal) };
-    let again = hot_key.is_some() && entry.is_asked_for_again(now_ms);
-    let unpacked = read(entry, |bytes| {
+) -> Result<(), CommandError> {
+    let Content::Value::<Entry>(entry) = key.content() else { return Err(CommandError::Internal) };
+    let again = hot_key.is_some() && entry.is_requested_again(now_ms);
+    let decompressed = read(entry, |bytes| {
         reply(bytes);
-        (again && entry.raw().is_none()).then(|| Answer::new(bytes))
+        (again && entry.raw().is_none()).then(|| Response::new(bytes))
     })?;
     count_hit(ctx, request.tier, entry, now_ms);
     if let Some(hot_key) = hot_key {
-        admit(ctx, &mut key, request, hot_key, now_ms, unpacked);
+        admit(ctx, &mut key, request, hot_key, now_ms, decompressed);
     }
     Ok(())
 }
@@ -414,31 +414,31 @@ fn admit(
     ctx: &Ctx<'_>,
     key: &mut Key<'_>,
     request: &Request<'_>,
-    hot_key: HotKey,
+    hot_key: L1Key,
     now_ms: i64,
-    unpacked: Option<Answer>,
+    decompressed: Option<Response>,
 ) {
     let database = ctx.database();
     let expires_at = key.expires_at().unwrap_or(i64::MAX);
     let Some(entry) = key.value_mut::<Entry>() else { return };
     let Some(handle) = entry.handle() else { return };
-    let place = (database, handle);
+    let location = (database, handle);
     let until_ms = expires_at.min(entry.fresh_until_ms.get());
-    match CACHE.with(|cache| cache.refresh(place, request, &hot_key, until_ms, now_ms)) {
+    match CACHE.with(|cache| cache.refresh(location, request, &hot_key, until_ms, now_ms)) {
         Refreshed::Was { uses } => return key.count_uses(uses),
         Refreshed::MayNot => return,
         Refreshed::New => {}
     }
-    if let Some(answer) = unpacked {
+    if let Some(response) = decompressed {
         let before = entry.size();
-        entry.unpack(answer);
+        entry.decompress(response);
         let after = entry.size();
         CACHE.with(|cache| cache.index(database).resize(handle, before, after));
     }
-    let Some(answer) = entry.raw().cloned() else { return };
-    let hot = Hot {
-        place,
-        answer,
+    let Some(response) = entry.raw().cloned() else { return };
+    let hot = L1Entry {
+        location,
+        response,
         until_ms: Cell::new(until_ms),
         cost_ms: entry.cost_ms,
         touched_ms: Cell::new(now_ms),
@@ -463,9 +463,9 @@ enum Refreshed {
 impl Cache {
     fn refresh(
         &mut self,
-        (database, handle): Place,
+        (database, handle): Location,
         request: &Request<'_>,
-        hot_key: &HotKey,
+        hot_key: &L1Key,
         until_ms: i64,
         now_ms: i64,
     ) -> Refreshed {
@@ -474,7 +474,7 @@ impl Cache {
         if located.is_none_or(|located| located.persona != request.persona) {
             return Refreshed::MayNot;
         }
-        match l1.get(hot_key).filter(|hot| hot.place == (database, handle)) {
+        match l1.get(hot_key).filter(|hot| hot.location == (database, handle)) {
             Some(hot) => {
                 hot.until_ms.set(until_ms);
                 hot.touched_ms.set(now_ms);
@@ -504,7 +504,7 @@ fn renew_l1(ctx: &Ctx<'_>) {
     let [a, b] = [ctx.random(), ctx.random()].map(u128::from_le_bytes);
     let secret = [a as u64, (a >> 64) as u64, b as u64, (b >> 64) as u64];
     let Some(old) = CACHE.with(|cache| cache.renew_l1(config::l1_max_bytes(), secret)) else { return };
-    compressor::add_all(ctx, old.places());
+    compressor::add_all(ctx, old.locations());
     let large = old.len() as u64 > FREE_INLINE;
     free(large, old);
 }
@@ -546,8 +546,8 @@ pub fn retimed(ctx: &Ctx<'_>, name: &[u8]) {
         return;
     }
     let key = ctx.open_peek(name);
-    let Held::Value::<Entry>(entry) = key.held() else { return };
+    let Content::Value::<Entry>(entry) = key.content() else { return };
     if let Some(handle) = entry.handle() {
-        CACHE.with(|cache| cache.cool((key.database(), handle)));
+        CACHE.with(|cache| cache.remove_from_l1((key.database(), handle)));
     }
 }

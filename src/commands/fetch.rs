@@ -1,14 +1,14 @@
 //! FETCH and RELEASE: an answer, or the lease to compute it.
 
 use super::{ID, MESSAGE, PERSONA, PERSONA_AT, REQUEST_ARGS, TIER, USER, fixed};
-use crate::cache::{self, CACHE, Slot};
+use crate::cache::access;
+use crate::cache::{self, CACHE, Lookup};
 use crate::config;
 use crate::flight;
-use crate::request::options::{FetchOptions, ReleaseOptions};
 use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
-use crate::request::error::{Accepts, Refusal};
-use crate::request::Asked;
-use crate::cache::access;
+use crate::request::RequestArgs;
+use crate::request::error::{Accepts, CommandError};
+use crate::request::options::{FetchOptions, ReleaseOptions};
 
 /// `CHATCACHE.FETCH tier user persona message [ID id] [WAIT ms] [LEASE ms]`
 pub struct Fetch;
@@ -35,12 +35,12 @@ impl Command for Fetch {
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         let options = FetchOptions::parse(args.from(REQUEST_ARGS))?;
-        let asked = Asked::parse(Accepts::Tiers, fixed(args), options.id)?;
+        let asked = RequestArgs::parse(Accepts::Tiers, fixed(args), options.id)?;
         let request = asked.request();
         let now_ms = ctx.now_ms();
         let not_hot = match cache::hot(ctx, &request, now_ms) {
-            Ok(answer) => {
-                flight::reply_hit(ctx, &answer);
+            Ok(response) => {
+                flight::reply_hit(ctx, &response);
                 return Ok(());
             }
             Err(not_hot) => not_hot,
@@ -48,11 +48,13 @@ impl Command for Fetch {
         let name = cache::key_name(&request);
         let lease_ms = options.lease_ms.unwrap_or_else(config::lease_ms);
         let key = ctx.open_read(&name);
-        match access::visible(ctx, args, &request, cache::look(ctx, &key, &request, now_ms)?) {
-            Slot::Fresh(_) => {
-                cache::give(ctx, key, &request, not_hot, now_ms, |answer| flight::reply_hit(ctx, answer))?;
+        match access::visible(ctx, args, &request, cache::lookup(ctx, &key, &request, now_ms)?) {
+            Lookup::Fresh(_) => {
+                cache::give(ctx, key, &request, not_hot, now_ms, |response| {
+                    flight::reply_hit(ctx, response)
+                })?;
             }
-            Slot::Stale(entry) => {
+            Lookup::Stale(entry) => {
                 cache::count_stale_hit(ctx, request.tier, entry, now_ms);
                 let token = match !ctx.is_replica() && access::may_replace(ctx, &request, entry) {
                     true => flight::refresh(ctx, &request, lease_ms),
@@ -60,29 +62,29 @@ impl Command for Fetch {
                 };
                 ctx.reply_array(3);
                 ctx.reply_bytes(b"stale");
-                cache::read(entry, |answer| ctx.reply_bytes(answer))?;
+                cache::read(entry, |response| ctx.reply_bytes(response))?;
                 match token {
                     Some(token) => ctx.reply_bytes(&flight::token_text(&token)),
                     None => ctx.reply_null(),
                 }
             }
-            slot @ (Slot::Free | Slot::Unrelated | Slot::Hidden) => {
-                let hidden = matches!(slot, Slot::Hidden);
+            lookup @ (Lookup::Missing | Lookup::Mismatch | Lookup::Forbidden) => {
+                let hidden = matches!(lookup, Lookup::Forbidden);
                 drop(key);
                 if ctx.is_replica() {
-                    return Err(Refusal::LeaseOnReplica.into());
+                    return Err(CommandError::LeaseOnReplica.into());
                 }
                 CACHE.with(|cache| {
                     cache.counters.misses += 1;
                     cache.index(ctx.database()).record_miss(asked.persona);
                 });
                 let waiters = config::max_waiters();
-                let answer = match hidden {
-                    true => Some(flight::lease_of_nothing(ctx, lease_ms)),
+                let response = match hidden {
+                    true => Some(flight::dummy_lease(ctx, lease_ms)),
                     false => flight::fetch(ctx, &request, &name, lease_ms, options.wait_ms, waiters),
                 };
-                if let Some(answer) = answer {
-                    flight::reply(ctx, &answer);
+                if let Some(response) = response {
+                    flight::reply(ctx, &response);
                 }
             }
         }
@@ -107,7 +109,7 @@ impl Command for Release {
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         let options = ReleaseOptions::parse(args.from(REQUEST_ARGS))?;
-        let asked = Asked::parse(Accepts::Tiers, fixed(args), options.id)?;
+        let asked = RequestArgs::parse(Accepts::Tiers, fixed(args), options.id)?;
         ctx.reply_integer(flight::release(ctx, &asked.request(), options.token).into());
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! GET: the answer, if there is one.
 
 use super::{ID, MESSAGE, PERSONA, PERSONA_AT, TIER_OR_ANY, USER, parse_request};
+use crate::cache::access;
 use crate::cache::{self, CACHE};
-use crate::request::options;
 use crate::redis::{Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::request::error::Accepts;
-use crate::cache::access;
+use crate::request::options;
 
 /// `CHATCACHE.GET tier user persona message [ID id]`
 pub struct Get;
@@ -27,17 +27,17 @@ impl Command for Get {
         let now_ms = ctx.now_ms();
         for request in asked.requests() {
             let not_hot = match cache::hot(ctx, &request, now_ms) {
-                Ok(answer) => {
-                    ctx.reply_bytes(&answer);
+                Ok(response) => {
+                    ctx.reply_bytes(&response);
                     return Ok(());
                 }
                 Err(not_hot) => not_hot,
             };
             let key = ctx.open_read(&cache::key_name(&request));
-            let slot = cache::look(ctx, &key, &request, now_ms)?;
-            let slot = access::visible(ctx, args, &request, slot);
-            if slot.fresh().is_some() {
-                cache::give(ctx, key, &request, not_hot, now_ms, |answer| ctx.reply_bytes(answer))?;
+            let lookup = cache::lookup(ctx, &key, &request, now_ms)?;
+            let lookup = access::visible(ctx, args, &request, lookup);
+            if lookup.fresh().is_some() {
+                cache::give(ctx, key, &request, not_hot, now_ms, |response| ctx.reply_bytes(response))?;
                 return Ok(());
             }
         }

@@ -1,15 +1,15 @@
 //! KEY, INSPECT, PERSONAS and STATS: what there is, without touching it.
 
 use super::{PERSONA_AT, REQUEST, parse_request};
-use crate::cache::{self, CACHE, Slot};
-use crate::entry::ALWAYS_FRESH;
-use crate::index::Origin;
-use crate::request::options::{self, PageOptions};
-use crate::entry::compression::Packing;
-use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
-use crate::request::error::{Accepts, Refusal};
-use crate::request;
 use crate::cache::access::{self, Access};
+use crate::cache::{self, CACHE, Lookup};
+use crate::entry::ALWAYS_FRESH;
+use crate::entry::compression::Encoding;
+use crate::index::Origin;
+use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
+use crate::request;
+use crate::request::error::{Accepts, CommandError};
+use crate::request::options::{self, PageOptions};
 
 /// `CHATCACHE.KEY tier user persona message [ID id]`
 pub struct KeyName;
@@ -54,9 +54,9 @@ impl Command for Inspect {
         let name = cache::key_name(&request);
         let key = ctx.open_peek(&name);
         let now_ms = ctx.now_ms();
-        let slot = access::visible(ctx, args, &request, cache::look(ctx, &key, &request, now_ms)?);
-        let stale = matches!(slot, Slot::Stale(_));
-        let Some(entry) = slot.answer() else {
+        let lookup = access::visible(ctx, args, &request, cache::lookup(ctx, &key, &request, now_ms)?);
+        let stale = matches!(lookup, Lookup::Stale(_));
+        let Some(entry) = lookup.entry() else {
             ctx.reply_null();
             return Ok(());
         };
@@ -88,11 +88,11 @@ impl Command for Inspect {
         number(ctx, "cost-ms", entry.cost_ms.into());
         number(ctx, "raw-bytes", entry.raw_bytes().into());
         number(ctx, "stored-bytes", i64::try_from(entry.size().stored).unwrap_or(i64::MAX));
-        let encoding: &[u8] = match entry.packing() {
-            Packing::Raw => b"raw",
-            Packing::Lz4 => b"lz4",
-            Packing::Zstd => b"zstd",
-            Packing::Trained(_) => b"zstd-dictionary",
+        let encoding: &[u8] = match entry.encoding() {
+            Encoding::Raw => b"raw",
+            Encoding::Lz4 => b"lz4",
+            Encoding::Zstd => b"zstd",
+            Encoding::Trained(_) => b"zstd-dictionary",
         };
         text(ctx, "encoding", encoding);
         Ok(())
@@ -173,7 +173,7 @@ fn server_stats(ctx: &Ctx<'_>) {
     }
 }
 
-fn persona_stats(ctx: &Ctx<'_>, persona: &[u8]) -> Result<(), Refusal> {
+fn persona_stats(ctx: &Ctx<'_>, persona: &[u8]) -> Result<(), CommandError> {
     request::check_persona(persona)?;
     let report =
         CACHE.with(|cache| cache.known_index(ctx.database()).and_then(|index| index.persona_stats(persona)));

@@ -4,15 +4,15 @@
 //! is replicated as it came, whatever it found: a replica's clients may follow the persona too.
 
 use super::TIER;
+use crate::cache::access::{self, Access};
 use crate::cache::{self, CACHE};
 use crate::flight;
-use crate::index::{Dropped, Index};
-use crate::lease::Void;
+use crate::index::{Index, Invalidated};
 use crate::keyspace::reclaim::AtOnce;
+use crate::lease::VoidScope;
 use crate::redis::{ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Ctx, KeySpec, Outcome};
-use crate::request::error::Refusal;
 use crate::request;
-use crate::cache::access::{self, Access};
+use crate::request::error::CommandError;
 use crate::tier::Tier;
 
 /// Among up to so many personas FLUSH tells who tracks one that it is of those that lost answers: 2 ms of it.
@@ -36,14 +36,14 @@ impl Command for Invalidate {
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         args.from(1).try_for_each(|persona| check_persona(ctx, persona))?;
         let mut at_once = AtOnce::for_command(ctx);
-        let mut answers = 0;
+        let mut responses = 0;
         for persona in args.from(1) {
-            answers += drop_answers(ctx, &mut at_once, |index| index.drop_persona(persona));
-            flight::void(ctx, Void::Persona(ctx.database(), persona));
+            responses += drop_answers(ctx, &mut at_once, |index| index.invalidate_persona(persona));
+            flight::void(ctx, VoidScope::Persona(ctx.database(), persona));
             ctx.signal_modified(persona);
             ctx.notify(Class::Module, c"invalidate", persona);
         }
-        finish(ctx, answers)
+        finish(ctx, responses)
     }
 }
 
@@ -65,16 +65,16 @@ impl Command for SoftInvalidate {
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         args.from(1).try_for_each(|persona| check_persona(ctx, persona))?;
         let database = ctx.database();
-        let mut answers = 0;
+        let mut responses = 0;
         for persona in args.from(1) {
-            answers += CACHE.with(|cache| cache.index(database).soft_drop_persona(persona));
+            responses += CACHE.with(|cache| cache.index(database).soft_invalidate_persona(persona));
             // What is being computed was begun with the old prompt.
-            flight::void(ctx, Void::Persona(database, persona));
+            flight::void(ctx, VoidScope::Persona(database, persona));
             ctx.signal_modified(persona);
             ctx.notify(Class::Module, c"softinvalidate", persona);
         }
         ctx.replicate_verbatim();
-        ctx.reply_count(answers);
+        ctx.reply_count(responses);
         Ok(())
     }
 }
@@ -99,16 +99,16 @@ impl Command for Forget {
         args.from(1).try_for_each(request::check_user)?;
         let database = ctx.database();
         let mut at_once = AtOnce::for_command(ctx);
-        let mut answers = 0;
+        let mut responses = 0;
         for user in args.from(1) {
             let personas = CACHE.with(|cache| cache.index(database).personas_of_user(user));
-            answers += drop_answers(ctx, &mut at_once, |index| index.drop_user(user));
-            flight::void(ctx, Void::User(database, user));
+            responses += drop_answers(ctx, &mut at_once, |index| index.invalidate_user(user));
+            flight::void(ctx, VoidScope::User(database, user));
             for persona in personas {
                 ctx.signal_modified(&*persona);
             }
         }
-        finish(ctx, answers)
+        finish(ctx, responses)
     }
 }
 
@@ -129,45 +129,45 @@ impl Command for Flush {
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         access::check_all_keys(ctx, args, Access::Write)?;
-        let named: Vec<Tier> = args.from(1).map(request::parse_tier).collect::<Result<_, Refusal>>()?;
+        let named: Vec<Tier> = args.from(1).map(request::parse_tier).collect::<Result<_, CommandError>>()?;
         let tiers = if named.is_empty() { &Tier::ALL[..] } else { &named };
         let mut at_once = AtOnce::for_command(ctx);
-        let mut answers = 0;
+        let mut responses = 0;
         for &tier in tiers {
             let personas =
                 CACHE.with(|cache| cache.index(ctx.database()).personas_of_tier(tier, MOST_TOLD_OF));
-            answers += drop_answers(ctx, &mut at_once, |index| index.drop_tier(tier));
-            flight::void(ctx, Void::Tier(ctx.database(), tier));
+            responses += drop_answers(ctx, &mut at_once, |index| index.invalidate_tier(tier));
+            flight::void(ctx, VoidScope::Tier(ctx.database(), tier));
             for persona in personas.unwrap_or_default() {
                 ctx.signal_modified(&*persona);
             }
         }
-        finish(ctx, answers)
+        finish(ctx, responses)
     }
 }
 
 /// Refuses what cannot be a persona's name, and a persona that two nodes have answers of.
-fn check_persona(ctx: &Ctx<'_>, persona: &[u8]) -> Result<(), Refusal> {
+fn check_persona(ctx: &Ctx<'_>, persona: &[u8]) -> Result<(), CommandError> {
     request::check_persona(persona)?;
     cache::check_in_one_place(ctx, persona)
 }
 
 /// Counts the command, sends it on as it came, and replies how many answers went.
-fn finish(ctx: &Ctx<'_>, answers: u64) -> Outcome {
+fn finish(ctx: &Ctx<'_>, responses: u64) -> Outcome {
     CACHE.with(|cache| cache.counters.drops += 1);
     ctx.replicate_verbatim();
-    ctx.reply_count(answers);
+    ctx.reply_count(responses);
     Ok(())
 }
 
 /// Drops answers of the caller's database; how many there were.
-fn drop_answers(ctx: &Ctx<'_>, at_once: &mut AtOnce, mark: impl FnOnce(&mut Index) -> Dropped) -> u64 {
+fn drop_answers(ctx: &Ctx<'_>, at_once: &mut AtOnce, mark: impl FnOnce(&mut Index) -> Invalidated) -> u64 {
     let database = ctx.database();
     let dropped = CACHE.with(|cache| {
         let dropped = mark(cache.index(database));
-        cache.counters.dropped += dropped.answers;
+        cache.counters.dropped += dropped.responses;
         dropped
     });
     at_once.reclaim(ctx, &dropped);
-    dropped.answers
+    dropped.responses
 }

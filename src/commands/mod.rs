@@ -1,23 +1,23 @@
 //! The commands: each parses, acts through the rooms below, and replies.
 
+mod fetch;
+mod get;
+mod help;
 mod inspect;
 mod invalidate;
-mod fetch;
-mod help;
-mod get;
 mod set;
 
+pub use fetch::{Fetch, Release};
+pub use get::Get;
+pub use help::Help;
 pub use inspect::{Inspect, KeyName, Personas, Stats};
 pub use invalidate::{Flush, Forget, Invalidate, SoftInvalidate};
-pub use fetch::{Fetch, Release};
-pub use help::Help;
-pub use get::Get;
 pub use set::{Delete, Set};
 
-use crate::request::options::{Grammar, RequestOptions};
 use crate::redis::{ArgKind, ArgSpec, Args};
-use crate::request::error::{Accepts, Refusal};
-use crate::request::Asked;
+use crate::request::RequestArgs;
+use crate::request::error::{Accepts, CommandError};
+use crate::request::options::{Grammar, RequestOptions};
 use std::ffi::CStr;
 
 /// Where the persona, which is the key, stands in `COMMAND tier user persona message`.
@@ -55,9 +55,9 @@ fn parse_request<'a>(
     accepts: Accepts,
     grammar: &'static Grammar,
     args: Args<'a>,
-) -> Result<Asked<'a>, Refusal> {
+) -> Result<RequestArgs<'a>, CommandError> {
     let RequestOptions { id } = RequestOptions::parse(grammar, args.from(REQUEST_ARGS))?;
-    Asked::parse(accepts, fixed(args), id)
+    RequestArgs::parse(accepts, fixed(args), id)
 }
 
 /// The four arguments that a request begins with.

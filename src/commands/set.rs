@@ -1,21 +1,22 @@
 //! SET and DEL: one answer stored or deleted.
 
 use super::{ID, MESSAGE, PERSONA, PERSONA_AT, REQUEST, REQUEST_ARGS, TIER, USER, fixed, parse_request};
-use crate::entry::Answer;
-use crate::cache::{self, CACHE, Slot};
+use crate::cache::access;
 use crate::cache::compressor;
+use crate::cache::{self, CACHE, Lookup};
 use crate::config;
-use crate::entry::{ALWAYS_FRESH, Entry, Home};
+use crate::entry::Response;
+use crate::entry::{ALWAYS_FRESH, Entry, Placement};
 use crate::flight;
 use crate::index::{Handle, Name};
+use crate::redis::{
+    ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Content, Ctx, Key, KeySpec, Outcome,
+    ReplicatedCommand,
+};
+use crate::request::error::{Accepts, CommandError};
 use crate::request::key_name::Tail;
 use crate::request::options::{self, Condition, SetOptions, Ttl};
-use crate::redis::{
-    ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Ctx, Held, Key, KeySpec, Outcome, Outgoing,
-};
-use crate::request::error::{Accepts, Refusal};
-use crate::request::{Asked, Request};
-use crate::cache::access;
+use crate::request::{Request, RequestArgs};
 
 /// `CHATCACHE.SET tier user persona message response [ID id] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL] [STALE ms] [NX | XX]
 /// [TOKEN token] [COST ms]`
@@ -65,19 +66,19 @@ impl Command for Set {
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         let now_ms = ctx.now_ms();
         let options = SetOptions::parse(args.from(REQUEST_ARGS + 1), now_ms)?;
-        let asked = Asked::parse(Accepts::Tiers, fixed(args), options.id)?;
+        let asked = RequestArgs::parse(Accepts::Tiers, fixed(args), options.id)?;
         let request = asked.request();
         let response = args.get(REQUEST_ARGS);
         let limit = config::max_response_bytes();
         if response.len() as u64 > limit && !ctx.is_replayed() {
-            return Err(Refusal::ResponseTooLarge { limit }.into());
+            return Err(CommandError::ResponseTooLarge { limit }.into());
         }
 
         let name = cache::key_name(&request);
         let mut key = ctx.open_write(&name);
-        let slot = cache::look(ctx, &key, &request, now_ms)?;
+        let lookup = cache::lookup(ctx, &key, &request, now_ms)?;
         let other = access::check_write(ctx, args, &request, &key)?;
-        let present = slot.fresh().is_some();
+        let present = lookup.fresh().is_some();
         let forbidden = match options.condition {
             Condition::Always => false,
             Condition::IfAbsent => present,
@@ -99,17 +100,17 @@ impl Command for Set {
         };
         let cost_ms =
             options.cost_ms.or(held_ms.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX))).unwrap_or(0);
-        let replaces = slot.answer().is_some();
-        let lifetime = match (options.ttl, slot) {
+        let replaces = lookup.entry().is_some();
+        let lifetime = match (options.ttl, lookup) {
             // What is replayed was fresh when its master kept the time.
-            (Ttl::Keep, Slot::Fresh(entry) | Slot::Stale(entry)) if present || ctx.is_replayed() => {
+            (Ttl::Keep, Lookup::Fresh(entry) | Lookup::Stale(entry)) if present || ctx.is_replayed() => {
                 Lifetime { expires_at: key.expires_at(), fresh_until: entry.fresh_until_ms.get() }
             }
             _ => Lifetime::new(ctx, &options, &request, now_ms)?,
         };
-        let answer = Answer::new(response);
+        let answer = Response::new(response);
         let handle = link(ctx, &key, &request, &name, answer.len());
-        let mut entry = Entry::new(Home::Linked(handle), request.fingerprint(), answer.clone(), now_ms);
+        let mut entry = Entry::new(Placement::Linked(handle), request.fingerprint(), answer.clone(), now_ms);
         entry.fresh_until_ms.set(lifetime.fresh_until);
         entry.cost_ms = cost_ms;
         put(ctx, &mut key, handle, entry)?;
@@ -146,7 +147,7 @@ impl Lifetime {
         options: &SetOptions<'_>,
         request: &Request<'_>,
         now_ms: i64,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, CommandError> {
         let fresh_until = match options.ttl {
             Ttl::At(until_ms) => until_ms,
             Ttl::Relative { ms, .. } => now_ms.saturating_add(spread(ctx, ms)),
@@ -161,8 +162,9 @@ impl Lifetime {
         match options.stale_ms.unwrap_or_else(by_setting) {
             0 => Ok(Lifetime { expires_at: Some(fresh_until), fresh_until: ALWAYS_FRESH }),
             stale_ms => {
-                let expires_at =
-                    fresh_until.checked_add(stale_ms).ok_or(Refusal::InvalidExpire(options::SET.command))?;
+                let expires_at = fresh_until
+                    .checked_add(stale_ms)
+                    .ok_or(CommandError::InvalidExpire(options::SET.command))?;
                 Ok(Lifetime { expires_at: Some(expires_at), fresh_until })
             }
         }
@@ -187,15 +189,15 @@ fn link(ctx: &Ctx<'_>, key: &Key<'_>, request: &Request<'_>, name: &[u8], bytes:
         Tail::Digest(digest) => Name::Canonical(digest),
         Tail::Id(_) => Name::Own(name),
     };
-    let old = match key.held::<Entry>() {
-        Held::Value(old) => old.handle().map(|handle| (handle, old.size())),
-        Held::Nothing | Held::Other => None,
+    let old = match key.content::<Entry>() {
+        Content::Value(old) => old.handle().map(|handle| (handle, old.size())),
+        Content::Missing | Content::OtherType => None,
     };
     let Request { tier, user, persona, .. } = *request;
     let (database, bytes) = (ctx.database(), bytes as u64);
     CACHE.with(|cache| match old {
         Some((handle, size)) => {
-            cache.cool((database, handle));
+            cache.remove_from_l1((database, handle));
             cache.index(database).relink((handle, size), tier, persona, user, kept, bytes)
         }
         None => cache.index(database).link(tier, persona, user, kept, bytes),
@@ -204,7 +206,7 @@ fn link(ctx: &Ctx<'_>, key: &Key<'_>, request: &Request<'_>, name: &[u8], bytes:
 
 /// Puts an entry that the index knows into its key, in the place of the one that is there, if any: the server sees the
 /// same value, with another answer in it.
-fn put(ctx: &Ctx<'_>, key: &mut Key<'_>, handle: Handle, entry: Entry) -> Result<(), Refusal> {
+fn put(ctx: &Ctx<'_>, key: &mut Key<'_>, handle: Handle, entry: Entry) -> Result<(), CommandError> {
     let size = entry.size();
     let stored = match key.value_mut::<Entry>() {
         Some(old) => {
@@ -216,13 +218,13 @@ fn put(ctx: &Ctx<'_>, key: &mut Key<'_>, handle: Handle, entry: Entry) -> Result
     if !stored {
         CACHE.with(|cache| cache.index(ctx.database()).unlink(handle, size));
     }
-    stored.then_some(()).ok_or(Refusal::Internal)
+    stored.then_some(()).ok_or(CommandError::Internal)
 }
 
 /// Sends what was stored to replicas and the AOF: with the time at which it ends, since there it is later now,
 /// and without the condition, which has been decided.
 fn replicate(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, lifetime: &Lifetime, cost_ms: u32) {
-    let mut command = Outgoing::new(args, REQUEST_ARGS);
+    let mut command = ReplicatedCommand::new(args, REQUEST_ARGS);
     if let Some(id) = request.id {
         command.bytes(b"ID");
         command.bytes(id);
@@ -268,8 +270,8 @@ impl Command for Delete {
         let request = asked.request();
         let name = cache::key_name(&request);
         let mut key = ctx.open_write(&name);
-        let slot = cache::look(ctx, &key, &request, ctx.now_ms())?;
-        if slot.answer().is_none() {
+        let lookup = cache::lookup(ctx, &key, &request, ctx.now_ms())?;
+        if lookup.entry().is_none() {
             flight::void_request(ctx, &request);
             ctx.reply_integer(0);
             return Ok(());
@@ -290,7 +292,7 @@ impl Command for Delete {
 /// Tells who tracks or watches a persona that one of its answers is gone: the persona that the command names, under
 /// whose name it may have been read, and the other whose it was, if any.
 fn signal_personas(ctx: &Ctx<'_>, args: Args<'_>, other: Option<&[u8]>) {
-    ctx.signal_modified(args.told(PERSONA_AT as usize));
+    ctx.signal_modified(args.key(PERSONA_AT as usize));
     if let Some(other) = other {
         ctx.signal_modified(other);
     }

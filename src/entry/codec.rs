@@ -31,13 +31,13 @@ const CONFIG: bincode::config::Configuration<
 #[repr(u8)]
 pub enum RecordState {
     Live = 0,
-    Dropped = 1,
+    Tombstone = 1,
 }
 
 /// How the payload is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Encoding {
+pub enum RecordEncoding {
     Raw = 0,
     /// One lz4 block.
     Lz4 = 1,
@@ -63,7 +63,7 @@ pub struct Record<Bytes = Vec<u8>> {
     pub cost_ms: u32,
     /// How long the answer is, unpacked.
     pub raw_bytes: u32,
-    pub encoding: Encoding,
+    pub encoding: RecordEncoding,
 }
 
 /// What is written: the names stay where they lie.
@@ -89,10 +89,10 @@ impl Record {
     /// Whether a payload this long can be the one the header came with.
     pub fn check_payload(&self, payload_bytes: usize) -> Result<(), CodecError> {
         let fits = match (self.state, self.encoding) {
-            (RecordState::Dropped, _) => payload_bytes == 0,
-            (RecordState::Live, Encoding::Raw) => u32::try_from(payload_bytes) == Ok(self.raw_bytes),
+            (RecordState::Tombstone, _) => payload_bytes == 0,
+            (RecordState::Live, RecordEncoding::Raw) => u32::try_from(payload_bytes) == Ok(self.raw_bytes),
             // Unpacking it says the rest.
-            (RecordState::Live, Encoding::Lz4 | Encoding::Zstd) => payload_bytes > 0,
+            (RecordState::Live, RecordEncoding::Lz4 | RecordEncoding::Zstd) => payload_bytes > 0,
         };
         if fits { Ok(()) } else { Err(CodecError::PayloadLength) }
     }
@@ -164,7 +164,7 @@ struct WireV1<'a> {
 pub fn encode_header(record: &RecordRef<'_>) -> Vec<u8> {
     let (persona, user) = match record.state {
         RecordState::Live => (record.persona, record.user),
-        RecordState::Dropped => (&[][..], &[][..]),
+        RecordState::Tombstone => (&[][..], &[][..]),
     };
     let wire = WireV1 {
         state: record.state as u8,
@@ -207,13 +207,13 @@ fn decode_v1(bytes: &[u8]) -> Result<Record, CodecError> {
         }
         0 => RecordState::Live,
         1 if !wire.persona.is_empty() || !wire.user.is_empty() => return Err(CodecError::NameLeft),
-        1 => RecordState::Dropped,
+        1 => RecordState::Tombstone,
         number => return Err(CodecError::UnknownState(number)),
     };
     let encoding = match wire.encoding {
-        0 => Encoding::Raw,
-        1 => Encoding::Lz4,
-        2 => Encoding::Zstd,
+        0 => RecordEncoding::Raw,
+        1 => RecordEncoding::Lz4,
+        2 => RecordEncoding::Zstd,
         number => return Err(CodecError::UnknownEncoding(number)),
     };
     Ok(Record {
@@ -248,12 +248,12 @@ mod tests {
             hits: 3,
             cost_ms: 1200,
             raw_bytes: 5,
-            encoding: Encoding::Raw,
+            encoding: RecordEncoding::Raw,
         }
     }
 
     fn what_is_left_of_one() -> Record {
-        Record { state: RecordState::Dropped, persona: vec![], user: vec![], ..an_answer() }
+        Record { state: RecordState::Tombstone, persona: vec![], user: vec![], ..an_answer() }
     }
 
     fn decoded(bytes: &[u8]) -> Result<Record, CodecError> {
@@ -270,7 +270,7 @@ mod tests {
                 let (stored_at_ms, fresh_until_ms, [hits, cost_ms, raw_bytes]) = numbers;
                 let (state, persona, user) = match live {
                     true => (RecordState::Live, persona, user),
-                    false => (RecordState::Dropped, vec![], vec![]),
+                    false => (RecordState::Tombstone, vec![], vec![]),
                 };
                 Record {
                     state,
@@ -283,7 +283,7 @@ mod tests {
                     hits,
                     cost_ms,
                     raw_bytes,
-                    encoding: Encoding::Raw,
+                    encoding: RecordEncoding::Raw,
                 }
             },
         )
@@ -400,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_dropped_entry_keeps_no_names_and_no_payload() {
-        let dropped = Record { state: RecordState::Dropped, ..an_answer() };
+        let dropped = Record { state: RecordState::Tombstone, ..an_answer() };
         let read = decoded(&encode_header(&dropped.borrow())).unwrap();
         assert_eq!(read, what_is_left_of_one());
         assert_eq!(read.check_payload(0), Ok(()));

@@ -1,4 +1,4 @@
-//! Packing: how an answer that nobody asks for takes less memory.
+//! Encoding: how an answer that nobody asks for takes less memory.
 //!
 //! A packed answer is one lz4 block or one zstd frame. zstd does much better on short texts with a dictionary: the
 //! packer learns one from the answers that pass through it, and a better one each time it has seen eight times as
@@ -14,7 +14,7 @@ use zstd_safe::{CCtx, CDict, DCtx, DDict};
 
 /// How an answer's bytes are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Packing {
+pub enum Encoding {
     Raw,
     Lz4,
     Zstd,
@@ -88,28 +88,33 @@ pub fn dictionaries() -> u64 {
 }
 
 /// Unpacks into `out`, whose contents go. `raw_bytes` is how long the answer is.
-pub fn unpack(packing: Packing, packed: &[u8], raw_bytes: usize, out: &mut Vec<u8>) -> Result<(), Damaged> {
+pub fn decompress(
+    encoding: Encoding,
+    compressed: &[u8],
+    raw_bytes: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), Damaged> {
     out.clear();
-    let most = packed.len().saturating_mul(MAX_RATIO).min(MAX_RAW_BYTES);
-    if packing != Packing::Raw && raw_bytes > most {
+    let most = compressed.len().saturating_mul(MAX_RATIO).min(MAX_RAW_BYTES);
+    if encoding != Encoding::Raw && raw_bytes > most {
         return Err(Damaged);
     }
-    match packing {
-        Packing::Raw => out.extend_from_slice(packed),
-        Packing::Lz4 => {
+    match encoding {
+        Encoding::Raw => out.extend_from_slice(compressed),
+        Encoding::Lz4 => {
             out.resize(raw_bytes, 0);
-            let unpacked = lz4_flex::block::decompress_into(packed, out).map_err(|_| Damaged)?;
-            out.truncate(unpacked);
+            let decompressed = lz4_flex::block::decompress_into(compressed, out).map_err(|_| Damaged)?;
+            out.truncate(decompressed);
         }
-        Packing::Zstd => {
+        Encoding::Zstd => {
             out.reserve(raw_bytes);
-            UNPACKER.with_borrow_mut(|unpacker| unpacker.decompress(out, packed)).map_err(|_| Damaged)?;
+            UNPACKER.with_borrow_mut(|unpacker| unpacker.decompress(out, compressed)).map_err(|_| Damaged)?;
         }
-        Packing::Trained(id) => {
+        Encoding::Trained(id) => {
             let dictionary = id.dictionary().ok_or(Damaged)?;
             out.reserve(raw_bytes);
             UNPACKER
-                .with_borrow_mut(|unpacker| unpacker.decompress_using_ddict(out, packed, dictionary))
+                .with_borrow_mut(|unpacker| unpacker.decompress_using_ddict(out, compressed, dictionary))
                 .map_err(|_| Damaged)?;
         }
     }
@@ -118,16 +123,16 @@ pub fn unpack(packing: Packing, packed: &[u8], raw_bytes: usize, out: &mut Vec<u
 
 /// The same answer for those who have not this process's dictionaries: None if it is one already, and Raw where
 /// it is not worth packing without.
-pub fn portable(packing: Packing, packed: &[u8], raw_bytes: usize) -> Option<(Packing, Vec<u8>)> {
-    let Packing::Trained(_) = packing else { return None };
+pub fn portable(encoding: Encoding, compressed: &[u8], raw_bytes: usize) -> Option<(Encoding, Vec<u8>)> {
+    let Encoding::Trained(_) = encoding else { return None };
     let mut raw = Vec::new();
     // What this process has packed it can unpack. Were it not so, an answer that nobody can read says so to its reader.
-    unpack(packing, packed, raw_bytes, &mut raw).ok()?;
-    let mut packed = Vec::with_capacity(zstd_safe::compress_bound(raw.len()));
-    let done = CCtx::create().compress(&mut packed, &raw, PORTABLE_LEVEL);
+    decompress(encoding, compressed, raw_bytes, &mut raw).ok()?;
+    let mut compressed = Vec::with_capacity(zstd_safe::compress_bound(raw.len()));
+    let done = CCtx::create().compress(&mut compressed, &raw, PORTABLE_LEVEL);
     match done {
-        Ok(_) if is_worth(raw.len(), packed.len()) => Some((Packing::Zstd, packed)),
-        _ => Some((Packing::Raw, raw)),
+        Ok(_) if is_worth(raw.len(), compressed.len()) => Some((Encoding::Zstd, compressed)),
+        _ => Some((Encoding::Raw, raw)),
     }
 }
 
@@ -137,7 +142,7 @@ fn is_worth(raw_bytes: usize, packed_bytes: usize) -> bool {
 }
 
 /// Packs answers, and learns from them.
-pub struct Packer {
+pub struct Compressor {
     context: CCtx<'static>,
     buffer: Vec<u8>,
     trained: Option<(DictionaryId, CDict<'static>)>,
@@ -153,9 +158,9 @@ struct Lessons {
     sizes: Vec<usize>,
 }
 
-impl Default for Packer {
+impl Default for Compressor {
     fn default() -> Self {
-        Packer {
+        Compressor {
             context: CCtx::create(),
             buffer: Vec::new(),
             trained: None,
@@ -164,49 +169,49 @@ impl Default for Packer {
     }
 }
 
-impl Packer {
+impl Compressor {
     /// The answer in less memory; None if it is not worth it.
-    pub fn pack(&mut self, method: Method, raw: &[u8]) -> Option<(Packing, Box<[u8]>)> {
-        let packed = self.pack_kept(method, raw);
+    pub fn compress(&mut self, method: Method, raw: &[u8]) -> Option<(Encoding, Box<[u8]>)> {
+        let compressed = self.pack_kept(method, raw);
         // One very long answer must not leave its room behind.
         if self.buffer.capacity() > BUFFER_BYTES {
             self.buffer = Vec::new();
         }
-        packed
+        compressed
     }
 
-    fn pack_kept(&mut self, method: Method, raw: &[u8]) -> Option<(Packing, Box<[u8]>)> {
-        let packing = match method {
+    fn pack_kept(&mut self, method: Method, raw: &[u8]) -> Option<(Encoding, Box<[u8]>)> {
+        let encoding = match method {
             Method::None => return None,
             Method::Lz4 => {
                 self.buffer.resize(lz4_flex::block::get_maximum_output_size(raw.len()), 0);
-                let packed = lz4_flex::block::compress_into(raw, &mut self.buffer).ok()?;
-                self.buffer.truncate(packed);
-                Packing::Lz4
+                let compressed = lz4_flex::block::compress_into(raw, &mut self.buffer).ok()?;
+                self.buffer.truncate(compressed);
+                Encoding::Lz4
             }
             Method::Zstd => self.pack_zstd(raw)?,
         };
         if !is_worth(raw.len(), self.buffer.len()) {
             return None;
         }
-        let packed = Box::from(&*self.buffer);
+        let compressed = Box::from(&*self.buffer);
         if method == Method::Zstd {
             self.learn(raw);
         }
-        Some((packing, packed))
+        Some((encoding, compressed))
     }
 
-    fn pack_zstd(&mut self, raw: &[u8]) -> Option<Packing> {
+    fn pack_zstd(&mut self, raw: &[u8]) -> Option<Encoding> {
         self.buffer.clear();
         self.buffer.reserve(zstd_safe::compress_bound(raw.len()));
         match &self.trained {
             Some((id, dictionary)) if raw.len() <= LONGEST_SAMPLE => {
                 self.context.compress_using_cdict(&mut self.buffer, raw, dictionary).ok()?;
-                Some(Packing::Trained(*id))
+                Some(Encoding::Trained(*id))
             }
             _ => {
                 self.context.compress(&mut self.buffer, raw, LEVEL).ok()?;
-                Some(Packing::Zstd)
+                Some(Encoding::Zstd)
             }
         }
     }
@@ -272,17 +277,28 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn unpacked(packing: Packing, packed: &[u8], raw_bytes: usize) -> Result<Vec<u8>, Damaged> {
+    fn decompressed(encoding: Encoding, compressed: &[u8], raw_bytes: usize) -> Result<Vec<u8>, Damaged> {
         let mut out = b"something else".to_vec();
-        unpack(packing, packed, raw_bytes, &mut out).map(|()| out)
+        decompress(encoding, compressed, raw_bytes, &mut out).map(|()| out)
     }
 
     /// Chat-like text: many words, some of them often.
     fn text(n: u64) -> Vec<u8> {
-        let words =
-            ["the", "answer", "is", "that", "you", "should", "restart", "server", "and", "then", "configure"];
+        let words = [
+            "the",
+            "response",
+            "is",
+            "that",
+            "you",
+            "should",
+            "restart",
+            "server",
+            "and",
+            "then",
+            "configure",
+        ];
         let mut state = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let mut text = format!("Dear customer {n}, thank you for your question about our product.");
+        let mut text = format!("Dear customer {n}, thank you for your lease_key about our product.");
         for _ in 0..60 {
             state ^= state << 13;
             state ^= state >> 7;
@@ -297,12 +313,12 @@ mod tests {
     fn what_was_packed_is_unpacked_and_takes_less() {
         let raw = text(1).repeat(3);
         for method in [Method::Lz4, Method::Zstd] {
-            let (packing, packed) = Packer::default().pack(method, &raw).expect("text shrinks");
-            assert!(packed.len() < raw.len() * 7 / 8, "{method:?}");
-            assert_eq!(unpacked(packing, &packed, raw.len()).as_ref(), Ok(&raw));
-            assert_eq!(portable(packing, &packed, raw.len()), None, "{method:?} needs no dictionary");
+            let (encoding, compressed) = Compressor::default().compress(method, &raw).expect("text shrinks");
+            assert!(compressed.len() < raw.len() * 7 / 8, "{method:?}");
+            assert_eq!(decompressed(encoding, &compressed, raw.len()).as_ref(), Ok(&raw));
+            assert_eq!(portable(encoding, &compressed, raw.len()), None, "{method:?} needs no dictionary");
         }
-        assert!(Packer::default().pack(Method::None, &raw).is_none());
+        assert!(Compressor::default().compress(Method::None, &raw).is_none());
     }
 
     #[test]
@@ -314,51 +330,53 @@ mod tests {
             *byte = (state >> 24) as u8;
         }
         for method in [Method::Lz4, Method::Zstd] {
-            assert!(Packer::default().pack(method, &noise).is_none());
-            assert!(Packer::default().pack(method, b"").is_none());
+            assert!(Compressor::default().compress(method, &noise).is_none());
+            assert!(Compressor::default().compress(method, b"").is_none());
         }
     }
 
     #[test]
     fn a_few_bytes_never_ask_for_much_memory() {
         let zeros = vec![0; 10_000_000];
-        assert!(Packer::default().pack(Method::Zstd, &zeros).is_none());
+        assert!(Compressor::default().compress(Method::Zstd, &zeros).is_none());
         let mut frame = Vec::with_capacity(10_000);
         CCtx::create().compress(&mut frame, &zeros, LEVEL).expect("zstd packs zeros");
-        assert_eq!(unpacked(Packing::Zstd, &frame, zeros.len()), Err(Damaged));
+        assert_eq!(decompressed(Encoding::Zstd, &frame, zeros.len()), Err(Damaged));
         // Nor does a frame that unpacks to more than it should.
-        assert_eq!(unpacked(Packing::Zstd, &frame, 1000), Err(Damaged));
+        assert_eq!(decompressed(Encoding::Zstd, &frame, 1000), Err(Damaged));
     }
 
     #[test]
     fn a_dictionary_is_learnt_and_stays_at_home() {
-        let mut packer = Packer::default();
-        let answers: Vec<Vec<u8>> = (0..FIRST_LESSON + 100).map(text).collect();
-        let packed: Vec<_> =
-            answers.iter().map(|raw| packer.pack(Method::Zstd, raw).expect("text shrinks")).collect();
-        for (raw, (packing, bytes)) in answers.iter().zip(&packed) {
-            assert_eq!(unpacked(*packing, bytes, raw.len()).as_ref(), Ok(raw));
+        let mut compressor = Compressor::default();
+        let responses: Vec<Vec<u8>> = (0..FIRST_LESSON + 100).map(text).collect();
+        let compressed: Vec<_> = responses
+            .iter()
+            .map(|raw| compressor.compress(Method::Zstd, raw).expect("text shrinks"))
+            .collect();
+        for (raw, (encoding, bytes)) in responses.iter().zip(&compressed) {
+            assert_eq!(decompressed(*encoding, bytes, raw.len()).as_ref(), Ok(raw));
         }
-        let (first, last) = (&packed[0], packed.last().expect("there are some"));
-        assert_eq!(first.0, Packing::Zstd);
-        assert!(matches!(last.0, Packing::Trained(_)), "{:?}", last.0);
+        let (first, last) = (&compressed[0], compressed.last().expect("there are some"));
+        assert_eq!(first.0, Encoding::Zstd);
+        assert!(matches!(last.0, Encoding::Trained(_)), "{:?}", last.0);
         assert!(last.1.len() < first.1.len() * 9 / 10, "{} {}", last.1.len(), first.1.len());
         assert!(dictionaries() > 0);
 
-        let raw = answers.last().expect("there are some");
-        let (packing, bytes) = portable(last.0, &last.1, raw.len()).expect("it needs a dictionary");
-        assert_eq!(packing, Packing::Zstd);
-        assert_eq!(unpacked(packing, &bytes, raw.len()).as_ref(), Ok(raw));
+        let raw = responses.last().expect("there are some");
+        let (encoding, bytes) = portable(last.0, &last.1, raw.len()).expect("it needs a dictionary");
+        assert_eq!(encoding, Encoding::Zstd);
+        assert_eq!(decompressed(encoding, &bytes, raw.len()).as_ref(), Ok(raw));
         // What a server with other dictionaries would see.
-        assert_eq!(unpacked(Packing::Trained(DictionaryId(11)), &last.1, raw.len()), Err(Damaged));
-        assert_eq!(unpacked(Packing::Zstd, &last.1, raw.len()), Err(Damaged));
+        assert_eq!(decompressed(Encoding::Trained(DictionaryId(11)), &last.1, raw.len()), Err(Damaged));
+        assert_eq!(decompressed(Encoding::Zstd, &last.1, raw.len()), Err(Damaged));
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_unpacked_to_what_they_were_or_refused(bytes: Vec<u8>, raw_bytes in 0..5000_usize) {
-            for packing in [Packing::Lz4, Packing::Zstd, Packing::Trained(DictionaryId(0))] {
-                if let Ok(raw) = unpacked(packing, &bytes, raw_bytes) {
+            for encoding in [Encoding::Lz4, Encoding::Zstd, Encoding::Trained(DictionaryId(0))] {
+                if let Ok(raw) = decompressed(encoding, &bytes, raw_bytes) {
                     prop_assert_eq!(raw.len(), raw_bytes);
                 }
             }
@@ -368,8 +386,8 @@ mod tests {
         fn any_answer_survives(words in prop::collection::vec("[a-d]{1,5} ", 0..300)) {
             let raw = words.concat().into_bytes();
             for method in [Method::Lz4, Method::Zstd] {
-                if let Some((packing, packed)) = Packer::default().pack(method, &raw) {
-                    prop_assert_eq!(unpacked(packing, &packed, raw.len()), Ok(raw.clone()));
+                if let Some((encoding, compressed)) = Compressor::default().compress(method, &raw) {
+                    prop_assert_eq!(decompressed(encoding, &compressed, raw.len()), Ok(raw.clone()));
                 }
             }
         }

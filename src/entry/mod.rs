@@ -6,5 +6,5 @@ pub mod dump;
 mod response;
 mod value;
 
-pub use response::Answer;
-pub use value::{ALWAYS_FRESH, Entry, NEVER_FRESH, Home};
+pub use response::Response;
+pub use value::{ALWAYS_FRESH, Entry, NEVER_FRESH, Placement};

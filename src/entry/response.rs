@@ -9,7 +9,7 @@ use triomphe::ThinArc;
 
 /// The bytes of one answer. Cloning shares them: one allocation of 24 bytes more than the answer, and one pointer.
 #[derive(Clone)]
-pub struct Answer(ThinArc<Notes, u8>);
+pub struct Response(ThinArc<Notes, u8>);
 
 /// What goes with the bytes as long as they are shared.
 struct Notes {
@@ -17,9 +17,9 @@ struct Notes {
     hits: AtomicU32,
 }
 
-impl Answer {
-    pub fn new(bytes: &[u8]) -> Answer {
-        Answer(ThinArc::from_header_and_slice(Notes { hits: AtomicU32::new(0) }, bytes))
+impl Response {
+    pub fn new(bytes: &[u8]) -> Response {
+        Response(ThinArc::from_header_and_slice(Notes { hits: AtomicU32::new(0) }, bytes))
     }
 
     /// Where in memory it is: to have it brought near, before it is needed.
@@ -39,7 +39,7 @@ impl Answer {
     }
 }
 
-impl Deref for Answer {
+impl Deref for Response {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -47,9 +47,9 @@ impl Deref for Answer {
     }
 }
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Answer({} bytes)", self.len())
+        write!(f, "Response({} bytes)", self.len())
     }
 }
 
@@ -59,10 +59,10 @@ mod tests {
 
     #[test]
     fn clones_share_bytes_and_hits() {
-        let answer = Answer::new(b"four");
-        let other = answer.clone();
+        let response = Response::new(b"four");
+        let other = response.clone();
         other.count_hit();
-        assert_eq!((&*answer, answer.hits()), (&b"four"[..], 1));
-        assert_eq!(&*Answer::new(b""), b"");
+        assert_eq!((&*response, response.hits()), (&b"four"[..], 1));
+        assert_eq!(&*Response::new(b""), b"");
     }
 }

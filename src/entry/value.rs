@@ -7,10 +7,10 @@
 //! The server frees values on any thread. An entry owns its packed bytes, shares raw ones and names by counted
 //! references: dropping it touches nothing else.
 
-use crate::entry::Answer;
-use crate::request::fingerprint::Fingerprint;
+use crate::entry::Response;
+use crate::entry::compression::{self, Damaged, Encoding};
 use crate::index::{Handle, Origin, Size};
-use crate::entry::compression::{self, Damaged, Packing};
+use crate::request::fingerprint::Fingerprint;
 use std::cell::Cell;
 
 /// A cached answer.
@@ -31,15 +31,15 @@ pub struct Entry {
     pub cost_ms: u32,
     /// How long the answer is, unpacked.
     raw_bytes: u32,
-    packing: Packing,
+    encoding: Encoding,
     /// The minute of its last hit, of 256: see `is_asked_for_again`.
     minute: Cell<u8>,
 }
 
 /// The answer's bytes, as `Entry::packing` says.
 enum Body {
-    Raw(Answer),
-    Packed(Box<[u8]>),
+    Raw(Response),
+    Compressed(Box<[u8]>),
 }
 
 /// The `fresh_until_ms` of an entry without a time of its own for that.
@@ -57,36 +57,36 @@ const _: () = assert!(size_of::<Entry>() == 96);
 
 /// Where an entry belongs.
 #[derive(Clone, Debug)]
-pub enum Home {
+pub enum Placement {
     /// Under a key that the index knows.
     Linked(Handle),
     /// Under none yet, or no more.
-    Loose(Box<Origin>),
+    Unlinked(Box<Origin>),
 }
 
 impl Entry {
-    pub fn new(home: Home, fingerprint: Fingerprint, answer: Answer, stored_at_ms: i64) -> Self {
+    pub fn new(home: Placement, fingerprint: Fingerprint, response: Response, stored_at_ms: i64) -> Self {
         // Responses are bounded far below 4 GiB by max-response-bytes.
-        let raw_bytes = u32::try_from(answer.len()).unwrap_or(u32::MAX);
-        Entry::with(home, fingerprint, Body::Raw(answer), Packing::Raw, raw_bytes, stored_at_ms)
+        let raw_bytes = u32::try_from(response.len()).unwrap_or(u32::MAX);
+        Entry::with(home, fingerprint, Body::Raw(response), Encoding::Raw, raw_bytes, stored_at_ms)
     }
 
     /// An entry whose bytes are packed; raw ones are not for this.
-    pub fn packed(
-        home: Home,
+    pub fn compressed(
+        home: Placement,
         fingerprint: Fingerprint,
-        (packing, bytes): (Packing, Box<[u8]>),
+        (encoding, bytes): (Encoding, Box<[u8]>),
         raw_bytes: u32,
         stored_at_ms: i64,
     ) -> Self {
-        Entry::with(home, fingerprint, Body::Packed(bytes), packing, raw_bytes, stored_at_ms)
+        Entry::with(home, fingerprint, Body::Compressed(bytes), encoding, raw_bytes, stored_at_ms)
     }
 
     fn with(
-        home: Home,
+        home: Placement,
         fingerprint: Fingerprint,
         body: Body,
-        packing: Packing,
+        encoding: Encoding,
         raw_bytes: u32,
         stored_at_ms: i64,
     ) -> Self {
@@ -100,7 +100,7 @@ impl Entry {
             hits: Cell::new(0),
             cost_ms: 0,
             raw_bytes,
-            packing,
+            encoding,
             minute: Cell::new(0),
         };
         entry.move_to(home);
@@ -120,10 +120,10 @@ impl Entry {
         copy
     }
 
-    pub fn move_to(&self, home: Home) {
+    pub fn move_to(&self, home: Placement) {
         let (handle, origin) = match home {
-            Home::Linked(handle) => (Some(handle), None),
-            Home::Loose(origin) => (None, Some(origin)),
+            Placement::Linked(handle) => (Some(handle), None),
+            Placement::Unlinked(origin) => (None, Some(origin)),
         };
         self.handle.set(handle);
         self.origin.set(origin);
@@ -131,7 +131,7 @@ impl Entry {
 
     /// How often the answer was given.
     pub fn hits(&self) -> u32 {
-        self.hits.get().saturating_add(self.raw().map_or(0, Answer::hits))
+        self.hits.get().saturating_add(self.raw().map_or(0, Response::hits))
     }
 
     pub fn set_hits(&mut self, hits: u32) {
@@ -146,7 +146,7 @@ impl Entry {
 
     /// Whether it was given in this minute or the last already: then it is worth unpacking. (Once in 256 minutes that
     /// is said of one that was not.)
-    pub fn is_asked_for_again(&self, now_ms: i64) -> bool {
+    pub fn is_requested_again(&self, now_ms: i64) -> bool {
         self.hits() > 0 && minute(now_ms).wrapping_sub(self.minute.get()) <= 1
     }
 
@@ -155,7 +155,7 @@ impl Entry {
         let stored = match &self.body {
             // Not read from the answer itself, which is elsewhere in memory.
             Body::Raw(_) => raw,
-            Body::Packed(bytes) => bytes.len() as u64,
+            Body::Compressed(bytes) => bytes.len() as u64,
         };
         Size { raw, stored }
     }
@@ -164,67 +164,67 @@ impl Entry {
         self.raw_bytes
     }
 
-    pub fn packing(&self) -> Packing {
-        self.packing
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
     }
 
     /// The bytes as they are kept.
     pub fn stored(&self) -> &[u8] {
         match &self.body {
-            Body::Raw(answer) => answer,
-            Body::Packed(bytes) => bytes,
+            Body::Raw(response) => response,
+            Body::Compressed(bytes) => bytes,
         }
     }
 
     /// The bytes as they are kept, if they are raw.
-    pub fn raw(&self) -> Option<&Answer> {
+    pub fn raw(&self) -> Option<&Response> {
         match &self.body {
-            Body::Raw(answer) => Some(answer),
-            Body::Packed(_) => None,
+            Body::Raw(response) => Some(response),
+            Body::Compressed(_) => None,
         }
     }
 
     /// The answer, unpacked into the buffer if need be.
     pub fn read<'a>(&'a self, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], Damaged> {
         match &self.body {
-            Body::Raw(answer) => Ok(answer),
-            Body::Packed(bytes) => {
-                compression::unpack(self.packing, bytes, self.raw_bytes as usize, buffer)?;
+            Body::Raw(response) => Ok(response),
+            Body::Compressed(bytes) => {
+                compression::decompress(self.encoding, bytes, self.raw_bytes as usize, buffer)?;
                 Ok(buffer)
             }
         }
     }
 
     /// Keeps the same answer packed from now on.
-    pub fn pack(&mut self, packing: Packing, bytes: Box<[u8]>) {
+    pub fn compress(&mut self, encoding: Encoding, bytes: Box<[u8]>) {
         self.hits.set(self.hits());
-        self.body = Body::Packed(bytes);
-        self.packing = packing;
+        self.body = Body::Compressed(bytes);
+        self.encoding = encoding;
     }
 
     /// Keeps the same answer raw from now on.
-    pub fn unpack(&mut self, answer: Answer) {
+    pub fn decompress(&mut self, response: Response) {
         self.hits.set(self.hits());
-        self.body = Body::Raw(answer);
-        self.packing = Packing::Raw;
+        self.body = Body::Raw(response);
+        self.encoding = Encoding::Raw;
     }
 
     /// The packed bytes, to be moved in memory.
-    pub fn packed_mut(&mut self) -> Option<&mut Box<[u8]>> {
+    pub fn compressed_mut(&mut self) -> Option<&mut Box<[u8]>> {
         match &mut self.body {
             Body::Raw(_) => None,
-            Body::Packed(bytes) => Some(bytes),
+            Body::Compressed(bytes) => Some(bytes),
         }
     }
 
     /// The same answer for another key. Raw bytes are copied: their hits are their entry's own.
-    pub fn copy(&self, home: Home) -> Self {
+    pub fn copy(&self, home: Placement) -> Self {
         let body = match &self.body {
-            Body::Raw(answer) => Body::Raw(Answer::new(answer)),
-            Body::Packed(bytes) => Body::Packed(bytes.clone()),
+            Body::Raw(response) => Body::Raw(Response::new(response)),
+            Body::Compressed(bytes) => Body::Compressed(bytes.clone()),
         };
         let mut copy =
-            Entry::with(home, self.fingerprint, body, self.packing, self.raw_bytes, self.stored_at_ms);
+            Entry::with(home, self.fingerprint, body, self.encoding, self.raw_bytes, self.stored_at_ms);
         copy.fresh_until_ms.set(self.fresh_until_ms.get());
         copy.hits.set(self.hits());
         copy.cost_ms = self.cost_ms;

@@ -12,20 +12,20 @@
 //! name the same one. So a request stands for two questions, an open one and its persona's own, and what happens to
 //! its answer concerns both.
 
-use crate::entry::Answer;
+use crate::cache::access::{self, Access};
 use crate::cache::{self, CACHE};
 use crate::entry::Entry;
+use crate::entry::Response;
+use crate::index::Handle;
+use crate::lease::{
+    Ask, FetchOutcome, LeaseKey, LeaseTable, Leased, Leaving, Outcome, Report, Step, Token, VoidScope, Wait,
+    WaiterId, Wake,
+};
+use crate::redis::{Blocked, Caller, Content, Ctx, MainThread, Timer, Waiting};
+use crate::request::Request;
 use crate::request::fingerprint::Fingerprint;
 use crate::request::hex;
-use crate::index::Handle;
 use crate::request::key_name::Layout;
-use crate::lease::{
-    Ask, Fetched, LeaseTable, Leased, Leaving, Outcome, Question, Report, Token, Turn, Void, Wait, WaiterId,
-    Wake,
-};
-use crate::redis::{Blocked, Caller, Ctx, Held, MainThread, Timer, Waiting};
-use crate::request::Request;
-use crate::cache::access::{self, Access};
 use crate::tier::Tier;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -39,19 +39,19 @@ static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// The lease table, and the clients that it keeps waiting.
 struct Flight {
     table: LeaseTable,
-    seats: HashMap<WaiterId, Seat>,
+    waiting: HashMap<WaiterId, WaitingClient>,
     by_client: HashMap<u64, WaiterId>,
     /// Who waits no more, by client, with what they are to be told.
-    ready: HashMap<u64, Ready>,
+    finished: HashMap<u64, FinishedWait>,
     /// When the earliest timer that was started goes off.
     timer_at_ms: Option<i64>,
 }
 
 /// A waiting client, and where its answer would stand.
-struct Seat {
+struct WaitingClient {
     blocked: Blocked,
     client: u64,
-    question: Question,
+    lease_key: LeaseKey,
     key: Box<[u8]>,
     fingerprint: Fingerprint,
     /// Whose rights hold when the answer comes.
@@ -59,42 +59,42 @@ struct Seat {
 }
 
 /// A client that is to be told what its wait has come to.
-struct Ready {
+struct FinishedWait {
     blocked: Blocked,
-    question: Question,
-    answer: Reply,
+    lease_key: LeaseKey,
+    response: FetchReply,
 }
 
 /// An answer for those who wait, and what computing it took.
-struct Served {
+struct StoredResponse {
     database: i32,
     tier: Tier,
     persona: Arc<[u8]>,
     handle: Handle,
-    response: Answer,
+    response: Response,
     cost_ms: u32,
 }
 
 /// What an answer is the answer to.
 #[derive(Clone, Copy)]
-pub struct Questions {
+pub struct LeaseKeys {
     /// Of those who may read all personas.
-    open: Question,
+    open: LeaseKey,
     /// Of those who name its persona; the open one where the key holds the persona.
-    own: Question,
+    own: LeaseKey,
 }
 
-impl Questions {
+impl LeaseKeys {
     /// Each of them once.
-    fn each(&self) -> impl Iterator<Item = &Question> {
+    fn each(&self) -> impl Iterator<Item = &LeaseKey> {
         let own = (self.own != self.open).then_some(&self.own);
         std::iter::once(&self.open).chain(own)
     }
 }
 
 /// What FETCH replies.
-pub enum Reply {
-    Hit(Answer),
+pub enum FetchReply {
+    Hit(Response),
     Lease { token: Token, ms: u64 },
     Busy { ms: u64 },
 }
@@ -103,24 +103,24 @@ impl Flight {
     fn new() -> Self {
         Flight {
             table: LeaseTable::new(),
-            seats: HashMap::new(),
+            waiting: HashMap::new(),
             by_client: HashMap::new(),
-            ready: HashMap::new(),
+            finished: HashMap::new(),
             timer_at_ms: None,
         }
     }
 
     /// Ends a client's wait: its seat.
-    fn take(&mut self, waiter: WaiterId) -> Option<Seat> {
-        let seat = self.seats.remove(&waiter)?;
+    fn take(&mut self, waiter: WaiterId) -> Option<WaitingClient> {
+        let seat = self.waiting.remove(&waiter)?;
         self.by_client.remove(&seat.client);
         Some(seat)
     }
 
     /// Ends a client's wait with an answer, to be delivered.
-    fn make_ready(&mut self, waiter: WaiterId, answer: Reply) {
-        if let Some(Seat { blocked, client, question, .. }) = self.take(waiter) {
-            self.ready.insert(client, Ready { blocked, question, answer });
+    fn finish_wait(&mut self, waiter: WaiterId, response: FetchReply) {
+        if let Some(WaitingClient { blocked, client, lease_key, .. }) = self.take(waiter) {
+            self.finished.insert(client, FinishedWait { blocked, lease_key, response });
         }
     }
 
@@ -133,31 +133,31 @@ impl Flight {
 }
 
 /// What an answer in this database, to what has this fingerprint, is the answer to.
-pub fn questions(database: i32, tier: Tier, fingerprint: &Fingerprint, persona: &[u8]) -> Questions {
-    let open = Question { database, tier, identity: *fingerprint.as_bytes() };
+pub fn lease_keys(database: i32, tier: Tier, fingerprint: &Fingerprint, persona: &[u8]) -> LeaseKeys {
+    let open = LeaseKey { database, tier, identity: *fingerprint.as_bytes() };
     let own = || {
         let mut hasher = blake3::Hasher::new();
         hasher.update(fingerprint.as_bytes()).update(persona);
-        Question { identity: *hasher.finalize().as_bytes(), ..open }
+        LeaseKey { identity: *hasher.finalize().as_bytes(), ..open }
     };
     match CACHE.with(|cache| cache.layout) {
-        Layout::Single if access::is_shared(tier) => Questions { open, own: own() },
-        Layout::Single => Questions { open, own: open },
+        Layout::Single if access::is_shared(tier) => LeaseKeys { open, own: own() },
+        Layout::Single => LeaseKeys { open, own: open },
         // In a cluster every key holds the persona, also where the fingerprint does not.
         Layout::Cluster => {
             let own = own();
-            Questions { open: own, own }
+            LeaseKeys { open: own, own }
         }
     }
 }
 
-fn questions_of(ctx: &Ctx<'_>, request: &Request<'_>) -> Questions {
-    questions(ctx.database(), request.tier, &request.fingerprint(), request.persona)
+fn lease_keys_of(ctx: &Ctx<'_>, request: &Request<'_>) -> LeaseKeys {
+    lease_keys(ctx.database(), request.tier, &request.fingerprint(), request.persona)
 }
 
 /// The question that the caller shares with others.
-fn shared_question(ctx: &Ctx<'_>, request: &Request<'_>) -> Question {
-    let Questions { open, own } = questions_of(ctx, request);
+fn shared_lease_key(ctx: &Ctx<'_>, request: &Request<'_>) -> LeaseKey {
+    let LeaseKeys { open, own } = lease_keys_of(ctx, request);
     if open == own || access::has_all_keys(ctx, Access::Read) { open } else { own }
 }
 
@@ -166,33 +166,37 @@ fn now_ms() -> i64 {
 }
 
 /// Brings the table an event, and does what comes of it.
-fn turn<R>(
+fn step<R>(
     ctx: &Ctx<'_>,
-    served: Option<Served>,
-    event: impl FnOnce(&mut LeaseTable, &mut Turn<'_>) -> R,
+    stored_response: Option<StoredResponse>,
+    event: impl FnOnce(&mut LeaseTable, &mut Step<'_>) -> R,
 ) -> R {
     let mut wakes = Vec::new();
     let result = FLIGHT.with(|flight| {
         let table = &mut flight.get_or_insert_with(Flight::new).table;
-        event(table, &mut Turn { now_ms: now_ms(), random: &mut || ctx.random(), wakes: &mut wakes })
+        event(table, &mut Step { now_ms: now_ms(), random: &mut || ctx.random(), wakes: &mut wakes })
     });
     let mut rights = Rights::new();
     for wake in wakes {
-        perform(ctx, wake, served.as_ref(), &mut rights);
+        perform(ctx, wake, stored_response.as_ref(), &mut rights);
     }
     set_timer(ctx);
     result
 }
 
 /// Whether anybody has a lease. All waiters wait for somebody's.
-pub fn anybody_flies() -> bool {
+pub fn has_leases() -> bool {
     FLIGHT.with(|flight| flight.as_ref().is_some_and(|flight| flight.table.next_deadline().is_some()))
 }
 
 /// The same for an event that means nothing where nobody has a lease.
-fn turn_if_flying(ctx: &Ctx<'_>, served: Option<Served>, event: impl FnOnce(&mut LeaseTable, &mut Turn<'_>)) {
-    if anybody_flies() {
-        turn(ctx, served, event);
+fn step_if_leases(
+    ctx: &Ctx<'_>,
+    stored_response: Option<StoredResponse>,
+    event: impl FnOnce(&mut LeaseTable, &mut Step<'_>),
+) {
+    if has_leases() {
+        step(ctx, stored_response, event);
     }
 }
 
@@ -200,88 +204,95 @@ fn turn_if_flying(ctx: &Ctx<'_>, served: Option<Served>, event: impl FnOnce(&mut
 type Rights = HashMap<Caller, bool>;
 
 /// Whether a waiting client may have this answer, by the rights that its user has now.
-fn may_have(waiter: WaiterId, served: &Served, rights: &mut Rights) -> bool {
-    let Some(caller) = FLIGHT.with(|flight| Some(flight.as_ref()?.seats.get(&waiter)?.caller.clone())) else {
+fn may_have(waiter: WaiterId, stored_response: &StoredResponse, rights: &mut Rights) -> bool {
+    let Some(caller) = FLIGHT.with(|flight| Some(flight.as_ref()?.waiting.get(&waiter)?.caller.clone()))
+    else {
         return false;
     };
-    *rights.entry(caller).or_insert_with_key(|caller| access::may_fetch(caller, served.tier, &served.persona))
+    *rights.entry(caller).or_insert_with_key(|caller| {
+        access::may_fetch(caller, stored_response.tier, &stored_response.persona)
+    })
 }
 
 /// Wakes a client, or looks again for its answer.
-fn perform(ctx: &Ctx<'_>, wake: Wake, served: Option<&Served>, rights: &mut Rights) {
-    let answer = match (wake.outcome, served) {
-        (Outcome::Lease { token, ms }, _) => Reply::Lease { token, ms },
-        (Outcome::Busy { ms }, _) => Reply::Busy { ms },
-        (Outcome::Hit, Some(served)) if may_have(wake.waiter, served, rights) => hit(served),
+fn perform(ctx: &Ctx<'_>, wake: Wake, stored_response: Option<&StoredResponse>, rights: &mut Rights) {
+    let response = match (wake.outcome, stored_response) {
+        (Outcome::Lease { token, ms }, _) => FetchReply::Lease { token, ms },
+        (Outcome::Busy { ms }, _) => FetchReply::Busy { ms },
+        (Outcome::Hit, Some(stored_response)) if may_have(wake.waiter, stored_response, rights) => {
+            hit(stored_response)
+        }
         // It has lost its rights while it waited: when it asks again it hears what holds now.
-        (Outcome::Hit, Some(_)) => Reply::Busy { ms: 0 },
+        (Outcome::Hit, Some(_)) => FetchReply::Busy { ms: 0 },
         // An answer that has come by another way, or (a hit without one) has gone again.
-        (Outcome::Hit, None) => Reply::Busy { ms: 0 },
+        (Outcome::Hit, None) => FetchReply::Busy { ms: 0 },
         (Outcome::LookAgain, _) => match look_again(ctx, wake.waiter) {
-            Some(served) => {
+            Some(stored_response) => {
                 FLIGHT.with(|flight| {
                     let table = flight.as_mut().map(|flight| &mut flight.table);
                     table.map(|table| table.leave(wake.waiter, Leaving::Answered, now_ms()))
                 });
-                hit(&served)
+                hit(&stored_response)
             }
             None => return,
         },
     };
     FLIGHT.with(|flight| {
         if let Some(flight) = flight {
-            flight.make_ready(wake.waiter, answer);
+            flight.finish_wait(wake.waiter, response);
         }
     });
 }
 
 /// Tells those who wait no more what has come of it. For the moment before the event loop sleeps.
 pub fn deliver() {
-    let ready = FLIGHT.with(|flight| match flight {
-        Some(flight) if !flight.ready.is_empty() => std::mem::take(&mut flight.ready),
+    let finished = FLIGHT.with(|flight| match flight {
+        Some(flight) if !flight.finished.is_empty() => std::mem::take(&mut flight.finished),
         _ => HashMap::new(),
     });
-    for (_, Ready { blocked, answer, .. }) in ready {
-        blocked.answer::<Seats>(answer);
+    for (_, FinishedWait { blocked, response, .. }) in finished {
+        blocked.unblock::<Waits>(response);
     }
 }
 
 /// An answer for one who waited: a model call that was not made.
-fn hit(served: &Served) -> Reply {
+fn hit(stored_response: &StoredResponse) -> FetchReply {
     CACHE.with(|cache| {
         cache.counters.coalesced += 1;
-        let saved_ms = served.cost_ms.into();
-        cache.counters.count_saved(served.tier, saved_ms);
-        cache.index(served.database).record_hit(served.handle, saved_ms);
+        let saved_ms = stored_response.cost_ms.into();
+        cache.counters.count_saved(stored_response.tier, saved_ms);
+        cache.index(stored_response.database).record_hit(stored_response.handle, saved_ms);
     });
-    Reply::Hit(served.response.clone())
+    FetchReply::Hit(stored_response.response.clone())
 }
 
 /// The fresh answer that a waiting client waits for, if there is one now.
-fn look_again(ctx: &Ctx<'_>, waiter: WaiterId) -> Option<Served> {
+fn look_again(ctx: &Ctx<'_>, waiter: WaiterId) -> Option<StoredResponse> {
     let (database, tier, name, fingerprint) = FLIGHT.with(|flight| {
-        let seat = flight.as_ref()?.seats.get(&waiter)?;
-        Some((seat.question.database, seat.question.tier, seat.key.clone(), seat.fingerprint))
+        let seat = flight.as_ref()?.waiting.get(&waiter)?;
+        Some((seat.lease_key.database, seat.lease_key.tier, seat.key.clone(), seat.fingerprint))
     })?;
     let selected = ctx.database();
     if !ctx.select(database) {
         return None;
     }
     let key = ctx.open_peek(&name);
-    let served = match key.held::<Entry>() {
-        Held::Value(entry) if entry.fingerprint == fingerprint && cache::is_fresh(ctx, database, entry) => {
-            let served = || {
+    let stored_response = match key.content::<Entry>() {
+        Content::Value(entry)
+            if entry.fingerprint == fingerprint && cache::is_fresh(ctx, database, entry) =>
+        {
+            let stored_response = || {
                 let handle = entry.handle()?;
                 let persona = CACHE.with(|cache| cache.origin(database, handle))?.persona;
-                let response = entry.raw().cloned().or_else(|| cache::read(entry, Answer::new).ok())?;
-                Some(Served { database, tier, persona, handle, response, cost_ms: entry.cost_ms })
+                let response = entry.raw().cloned().or_else(|| cache::read(entry, Response::new).ok())?;
+                Some(StoredResponse { database, tier, persona, handle, response, cost_ms: entry.cost_ms })
             };
-            served()
+            stored_response()
         }
         _ => None,
     };
     ctx.select(selected);
-    served.filter(|served| may_have(waiter, served, &mut Rights::new()))
+    stored_response.filter(|stored_response| may_have(waiter, stored_response, &mut Rights::new()))
 }
 
 /// Has a timer go off when the table next has something to do.
@@ -297,47 +308,47 @@ fn set_timer(ctx: &Ctx<'_>) {
         Some(next_ms.saturating_sub(now_ms).max(1))
     });
     if let Some(delay_ms) = delay_ms {
-        ctx.start_timer::<Seats>(delay_ms);
+        ctx.start_timer::<Waits>(delay_ms);
     }
 }
 
 /// The waiting clients, to the server.
-struct Seats;
+struct Waits;
 
-impl Timer for Seats {
+impl Timer for Waits {
     fn fire(ctx: &Ctx<'_>) {
         FLIGHT.with(|flight| {
             if let Some(flight) = flight {
                 flight.timer_at_ms = None;
             }
         });
-        turn(ctx, None, |table, turn| table.tick(turn));
+        step(ctx, None, |table, step| table.tick(step));
     }
 }
 
-impl Waiting for Seats {
-    type Answer = Reply;
+impl Waiting for Waits {
+    type Reply = FetchReply;
 
-    fn reply(ctx: &Ctx<'_>, answer: &Reply) {
-        reply(ctx, answer);
+    fn reply(ctx: &Ctx<'_>, response: &FetchReply) {
+        reply(ctx, response);
     }
 
     fn timed_out(ctx: &Ctx<'_>, client: u64) -> Option<Blocked> {
-        if let Some(Ready { blocked, answer, .. }) = take_ready(client) {
-            reply(ctx, &answer);
+        if let Some(FinishedWait { blocked, response, .. }) = take_finished(client) {
+            reply(ctx, &response);
             return Some(blocked);
         }
         let left = FLIGHT.with(|flight| flight.as_mut()?.leave(client, Leaving::TimedOut));
         let (blocked, ms) = left?;
-        reply(ctx, &Reply::Busy { ms });
+        reply(ctx, &FetchReply::Busy { ms });
         Some(blocked)
     }
 
     fn disconnected(ctx: &Ctx<'_>, client: u64) -> Option<Blocked> {
-        if let Some(Ready { blocked, question, answer }) = take_ready(client) {
+        if let Some(FinishedWait { blocked, lease_key, response }) = take_finished(client) {
             // A lease that nobody has been told of goes to the next.
-            if let Reply::Lease { token, .. } = answer {
-                turn(ctx, None, |table, turn| table.release(&question, &token, turn));
+            if let FetchReply::Lease { token, .. } = response {
+                step(ctx, None, |table, step| table.release(&lease_key, &token, step));
             }
             return Some(blocked);
         }
@@ -346,8 +357,8 @@ impl Waiting for Seats {
     }
 }
 
-fn take_ready(client: u64) -> Option<Ready> {
-    FLIGHT.with(|flight| flight.as_mut()?.ready.remove(&client))
+fn take_finished(client: u64) -> Option<FinishedWait> {
+    FLIGHT.with(|flight| flight.as_mut()?.finished.remove(&client))
 }
 
 /// Replies a fresh answer.
@@ -358,16 +369,16 @@ pub fn reply_hit(ctx: &Ctx<'_>, response: &[u8]) {
 }
 
 /// Replies what a FETCH has come to.
-pub fn reply(ctx: &Ctx<'_>, answer: &Reply) {
-    match answer {
-        Reply::Hit(response) => reply_hit(ctx, response),
-        Reply::Lease { token, ms } => {
+pub fn reply(ctx: &Ctx<'_>, response: &FetchReply) {
+    match response {
+        FetchReply::Hit(response) => reply_hit(ctx, response),
+        FetchReply::Lease { token, ms } => {
             ctx.reply_array(3);
             ctx.reply_bytes(b"lease");
             ctx.reply_bytes(&token_text(token));
             ctx.reply_count(*ms);
         }
-        Reply::Busy { ms } => {
+        FetchReply::Busy { ms } => {
             ctx.reply_array(2);
             ctx.reply_bytes(b"busy");
             ctx.reply_count(*ms);
@@ -387,7 +398,7 @@ pub fn parse_token(text: &[u8]) -> Option<Token> {
 
 fn ask<'a>(ctx: &Ctx<'_>, request: &Request<'a>, lease_ms: i64) -> Ask<'a> {
     Ask {
-        question: shared_question(ctx, request),
+        lease_key: shared_lease_key(ctx, request),
         persona: request.persona,
         user: request.user,
         client: ctx.client(),
@@ -403,20 +414,20 @@ pub fn fetch(
     lease_ms: i64,
     wait_ms: i64,
     max_waiters: usize,
-) -> Option<Reply> {
+) -> Option<FetchReply> {
     let ask = ask(ctx, request, lease_ms);
     let wait = match wait_ms > 0 && ctx.may_block() {
         true => Wait::Until { deadline_ms: now_ms().saturating_add(wait_ms), max_waiters },
         false => Wait::No,
     };
-    match turn(ctx, None, |table, turn| table.fetch(&ask, wait, turn)) {
-        Fetched::Leased(Leased { token, ms }) => Some(Reply::Lease { token, ms }),
-        Fetched::Busy { ms } => Some(Reply::Busy { ms }),
-        Fetched::Waiting(waiter) => {
-            let seat = Seat {
-                blocked: ctx.block::<Seats>(),
+    match step(ctx, None, |table, step| table.fetch(&ask, wait, step)) {
+        FetchOutcome::Leased(Leased { token, ms }) => Some(FetchReply::Lease { token, ms }),
+        FetchOutcome::Busy { ms } => Some(FetchReply::Busy { ms }),
+        FetchOutcome::Waiting(waiter) => {
+            let seat = WaitingClient {
+                blocked: ctx.block::<Waits>(),
                 client: ask.client,
-                question: ask.question,
+                lease_key: ask.lease_key,
                 key: key.into(),
                 fingerprint: request.fingerprint(),
                 caller: ctx.caller(),
@@ -424,7 +435,7 @@ pub fn fetch(
             FLIGHT.with(|flight| {
                 let flight = flight.get_or_insert_with(Flight::new);
                 flight.by_client.insert(seat.client, waiter);
-                flight.seats.insert(waiter, seat);
+                flight.waiting.insert(waiter, seat);
             });
             None
         }
@@ -434,46 +445,48 @@ pub fn fetch(
 /// The answer is there, and stale: a token for the one caller that is to refresh it.
 pub fn refresh(ctx: &Ctx<'_>, request: &Request<'_>, lease_ms: i64) -> Option<Token> {
     let ask = ask(ctx, request, lease_ms);
-    turn(ctx, None, |table, turn| table.refresh(&ask, turn)).map(|leased| leased.token)
+    step(ctx, None, |table, step| table.refresh(&ask, step)).map(|leased| leased.token)
 }
 
 /// A lease that nobody shares and no token proves: for who may not know what stands under the key. What it computes
 /// could not be stored there, and others would wait for it in vain.
-pub fn lease_of_nothing(ctx: &Ctx<'_>, lease_ms: i64) -> Reply {
-    Reply::Lease { token: Token::from_bytes(ctx.random()), ms: lease_ms.unsigned_abs() }
+pub fn dummy_lease(ctx: &Ctx<'_>, lease_ms: i64) -> FetchReply {
+    FetchReply::Lease { token: Token::from_bytes(ctx.random()), ms: lease_ms.unsigned_abs() }
 }
 
 /// Brings the table an event about the request's lease that this token is to prove.
-fn turn_with_token<R>(
+fn step_with_token<R>(
     ctx: &Ctx<'_>,
     request: &Request<'_>,
     token: &Token,
-    event: impl FnOnce(&mut LeaseTable, &Question, &mut Turn<'_>) -> R,
+    event: impl FnOnce(&mut LeaseTable, &LeaseKey, &mut Step<'_>) -> R,
 ) -> Option<R> {
-    let questions = questions_of(ctx, request);
-    turn(ctx, None, |table, turn| {
-        let proven = questions.each().find(|question| table.proves(question, token, turn.now_ms));
-        let question = proven.unwrap_or(&questions.open);
+    let lease_keys = lease_keys_of(ctx, request);
+    step(ctx, None, |table, step| {
+        let proven = lease_keys.each().find(|lease_key| table.proves(lease_key, token, step.now_ms));
+        let lease_key = proven.unwrap_or(&lease_keys.open);
         // A lease of other names would outlive a drop of these.
-        table.is_for(question, request.persona, request.user).then(|| event(table, question, turn))
+        table.is_for(lease_key, request.persona, request.user).then(|| event(table, lease_key, step))
     })
 }
 
 /// Whether the token proves the request's lease; if so, for how many milliseconds it has been held.
 pub fn check(ctx: &Ctx<'_>, request: &Request<'_>, token: &[u8]) -> Option<u64> {
     let token = parse_token(token).unwrap_or(Token::from_bytes([0; 16]));
-    turn_with_token(ctx, request, &token, |table, question, turn| table.check(question, &token, turn.now_ms))?
+    step_with_token(ctx, request, &token, |table, lease_key, step| {
+        table.check(lease_key, &token, step.now_ms)
+    })?
 }
 
 /// The request's answer has been stored: its lease ends, and all who wait have it.
-pub fn stored(ctx: &Ctx<'_>, request: &Request<'_>, response: Answer, cost_ms: u32, handle: Handle) {
-    if anybody_flies() {
-        let questions = questions_of(ctx, request);
-        let Question { database, tier, .. } = questions.open;
+pub fn stored(ctx: &Ctx<'_>, request: &Request<'_>, response: Response, cost_ms: u32, handle: Handle) {
+    if has_leases() {
+        let lease_keys = lease_keys_of(ctx, request);
+        let LeaseKey { database, tier, .. } = lease_keys.open;
         let persona = Arc::from(request.persona);
-        let served = Served { database, tier, persona, handle, response, cost_ms };
-        turn(ctx, Some(served), |table, turn| {
-            questions.each().for_each(|question| table.stored(question, turn));
+        let stored_response = StoredResponse { database, tier, persona, handle, response, cost_ms };
+        step(ctx, Some(stored_response), |table, step| {
+            lease_keys.each().for_each(|lease_key| table.stored(lease_key, step));
         });
     }
 }
@@ -481,61 +494,62 @@ pub fn stored(ctx: &Ctx<'_>, request: &Request<'_>, response: Answer, cost_ms: u
 /// Gives a lease back; false where the token proves none.
 pub fn release(ctx: &Ctx<'_>, request: &Request<'_>, token: &[u8]) -> bool {
     let Some(token) = parse_token(token) else { return false };
-    let released =
-        turn_with_token(ctx, request, &token, |table, question, turn| table.release(question, &token, turn));
+    let released = step_with_token(ctx, request, &token, |table, lease_key, step| {
+        table.release(lease_key, &token, step)
+    });
     released.unwrap_or(false)
 }
 
 /// What these leases were to answer has been dropped: what is computed for them comes too late.
-pub fn void(ctx: &Ctx<'_>, what: Void<'_>) {
-    turn_if_flying(ctx, None, |table, turn| {
-        table.void(what, turn);
+pub fn void(ctx: &Ctx<'_>, what: VoidScope<'_>) {
+    step_if_leases(ctx, None, |table, step| {
+        table.void(what, step);
     });
 }
 
 /// The same for one answer.
-pub fn void_answer(ctx: &Ctx<'_>, questions: &Questions) {
-    for question in questions.each() {
-        void(ctx, Void::Question(*question));
+pub fn void_response(ctx: &Ctx<'_>, lease_keys: &LeaseKeys) {
+    for lease_key in lease_keys.each() {
+        void(ctx, VoidScope::LeaseKey(*lease_key));
     }
 }
 
 /// The same for one request that the caller deletes: what it may write of it.
 pub fn void_request(ctx: &Ctx<'_>, request: &Request<'_>) {
-    if !anybody_flies() {
+    if !has_leases() {
         return;
     }
-    let Questions { open, own } = questions_of(ctx, request);
+    let LeaseKeys { open, own } = lease_keys_of(ctx, request);
     let is_own = || {
         FLIGHT.with(|flight| {
             flight.as_ref().is_none_or(|flight| flight.table.is_for_persona(&open, request.persona))
         })
     };
     if open == own || is_own() || access::has_all_keys(ctx, Access::Write) {
-        void_answer(ctx, &Questions { open, own });
+        void_response(ctx, &LeaseKeys { open, own });
     } else {
-        void(ctx, Void::Question(own));
+        void(ctx, VoidScope::LeaseKey(own));
     }
 }
 
 /// An answer has come under a key without a command of ours.
-pub fn appeared(ctx: &Ctx<'_>, questions: &Questions) {
-    turn_if_flying(ctx, None, |table, turn| {
-        questions.each().for_each(|question| table.answer_appeared(question, turn));
+pub fn appeared(ctx: &Ctx<'_>, lease_keys: &LeaseKeys) {
+    step_if_leases(ctx, None, |table, step| {
+        lease_keys.each().for_each(|lease_key| table.response_appeared(lease_key, step));
     });
 }
 
 pub fn swapped(ctx: &Ctx<'_>, first: i32, second: i32) {
-    turn_if_flying(ctx, None, |table, turn| table.swapped(first, second, turn));
+    step_if_leases(ctx, None, |table, step| table.swapped(first, second, step));
 }
 
 pub fn client_gone(ctx: &Ctx<'_>, client: u64) {
-    turn_if_flying(ctx, None, |table, turn| table.client_gone(client, turn));
+    step_if_leases(ctx, None, |table, step| table.client_gone(client, step));
 }
 
 /// This server gives no more leases: nobody waits any longer.
 pub fn end_all(ctx: &Ctx<'_>) {
-    turn_if_flying(ctx, None, |table, turn| table.end_all(turn));
+    step_if_leases(ctx, None, |table, step| table.end_all(step));
 }
 
 /// What the table has seen, and holds now.

@@ -7,9 +7,9 @@
 //! every group that becomes a head inherits the tag.
 
 use super::core::Index;
-use super::tombstones::BatchId;
 use super::pool::Id;
 use super::records::{Axis, Before, Group, Link, Persona, User};
+use super::tombstones::BatchId;
 use crate::tier::Tier;
 
 /// Whose chain it is, before any drop.
@@ -74,12 +74,12 @@ impl Index {
     /// Queues a group that never was live, and so is in no chain: at the head of the batch of those, which
     /// follows the persona links.
     pub(super) fn bury(&mut self, id: Id<Group>) {
-        let open = self.graveyard.and_then(|batch| Some((batch, self.batches.get(batch)?.head)));
+        let open = self.tombstone_batch.and_then(|batch| Some((batch, self.batches.get(batch)?.head)));
         if let Some((batch, head)) = open {
             self.batches.set_head(batch.id(), Some(id));
             self.put_before(Axis::Persona, id, Before::Batch(batch.id()), Some(head));
         } else {
-            self.graveyard = self.cut(Axis::Persona, id);
+            self.tombstone_batch = self.cut(Axis::Persona, id);
         }
     }
 

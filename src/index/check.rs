@@ -3,18 +3,18 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
+use super::core::{Index, Size};
 use super::counts::Amount;
 use super::names::Names;
 use super::pool::Id;
 use super::records::{Axis, Before, Group, Key, Kind, OwnName};
-use super::core::{Index, Size};
 use crate::tier::Tier;
 
 impl Index {
     /// An empty index that has already given out this generation.
     pub(super) fn of_generation(generation: u32) -> Index {
         let mut index = Index { generation, ..Index::new() };
-        Tier::ALL.into_iter().for_each(|tier| _ = index.ledger.drop_tier(tier, generation));
+        Tier::ALL.into_iter().for_each(|tier| _ = index.ledger.invalidate_tier(tier, generation));
         index
     }
 
@@ -33,7 +33,7 @@ impl Index {
         let lens = [self.nodes.len(), self.own_names.len(), self.groups.len()];
         assert_eq!(lens, [0; 3]);
         assert_eq!((self.personas.len(), self.users.len()), (0, 0));
-        assert_eq!((self.by_key.ids().len(), self.graves.ids().len()), (0, 0));
+        assert_eq!((self.by_key.ids().len(), self.tombstone_groups.ids().len()), (0, 0));
         assert_eq!((self.batches.all().len(), self.own_names_bytes), (0, 0));
         assert_eq!((self.entries(), self.stale(), self.size()), (0, 0, Size::default()));
         assert_eq!((self.pending(), self.personas_len()), (0, 0));
@@ -62,7 +62,8 @@ impl Index {
         }
         assert_eq!(nodes.len(), self.nodes.len());
         assert_eq!(names.len(), self.own_names.len());
-        let bytes: u64 = self.own_names.iter().map(|(_, OwnName(name))| super::core::own_name_bytes(name)).sum();
+        let bytes: u64 =
+            self.own_names.iter().map(|(_, OwnName(name))| super::core::own_name_bytes(name)).sum();
         assert_eq!(bytes, self.own_names_bytes);
     }
 
@@ -139,7 +140,7 @@ impl Index {
     }
 
     fn check_tables(&self) {
-        for (table, kind) in [(&self.by_key, Kind::Stored), (&self.graves, Kind::Grave)] {
+        for (table, kind) in [(&self.by_key, Kind::Stored), (&self.tombstone_groups, Kind::Grave)] {
             let ids = table.ids();
             for id in &ids {
                 let group = self.groups.get(*id).expect("a table leads to groups");

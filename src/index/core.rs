@@ -19,14 +19,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-
-use super::tombstones::{BatchId, Batches};
 use super::counts::{Amount, Ledger, PerTier};
 use super::names::Names;
 use super::pool::{Id, Pool};
 use super::records::{Group, Key, Kind, Node, OwnName, PersonaData};
 use super::stats::Idle;
 use super::table::Table;
+use super::tombstones::{BatchId, Batches};
 
 use crate::tier::Tier;
 
@@ -93,7 +92,7 @@ impl From<u64> for Size {
 pub enum State {
     Live,
     /// Dropped, and not reclaimed yet.
-    Dropped,
+    Tombstone,
 }
 
 /// Where an entry belongs.
@@ -108,7 +107,7 @@ pub struct Origin {
 
 /// How an entry stands, as far as drops go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Liveness {
     /// Live, and no drop has come after it.
     Fresh,
     /// Live, but older than the last soft drop of its persona.
@@ -139,14 +138,14 @@ pub struct Index {
     /// The youngest group of each tier, persona and user that entries were stored in; it may be stale or dead.
     pub(super) by_key: Table<Group>,
     /// The group of each tier, persona and user for entries that come already dropped.
-    pub(super) graves: Table<Group>,
+    pub(super) tombstone_groups: Table<Group>,
     pub(super) keys: RandomState,
     /// The chain of each tier.
     pub(super) heads: PerTier<Option<Id<Group>>>,
     pub(super) ledger: Ledger,
     pub(super) batches: Batches,
-    /// The batch of the groups in `graves`, if it is not reclaimed.
-    pub(super) graveyard: Option<BatchId>,
+    /// The batch of the groups in `tombstone_groups`, if it is not reclaimed.
+    pub(super) tombstone_batch: Option<BatchId>,
     /// Nodes in dead groups.
     pub(super) pending: u64,
     /// Personas that no entry refers to, but whose statistics are kept.
@@ -178,12 +177,12 @@ impl Index {
             personas: Names::new(),
             users: Names::new(),
             by_key: Table::new(),
-            graves: Table::new(),
+            tombstone_groups: Table::new(),
             keys,
             heads: PerTier::default(),
             ledger: Ledger::default(),
             batches: Batches::new(),
-            graveyard: None,
+            tombstone_batch: None,
             pending: 0,
             idle: Idle::new(),
             stamp,
@@ -254,8 +253,8 @@ impl Index {
 
     /// Takes in an entry that was dropped before it came (by RDB, RESTORE, COPY or RENAME) and puts it in
     /// the queue for reclaim.
-    pub fn link_dropped(&mut self, tier: Tier, persona: &[u8], user: &[u8], name: Name<'_>) -> Handle {
-        self.try_link_dropped(tier, persona, user, name).unwrap_or(Handle::NOWHERE)
+    pub fn link_tombstone(&mut self, tier: Tier, persona: &[u8], user: &[u8], name: Name<'_>) -> Handle {
+        self.try_link_tombstone(tier, persona, user, name).unwrap_or(Handle::NOWHERE)
     }
 
     /// Lets go of an entry that has left the keyspace. None if it was not known, say unlinked before.
@@ -279,7 +278,7 @@ impl Index {
         group.entries = group.entries.saturating_sub(1);
         let empty = group.entries == 0;
         match origin.state {
-            State::Dropped => self.pending = self.pending.saturating_sub(1),
+            State::Tombstone => self.pending = self.pending.saturating_sub(1),
             State::Live => {
                 // The last one takes what is left: should a caller ever miscount, it does not stay so.
                 let size = if empty { group.size } else { size.into().at_most(group.size) };
@@ -302,27 +301,27 @@ impl Index {
     }
 
     /// How the entry stands.
-    pub fn standing(&self, handle: Handle) -> Standing {
+    pub fn standing(&self, handle: Handle) -> Liveness {
         match self.group_of(handle) {
             Some(group) if self.is_group_live(group) => {
                 if self.is_group_old(group) {
-                    Standing::Stale
+                    Liveness::Stale
                 } else {
-                    Standing::Fresh
+                    Liveness::Fresh
                 }
             }
-            _ => Standing::Dead,
+            _ => Liveness::Dead,
         }
     }
 
     /// Whether the entry may be served: it is known and not dropped.
     pub fn is_live(&self, handle: Handle) -> bool {
-        self.standing(handle) != Standing::Dead
+        self.standing(handle) != Liveness::Dead
     }
 
     /// Whether the entry is live, but older than the last soft drop of its persona.
     pub fn is_soft_stale(&self, handle: Handle) -> bool {
-        self.standing(handle) == Standing::Stale
+        self.standing(handle) == Liveness::Stale
     }
 
     /// Where the entry's key is; None if it is not known.
@@ -344,7 +343,7 @@ impl Index {
             Some(user) => Arc::clone(&self.users.get(user)?.name),
             None => Arc::default(),
         };
-        let state = if self.is_group_live(group) { State::Live } else { State::Dropped };
+        let state = if self.is_group_live(group) { State::Live } else { State::Tombstone };
         Some(Origin {
             tier: group.tier,
             persona: Arc::clone(&self.personas.get(group.persona)?.name),
@@ -398,7 +397,7 @@ impl Index {
         Some(handle)
     }
 
-    pub(super) fn try_link_dropped(
+    pub(super) fn try_link_tombstone(
         &mut self,
         tier: Tier,
         persona: &[u8],

@@ -143,7 +143,7 @@ impl Ledger {
     }
 
     /// Counts all of a persona's answers as stale, and says how many were not.
-    pub fn soft_drop_persona(&mut self, persona: &mut Counts) -> u64 {
+    pub fn soft_invalidate_persona(&mut self, persona: &mut Counts) -> u64 {
         let mut fresh = 0;
         for tier in Tier::ALL {
             let count = self.count(persona, tier);
@@ -155,7 +155,7 @@ impl Ledger {
     }
 
     /// Takes all of a persona's answers off the counts, and says how many there were.
-    pub fn drop_persona(&mut self, persona: &mut Counts) -> u64 {
+    pub fn invalidate_persona(&mut self, persona: &mut Counts) -> u64 {
         let dropped = self.sum(persona);
         for tier in Tier::ALL {
             let count = self.count(persona, tier);
@@ -166,7 +166,7 @@ impl Ledger {
 
     /// Takes all of a tier's answers off the counts, moves the tier to this generation, and says how many
     /// there were.
-    pub fn drop_tier(&mut self, tier: Tier, generation: u32) -> u64 {
+    pub fn invalidate_tier(&mut self, tier: Tier, generation: u32) -> u64 {
         let count = self.tiers.of_mut(tier);
         let dropped = std::mem::take(&mut count.live);
         count.generation = generation;
@@ -218,7 +218,7 @@ mod tests {
         ledger.gain(&mut one, Tier::Msg, amount);
         assert_eq!((ledger.personas_len(), ledger.total().entries), (2, 9));
 
-        assert_eq!(ledger.drop_tier(Tier::Msg, 1), 6);
+        assert_eq!(ledger.invalidate_tier(Tier::Msg, 1), 6);
         assert_eq!(ledger.personas_len(), 1);
         assert_eq!(ledger.sum(&one), Amount::default());
         assert_eq!(ledger.sum(&both), amount);
@@ -226,7 +226,7 @@ mod tests {
         let one_more = Amount { entries: 1, stale: 0, size: 7.into() };
         ledger.gain(&mut one, Tier::Msg, one_more);
         assert_eq!((ledger.personas_len(), ledger.sum(&one).size), (2, 7.into()));
-        assert_eq!(ledger.drop_persona(&mut both), 3);
+        assert_eq!(ledger.invalidate_persona(&mut both), 3);
         assert_eq!((ledger.personas_len(), ledger.total().entries), (1, 1));
         ledger.lose(&mut one, Tier::Msg, one_more);
         assert_eq!((ledger.personas_len(), ledger.total()), (0, Amount::default()));
@@ -239,14 +239,14 @@ mod tests {
         let amount = Amount { entries: 3, stale: 0, size: 30.into() };
         ledger.gain(&mut counts, Tier::Msg, amount);
         ledger.gain(&mut counts, Tier::Session, amount);
-        assert_eq!(ledger.soft_drop_persona(&mut counts), 6);
-        assert_eq!(ledger.soft_drop_persona(&mut counts), 0);
+        assert_eq!(ledger.soft_invalidate_persona(&mut counts), 6);
+        assert_eq!(ledger.soft_invalidate_persona(&mut counts), 0);
         assert_eq!(ledger.total(), Amount { entries: 6, stale: 6, size: 60.into() });
 
-        ledger.drop_tier(Tier::Msg, 1);
+        ledger.invalidate_tier(Tier::Msg, 1);
         ledger.gain(&mut counts, Tier::Msg, amount);
         assert_eq!(ledger.sum(&counts), Amount { entries: 6, stale: 3, size: 60.into() });
-        assert_eq!(ledger.soft_drop_persona(&mut counts), 3);
-        assert_eq!((ledger.drop_persona(&mut counts), ledger.total()), (6, Amount::default()));
+        assert_eq!(ledger.soft_invalidate_persona(&mut counts), 3);
+        assert_eq!((ledger.invalidate_persona(&mut counts), ledger.total()), (6, Amount::default()));
     }
 }

@@ -31,13 +31,13 @@ impl Index {
     /// The group that an entry goes into which is already dropped.
     pub(super) fn grave(&mut self, tier: Tier, persona: &[u8], user: &[u8]) -> Option<Id<Group>> {
         let hash = self.hash(tier, persona, user);
-        let found = self.find_group(&self.graves, hash, tier, persona, user);
+        let found = self.find_group(&self.tombstone_groups, hash, tier, persona, user);
         if found.is_some() {
             return found;
         }
         let (persona, user) = self.owners(None, persona, user)?;
         let id = self.open_group(tier, persona, user, Kind::Grave)?;
-        self.graves.insert(hash, id);
+        self.tombstone_groups.insert(hash, id);
         self.bury(id);
         Some(id)
     }
@@ -50,7 +50,7 @@ impl Index {
             let hash = self.hash(group.tier, persona, user);
             match group.kind {
                 Kind::Stored => self.by_key.remove(hash, id),
-                Kind::Grave => self.graves.remove(hash, id),
+                Kind::Grave => self.tombstone_groups.remove(hash, id),
             }
         }
         if let Some(user) = group.user {

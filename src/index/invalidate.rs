@@ -4,18 +4,18 @@
 use std::iter::successors;
 use std::sync::Arc;
 
-use super::tombstones::BatchId;
+use super::core::{Handle, Index, Located};
 use super::counts::Amount;
 use super::pool::Id;
 use super::records::{Axis, Group};
-use super::core::{Handle, Index, Located};
+use super::tombstones::BatchId;
 use crate::tier::Tier;
 
 /// What a drop has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Dropped {
+pub struct Invalidated {
     /// How many live answers it hit.
-    pub answers: u64,
+    pub responses: u64,
     /// Where they wait to be reclaimed; None iff there were none. The same batch may also bring nodes that
     /// an earlier drop hit along another way (of a persona whose user was forgotten before, say): who
     /// reclaims it at once counts what he does rather than go on to its end.
@@ -24,25 +24,25 @@ pub struct Dropped {
 
 impl Index {
     /// Drops all answers of a persona, in every tier. O(1).
-    pub fn drop_persona(&mut self, persona: &[u8]) -> Dropped {
+    pub fn invalidate_persona(&mut self, persona: &[u8]) -> Invalidated {
         self.try_drop_persona(persona).unwrap_or_default()
     }
 
     /// Makes all live answers of a persona softly stale, in every tier, and says how many of them were not.
     /// They stay live and counted as before; what is linked from now on is fresh. O(1).
-    pub fn soft_drop_persona(&mut self, persona: &[u8]) -> u64 {
+    pub fn soft_invalidate_persona(&mut self, persona: &[u8]) -> u64 {
         self.try_soft_drop_persona(persona).unwrap_or_default()
     }
 
     /// Drops all answers of a user, of every persona. O(groups of the user): four at most for each persona
     /// he has talked to, as many again for each soft drop that left some of them, and those not yet
     /// reclaimed. Nothing for the empty user, who is nobody.
-    pub fn drop_user(&mut self, user: &[u8]) -> Dropped {
+    pub fn invalidate_user(&mut self, user: &[u8]) -> Invalidated {
         self.try_drop_user(user).unwrap_or_default()
     }
 
     /// Drops all answers of a tier. O(1): the personas' counts learn of it when they are next looked at.
-    pub fn drop_tier(&mut self, tier: Tier) -> Dropped {
+    pub fn invalidate_tier(&mut self, tier: Tier) -> Invalidated {
         self.try_drop_tier(tier).unwrap_or_default()
     }
 
@@ -58,7 +58,7 @@ impl Index {
     /// The next entry to reclaim: of this batch, or of the oldest one; None if nothing is left of it. Delete
     /// its key: that calls `unlink`, and the next call brings another. If the key is not there, or holds
     /// another entry than this handle's, `unlink` the handle, or it is brought again for ever. O(1).
-    pub fn next_dropped(&self, batch: Option<BatchId>) -> Option<Located<'_>> {
+    pub fn next_tombstone(&self, batch: Option<BatchId>) -> Option<Located<'_>> {
         let batch = match batch {
             Some(id) => self.batches.get(id)?,
             None => self.batches.oldest()?,
@@ -71,31 +71,31 @@ impl Index {
     fn try_soft_drop_persona(&mut self, persona: &[u8]) -> Option<u64> {
         let id = self.personas.find(persona)?;
         let persona = self.personas.get_mut(id)?;
-        let answers = self.ledger.soft_drop_persona(&mut persona.more.counts);
-        if answers > 0 {
+        let responses = self.ledger.soft_invalidate_persona(&mut persona.more.counts);
+        if responses > 0 {
             self.generation = self.generation.wrapping_add(1);
-            persona.drop_soft(self.generation);
+            persona.soft_invalidate(self.generation);
         }
-        Some(answers)
+        Some(responses)
     }
 
     // In all three hard ones: no live answer means no live group, and then there is nothing to cut off. The dead
     // groups that may be in the chain are in a batch already.
 
-    fn try_drop_persona(&mut self, persona: &[u8]) -> Option<Dropped> {
+    fn try_drop_persona(&mut self, persona: &[u8]) -> Option<Invalidated> {
         let id = self.personas.find(persona)?;
         let persona = self.personas.get_mut(id)?;
-        let answers = self.ledger.drop_persona(&mut persona.more.counts);
-        if answers == 0 {
+        let responses = self.ledger.invalidate_persona(&mut persona.more.counts);
+        if responses == 0 {
             return None;
         }
         self.generation = self.generation.wrapping_add(1);
-        persona.drop_hard(self.generation);
+        persona.invalidate(self.generation);
         let head = persona.head.take()?;
-        Some(self.queue(Axis::Persona, head, answers))
+        Some(self.queue(Axis::Persona, head, responses))
     }
 
-    fn try_drop_user(&mut self, user: &[u8]) -> Option<Dropped> {
+    fn try_drop_user(&mut self, user: &[u8]) -> Option<Invalidated> {
         let id = self.users.find(user)?;
         let head = self.users.get(id)?.head;
         let live: Vec<_> = self
@@ -108,33 +108,33 @@ impl Index {
         if live.is_empty() {
             return None;
         }
-        let mut answers = 0;
+        let mut responses = 0;
         for (persona, tier, amount) in live {
-            answers += u64::from(amount.entries);
+            responses += u64::from(amount.entries);
             if let Some(persona) = self.personas.get_mut(persona) {
                 self.ledger.lose(&mut persona.more.counts, tier, amount);
             }
         }
         self.generation = self.generation.wrapping_add(1);
         let user = self.users.get_mut(id)?;
-        user.drop_hard(self.generation);
+        user.invalidate(self.generation);
         let head = user.head.take()?;
-        Some(self.queue(Axis::User, head, answers))
+        Some(self.queue(Axis::User, head, responses))
     }
 
-    fn try_drop_tier(&mut self, tier: Tier) -> Option<Dropped> {
+    fn try_drop_tier(&mut self, tier: Tier) -> Option<Invalidated> {
         if self.ledger.tier(tier).entries == 0 {
             return None;
         }
         self.generation = self.generation.wrapping_add(1);
-        let answers = self.ledger.drop_tier(tier, self.generation);
+        let responses = self.ledger.invalidate_tier(tier, self.generation);
         let head = self.heads.of_mut(tier).take()?;
-        Some(self.queue(Axis::Tier, head, answers))
+        Some(self.queue(Axis::Tier, head, responses))
     }
 
-    fn queue(&mut self, axis: Axis, head: Id<Group>, answers: u64) -> Dropped {
-        self.pending += answers;
-        Dropped { answers, batch: self.cut(axis, head) }
+    fn queue(&mut self, axis: Axis, head: Id<Group>, responses: u64) -> Invalidated {
+        self.pending += responses;
+        Invalidated { responses, batch: self.cut(axis, head) }
     }
 
     fn live_groups_of_user(&self, head: Option<Id<Group>>) -> impl Iterator<Item = &Group> {

@@ -38,8 +38,8 @@ mod table;
 pub(crate) mod tests;
 mod tombstones;
 
-pub use core::{Handle, Index, Located, NODE_BYTES, Name, Origin, Size, Standing, State};
-pub use invalidate::Dropped;
+pub use core::{Handle, Index, Liveness, Located, NODE_BYTES, Name, Origin, Size, State};
+pub use invalidate::Invalidated;
 pub use report::{PersonaList, PersonaReport};
 pub use stats::PersonaStats;
 pub use tombstones::BatchId;

@@ -6,11 +6,11 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::stats::PersonaStats;
 use super::core::Size;
-use super::tombstones::Batch;
 use super::counts::Counts;
 use super::pool::{Cell, Id};
+use super::stats::PersonaStats;
+use super::tombstones::Batch;
 use crate::tier::Tier;
 
 /// A key's full name, for an entry that does not sit under its canonical one.
@@ -234,13 +234,13 @@ impl<X> Named<X> {
     }
 
     /// Everything born before `generation`, which is the newest of all, is dead.
-    pub fn drop_hard(&mut self, generation: u32) {
+    pub fn invalidate(&mut self, generation: u32) {
         self.generation = generation;
         self.reach = 0;
     }
 
     /// Everything born before `generation`, which is the newest of all, is stale.
-    pub fn drop_soft(&mut self, generation: u32) {
+    pub fn soft_invalidate(&mut self, generation: u32) {
         // It must not wrap: beyond what it can tell, nothing is too old to live.
         self.reach = self.reach.saturating_add(generation.wrapping_sub(self.generation));
         self.generation = generation;

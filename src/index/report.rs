@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::core::{Index, Size};
 use super::counts::Amount;
 use super::records::Persona;
 use super::stats::PersonaStats;
-use super::core::{Index, Size};
 use crate::tier::Tier;
 
 /// One persona's live answers, and how its look-ups went.
@@ -134,7 +134,7 @@ impl Index {
             + self.personas.heap_bytes()
             + self.users.heap_bytes()
             + self.by_key.heap_bytes()
-            + self.graves.heap_bytes()
+            + self.tombstone_groups.heap_bytes()
             + self.batches.heap_bytes()
             + self.idle.heap_bytes()
     }

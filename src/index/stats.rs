@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use hashlink::LruCache;
 
+use super::core::Handle;
 use super::core::Index;
 use super::names::name_bytes;
-use super::core::Handle;
 use super::records::Node;
 
 /// How many personas without an answer keep their statistics. Anybody can ask for a persona that nobody has

@@ -4,15 +4,15 @@
 //! MOVE and COPY, each of which ends in a notification; whole databases go by a flush event and change places by
 //! SWAPDB's. That is all there is: see the life of an entry in docs/architecture.md.
 
-use crate::cache::{self, CACHE};
 use crate::cache::compressor;
-use crate::entry::{Entry, Home};
-use crate::request::fingerprint::Fingerprint;
-use crate::flight::{self, Questions};
+use crate::cache::{self, CACHE};
+use crate::entry::{Entry, Placement};
+use crate::flight::{self, LeaseKeys};
 use crate::index::{Origin, State};
-use crate::lease::Void;
 use crate::keyspace::reclaim;
-use crate::redis::{Arrival, Ctx, EventLoop, Events, Held, Incoming, MainThread, Place};
+use crate::lease::VoidScope;
+use crate::redis::{Arrival, Content, Ctx, EventLoop, Events, Incoming, KeyContext, MainThread};
+use crate::request::fingerprint::Fingerprint;
 
 pub struct Keyspace;
 
@@ -22,13 +22,13 @@ static AWAITED: MainThread<bool> = MainThread::new(false);
 
 /// The entry that left its key last, while there are leases: its key, and what it was the answer to. A `del` of that
 /// key that comes next is about it; expiry and eviction, which void no lease, are told by other names.
-static LEFT: MainThread<Option<(Box<[u8]>, Questions)>> = MainThread::new(None);
+static LEFT: MainThread<Option<(Box<[u8]>, LeaseKeys)>> = MainThread::new(None);
 
 /// An entry has left its key.
-pub fn left(place: Place<'_>, origin: &Origin, fingerprint: &Fingerprint) {
-    if flight::anybody_flies() {
-        let questions = flight::questions(place.database, origin.tier, fingerprint, &origin.persona);
-        LEFT.with(|left| *left = Some((place.key.into(), questions)));
+pub fn left(place: KeyContext<'_>, origin: &Origin, fingerprint: &Fingerprint) {
+    if flight::has_leases() {
+        let lease_keys = flight::lease_keys(place.database, origin.tier, fingerprint, &origin.persona);
+        LEFT.with(|left| *left = Some((place.key.into(), lease_keys)));
     }
 }
 
@@ -58,8 +58,9 @@ impl Incoming for Keyspace {
     /// While a slot moves here, all commands about its personas come here: their keys are bare names, which the source
     /// never has. So an answer that stands here is newer than what the source sends under its name.
     fn is_outdated(ctx: &Ctx<'_>, name: &[u8]) -> bool {
-        let is_here =
-            |database| ctx.select(database) && matches!(ctx.open_peek(name).held(), Held::Value::<Entry>(_));
+        let is_here = |database| {
+            ctx.select(database) && matches!(ctx.open_peek(name).content(), Content::Value::<Entry>(_))
+        };
         CACHE.with(|cache| cache.databases()).into_iter().any(is_here) && !ctx.serves(name)
     }
 }
@@ -67,7 +68,7 @@ impl Incoming for Keyspace {
 impl Events for Keyspace {
     fn emptied(ctx: &Ctx<'_>, database: Option<i32>) {
         cache::emptied(ctx, database);
-        flight::void(ctx, database.map_or(Void::All, Void::Database));
+        flight::void(ctx, database.map_or(VoidScope::All, VoidScope::Database));
     }
 
     fn loading(ctx: &Ctx<'_>) {
@@ -85,7 +86,7 @@ impl Events for Keyspace {
 
     fn deleted(ctx: &Ctx<'_>, name: &[u8]) {
         match LEFT.with(Option::take) {
-            Some((key, questions)) if *key == *name => flight::void_answer(ctx, &questions),
+            Some((key, lease_keys)) if *key == *name => flight::void_response(ctx, &lease_keys),
             _ => {}
         }
     }
@@ -115,7 +116,7 @@ impl Events for Keyspace {
             reclaim::at_once(ctx);
         }
         let key = ctx.open_peek(name);
-        let Held::Value::<Entry>(entry) = key.held() else { return };
+        let Content::Value::<Entry>(entry) = key.content() else { return };
         let Some(origin) = entry.origin() else { return };
         let database = key.database();
         let handle = CACHE.with(|cache| {
@@ -124,14 +125,14 @@ impl Events for Keyspace {
             let index = cache.index(database);
             match origin.state {
                 State::Live => index.link(tier, persona, user, kept, entry.size()),
-                State::Dropped => index.link_dropped(tier, persona, user, kept),
+                State::Tombstone => index.link_tombstone(tier, persona, user, kept),
             }
         });
-        entry.move_to(Home::Linked(handle));
-        if let Some(answer) = entry.raw().filter(|_| origin.state == State::Live) {
-            compressor::add(ctx, (database, handle), answer.len());
+        entry.move_to(Placement::Linked(handle));
+        if let Some(response) = entry.raw().filter(|_| origin.state == State::Live) {
+            compressor::add(ctx, (database, handle), response.len());
         }
-        if origin.state == State::Dropped {
+        if origin.state == State::Tombstone {
             // A replica or a replayed AOF may have reclaimed the dropped entry before the command that moves it:
             // there nothing moves, and what stood under this name must go all the same.
             if how == Arrival::FromAnotherKey && !ctx.is_replica() && !ctx.is_loading() {
@@ -141,7 +142,7 @@ impl Events for Keyspace {
         } else {
             flight::appeared(
                 ctx,
-                &flight::questions(database, origin.tier, &entry.fingerprint, &origin.persona),
+                &flight::lease_keys(database, origin.tier, &entry.fingerprint, &origin.persona),
             );
         }
     }

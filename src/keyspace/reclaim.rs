@@ -13,8 +13,8 @@
 use crate::cache::{self, CACHE};
 use crate::config;
 use crate::entry::Entry;
-use crate::index::{BatchId, Dropped, Handle, Size};
-use crate::redis::{ArgumentWatch, Ctx, EventLoop, Held, MainThread, Timer, Watching};
+use crate::index::{BatchId, Handle, Invalidated, Size};
+use crate::redis::{ArgumentWatch, Content, Ctx, EventLoop, MainThread, Timer, Watching};
 use std::time::{Duration, Instant};
 
 /// The share of the main thread that reclaiming takes while the rest of it is in use, and while none is.
@@ -106,11 +106,11 @@ impl AtOnce {
     }
 
     /// Reclaims what a drop in the caller's database has marked: at once where it is little, else in slices.
-    pub fn reclaim(&mut self, ctx: &Ctx<'_>, dropped: &Dropped) {
+    pub fn reclaim(&mut self, ctx: &Ctx<'_>, dropped: &Invalidated) {
         let Some(batch) = dropped.batch else { return };
         let database = ctx.database();
         // A batch may bring more than its answers: what an earlier drop of another kind has left in it.
-        let keys = if dropped.answers <= self.small { self.small.min(self.keys) } else { 0 };
+        let keys = if dropped.responses <= self.small { self.small.min(self.keys) } else { 0 };
         for _ in 0..keys {
             if !delete_next(ctx, database, Some(batch)) {
                 return;
@@ -181,7 +181,7 @@ impl ArgumentWatch for Slice {
 /// Deletes a key if it holds a dropped entry.
 fn delete_if_dropped(ctx: &Ctx<'_>, database: i32, name: &[u8]) {
     let mut key = ctx.open_write(name);
-    let Held::Value::<Entry>(entry) = key.held() else { return };
+    let Content::Value::<Entry>(entry) = key.content() else { return };
     let Some(handle) = entry.handle() else { return };
     let dropped = CACHE.with(|cache| {
         cache.known_index(database).is_some_and(|index| index.contains(handle) && !index.is_live(handle))
@@ -244,7 +244,7 @@ fn delete_some(ctx: &Ctx<'_>) -> bool {
 
 /// Deletes the key of the next dropped entry, of one batch or of the oldest; false where there is none.
 fn delete_next(ctx: &Ctx<'_>, database: i32, batch: Option<BatchId>) -> bool {
-    let next = CACHE.with(|cache| Some(cache.known_index(database)?.next_dropped(batch)?.handle));
+    let next = CACHE.with(|cache| Some(cache.known_index(database)?.next_tombstone(batch)?.handle));
     let Some(handle) = next else { return false };
     if let Some(name) = cache::name_of((database, handle)) {
         delete(ctx, &name, handle);
@@ -260,18 +260,18 @@ fn delete_next(ctx: &Ctx<'_>, database: i32, batch: Option<BatchId>) -> bool {
 /// Deletes a key if it still holds the entry with this handle.
 fn delete(ctx: &Ctx<'_>, name: &[u8], handle: Handle) {
     let mut key = ctx.open_write(name);
-    match key.held::<Entry>() {
-        Held::Value(entry) if entry.handle() == Some(handle) => {
+    match key.content::<Entry>() {
+        Content::Value(entry) if entry.handle() == Some(handle) => {
             key.delete();
             ctx.signal_modified(name);
         }
         // Expired on a replica: it cannot be opened, and the master, which has perhaps reclaimed it before it
         // expired, may never send a DEL for it.
-        Held::Nothing if ctx.is_replica() => {
+        Content::Missing if ctx.is_replica() => {
             drop(key);
             ctx.delete_by_name(name);
         }
-        Held::Nothing | Held::Other | Held::Value(_) => {}
+        Content::Missing | Content::OtherType | Content::Value(_) => {}
     }
 }
 

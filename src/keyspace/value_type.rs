@@ -1,15 +1,15 @@
 //! The entry as a value type of the server: RDB, AOF, COPY, MEMORY, DEBUG DIGEST and defragmentation.
 
-use crate::entry::Answer;
 use crate::cache::{self, CACHE};
-use crate::entry::codec::{self, Encoding, Record, RecordRef, RecordState};
-use crate::entry::{ALWAYS_FRESH, Entry, Home, NEVER_FRESH};
-use crate::request::fingerprint::Fingerprint;
+use crate::entry::Response;
+use crate::entry::codec::{self, Record, RecordEncoding, RecordRef, RecordState};
+use crate::entry::compression::{self, Encoding};
+use crate::entry::dump;
+use crate::entry::{ALWAYS_FRESH, Entry, NEVER_FRESH, Placement};
 use crate::index::{NODE_BYTES, Origin, State};
 use crate::keyspace;
-use crate::entry::compression::{self, Packing};
-use crate::entry::dump;
-use crate::redis::{Aof, DataType, Defrag, Digest, Loader, Place, Saver, TypeSlot};
+use crate::redis::{Aof, DataType, Defrag, Digest, KeyContext, Loader, Saver, TypeSlot};
+use crate::request::fingerprint::Fingerprint;
 use crate::tier::Tier;
 use std::borrow::Cow;
 use std::ffi::CStr;
@@ -30,7 +30,7 @@ impl Entry {
             tier: Tier::Msg,
             persona: Arc::default(),
             user: Arc::default(),
-            state: State::Dropped,
+            state: State::Tombstone,
         })
     }
 
@@ -38,12 +38,12 @@ impl Entry {
     /// can read it.
     fn parts(&self, database: i32) -> (Vec<u8>, Cow<'_, [u8]>) {
         let origin = self.origin_in(database);
-        let (state, packing, payload) = match origin.state {
+        let (state, encoding, payload) = match origin.state {
             State::Live => {
-                let (packing, payload) = self.portable();
-                (RecordState::Live, packing, payload)
+                let (encoding, payload) = self.portable();
+                (RecordState::Live, encoding, payload)
             }
-            State::Dropped => (RecordState::Dropped, Packing::Raw, Cow::Borrowed(&[][..])),
+            State::Tombstone => (RecordState::Tombstone, Encoding::Raw, Cow::Borrowed(&[][..])),
         };
         let header = codec::encode_header(&RecordRef {
             state,
@@ -60,20 +60,20 @@ impl Entry {
             hits: self.hits(),
             cost_ms: self.cost_ms,
             raw_bytes: self.raw_bytes(),
-            encoding: match packing {
-                Packing::Lz4 => Encoding::Lz4,
-                Packing::Zstd => Encoding::Zstd,
-                Packing::Raw | Packing::Trained(_) => Encoding::Raw,
+            encoding: match encoding {
+                Encoding::Lz4 => RecordEncoding::Lz4,
+                Encoding::Zstd => RecordEncoding::Zstd,
+                Encoding::Raw | Encoding::Trained(_) => RecordEncoding::Raw,
             },
         });
         (header, payload)
     }
 
     /// The answer in a form that needs no dictionary.
-    fn portable(&self) -> (Packing, Cow<'_, [u8]>) {
-        match compression::portable(self.packing(), self.stored(), self.raw_bytes() as usize) {
-            Some((packing, bytes)) => (packing, Cow::Owned(bytes)),
-            None => (self.packing(), Cow::Borrowed(self.stored())),
+    fn portable(&self) -> (Encoding, Cow<'_, [u8]>) {
+        match compression::portable(self.encoding(), self.stored(), self.raw_bytes() as usize) {
+            Some((encoding, bytes)) => (encoding, Cow::Owned(bytes)),
+            None => (self.encoding(), Cow::Borrowed(self.stored())),
         }
     }
 
@@ -81,23 +81,23 @@ impl Entry {
         record.check_payload(payload.len()).map_err(|error| error.to_string())?;
         let state = match record.state {
             RecordState::Live => State::Live,
-            RecordState::Dropped => State::Dropped,
+            RecordState::Tombstone => State::Tombstone,
         };
         let origin =
             Origin { tier: record.tier, persona: record.persona.into(), user: record.user.into(), state };
         let fingerprint = Fingerprint::from_bytes(record.fingerprint);
-        let home = Home::Loose(Box::new(origin));
-        let packing = match record.encoding {
-            Encoding::Raw => Packing::Raw,
-            Encoding::Lz4 => Packing::Lz4,
-            Encoding::Zstd => Packing::Zstd,
+        let home = Placement::Unlinked(Box::new(origin));
+        let encoding = match record.encoding {
+            RecordEncoding::Raw => Encoding::Raw,
+            RecordEncoding::Lz4 => Encoding::Lz4,
+            RecordEncoding::Zstd => Encoding::Zstd,
         };
         let stored_at_ms = record.stored_at_ms;
-        let mut entry = if packing == Packing::Raw || state == State::Dropped {
-            Entry::new(home, fingerprint, Answer::new(&payload), stored_at_ms)
+        let mut entry = if encoding == Encoding::Raw || state == State::Tombstone {
+            Entry::new(home, fingerprint, Response::new(&payload), stored_at_ms)
         } else {
-            let packed = (packing, payload.into_boxed_slice());
-            Entry::packed(home, fingerprint, packed, record.raw_bytes, stored_at_ms)
+            let compressed = (encoding, payload.into_boxed_slice());
+            Entry::compressed(home, fingerprint, compressed, record.raw_bytes, stored_at_ms)
         };
         // Unpacked once, so that whoever asks for it will not be the first to find it damaged.
         cache::read(&entry, |_| ()).map_err(|_| "its payload is damaged")?;
@@ -131,16 +131,16 @@ impl DataType for Entry {
         saver.bytes(&payload);
     }
 
-    fn rewrite(&self, place: Place<'_>, aof: &mut Aof) {
-        if self.origin_in(place.database).state == State::Dropped {
+    fn rewrite(&self, place: KeyContext<'_>, aof: &mut Aof) {
+        if self.origin_in(place.database).state == State::Tombstone {
             return;
         }
-        let (header, answer) = self.parts(place.database);
+        let (header, response) = self.parts(place.database);
         let type_id = dump::type_id(TYPE_NAME, codec::ENCODING_VERSION as u16);
-        aof.restore(place.key, &dump::restore_payload(type_id, &[&header, &answer]));
+        aof.restore(place.key, &dump::restore_payload(type_id, &[&header, &response]));
     }
 
-    fn unlinked(&self, place: Place<'_>) {
+    fn unlinked(&self, place: KeyContext<'_>) {
         let database = place.database;
         let Some(handle) = self.handle() else { return };
         // The index forgets that it was made stale; the entry takes that with it.
@@ -148,19 +148,19 @@ impl DataType for Entry {
             self.fresh_until_ms.set(NEVER_FRESH);
         }
         let origin = CACHE.with(|cache| {
-            cache.cool((database, handle));
+            cache.remove_from_l1((database, handle));
             cache.index(database).unlink(handle, self.size())
         });
         // An index that was emptied, or never knew the entry, has nothing to say of it: then it stays as it is,
         // and is not live anywhere.
         if let Some(origin) = origin {
             keyspace::left(place, &origin, &self.fingerprint);
-            self.move_to(Home::Loose(Box::new(origin)));
+            self.move_to(Placement::Unlinked(Box::new(origin)));
         }
     }
 
     fn copied(&self, from_database: i32) -> Self {
-        let copy = self.copy(Home::Loose(Box::new(self.origin_in(from_database))));
+        let copy = self.copy(Placement::Unlinked(Box::new(self.origin_in(from_database))));
         if cache::is_softly_stale(from_database, self) {
             copy.fresh_until_ms.set(NEVER_FRESH);
         }
@@ -179,14 +179,14 @@ impl DataType for Entry {
         digest.bytes(&origin.user);
         if origin.state == State::Live {
             // However it is packed, it is the same answer.
-            let _ = cache::read(self, |answer| digest.bytes(answer));
+            let _ = cache::read(self, |response| digest.bytes(response));
         }
     }
 
     fn defrag(&mut self, defrag: &mut Defrag) {
         // Raw bytes may be shared, and so must stay; soon they are packed anyway.
-        if let Some(packed) = self.packed_mut() {
-            defrag.boxed(packed);
+        if let Some(compressed) = self.compressed_mut() {
+            defrag.boxed(compressed);
         }
     }
 }

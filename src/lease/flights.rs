@@ -13,8 +13,8 @@ use hashbrown::HashMap;
 use super::deadlines::Deadlines;
 use super::ids::{FlightId, IdMap, Ids, Link, trim};
 use super::names::{NameHash, Names};
+use super::types::{LeaseKey, Token};
 use super::waiters::Queue;
-use super::types::{Question, Token};
 use crate::tier::Tier;
 
 pub(super) struct Lease {
@@ -34,7 +34,7 @@ impl Lease {
 }
 
 pub(super) struct Flight {
-    pub question: Question,
+    pub lease_key: LeaseKey,
     pub lease: Lease,
     pub queue: Queue,
     links: [Link<FlightId>; 4],
@@ -67,7 +67,7 @@ impl Flight {
     }
 
     fn marks(&self) -> impl Iterator<Item = Mark> + use<> {
-        let Question { database, tier, .. } = self.question;
+        let LeaseKey { database, tier, .. } = self.lease_key;
         let Names { persona, user } = self.lease.names;
         [
             Some(Mark::Tier(database, tier)),
@@ -82,7 +82,7 @@ impl Flight {
 
 pub(super) struct Flights {
     by_id: IdMap<FlightId, Flight>,
-    by_question: HashMap<Question, FlightId, RandomState>,
+    by_key: HashMap<LeaseKey, FlightId, RandomState>,
     /// The youngest lease of each chain.
     heads: HashMap<Mark, FlightId, RandomState>,
     ends: Deadlines<FlightId>,
@@ -92,7 +92,7 @@ impl Flights {
     pub fn new() -> Flights {
         Flights {
             by_id: IdMap::default(),
-            by_question: HashMap::default(),
+            by_key: HashMap::default(),
             heads: HashMap::default(),
             ends: Deadlines::new(),
         }
@@ -102,8 +102,8 @@ impl Flights {
         self.by_id.len()
     }
 
-    pub fn find(&self, question: &Question) -> Option<FlightId> {
-        self.by_question.get(question).copied()
+    pub fn find(&self, lease_key: &LeaseKey) -> Option<FlightId> {
+        self.by_key.get(lease_key).copied()
     }
 
     pub fn get(&self, id: FlightId) -> Option<&Flight> {
@@ -115,11 +115,12 @@ impl Flights {
     }
 
     /// Opens a flight for a question that has none.
-    pub fn open(&mut self, ids: &mut Ids, question: Question, lease: Lease) {
+    pub fn open(&mut self, ids: &mut Ids, lease_key: LeaseKey, lease: Lease) {
         let id = ids.flight();
         self.ends.push(lease.ends_at_ms, id);
-        self.by_question.insert(question, id);
-        self.by_id.insert(id, Flight { question, lease, queue: Queue::default(), links: Default::default() });
+        self.by_key.insert(lease_key, id);
+        self.by_id
+            .insert(id, Flight { lease_key, lease, queue: Queue::default(), links: Default::default() });
         self.link(id);
     }
 
@@ -135,7 +136,7 @@ impl Flights {
     pub fn close(&mut self, id: FlightId) -> Option<Flight> {
         self.unlink(id);
         let flight = self.by_id.remove(&id)?;
-        self.by_question.remove(&flight.question);
+        self.by_key.remove(&flight.lease_key);
         Some(flight)
     }
 
@@ -176,13 +177,13 @@ impl Flights {
             self.by_id.get(&id).is_some_and(|flight| flight.lease.ends_at_ms == at_ms)
         });
         trim(&mut self.by_id);
-        trim(&mut self.by_question);
+        trim(&mut self.by_key);
         trim(&mut self.heads);
     }
 
     pub fn heap_bytes(&self) -> usize {
         self.by_id.allocation_size()
-            + self.by_question.allocation_size()
+            + self.by_key.allocation_size()
             + self.heads.allocation_size()
             + self.ends.heap_bytes()
     }
@@ -230,12 +231,12 @@ impl Flights {
         let mut by_mark: HashMap<Mark, HashSet<_>> = HashMap::new();
         for id in self.all() {
             let flight = self.get(id).unwrap();
-            assert_eq!(self.find(&flight.question), Some(id));
+            assert_eq!(self.find(&flight.lease_key), Some(id));
             for mark in flight.marks() {
                 by_mark.entry(mark).or_default().insert(id);
             }
         }
-        assert_eq!(self.by_question.len(), self.by_id.len());
+        assert_eq!(self.by_key.len(), self.by_id.len());
         assert_eq!(self.heads.len(), by_mark.len());
         for (mark, expected) in by_mark {
             let chain = self.marked(mark);

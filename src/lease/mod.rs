@@ -5,7 +5,7 @@
 //! runs out, or when what it would answer is dropped (`drops`). Then its token never holds again, and unless
 //! there is an answer, the first waiter gets a new lease: its computation starts after the drop, so it is good.
 //!
-//! A pure state machine. Each event comes in as a call with a `Turn`, which brings the time and the randomness;
+//! A pure state machine. Each event comes in as a call with a `Step`, which brings the time and the randomness;
 //! what is to be done about waiters comes out as `Wake`s, in order, to be performed once the table is no longer
 //! borrowed. Nothing here knows of Redis, reads a clock or blocks.
 //!
@@ -36,5 +36,5 @@ mod waiters;
 pub use ids::WaiterId;
 pub use report::{ByEnd, Counters, Report};
 pub use table::LeaseTable;
-pub use types::{Ask, Fetched, Leased, Leaving, Outcome, Question, Token, Turn, Wait, Wake};
-pub use void::Void;
+pub use types::{Ask, FetchOutcome, LeaseKey, Leased, Leaving, Outcome, Step, Token, Wait, Wake};
+pub use void::VoidScope;

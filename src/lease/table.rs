@@ -5,7 +5,7 @@
 //! runs out, or when what it would answer is dropped (`drops`). Then its token never holds again, and unless
 //! there is an answer, the first waiter gets a new lease: its computation starts after the drop, so it is good.
 //!
-//! A pure state machine. Each event comes in as a call with a `Turn`, which brings the time and the randomness;
+//! A pure state machine. Each event comes in as a call with a `Step`, which brings the time and the randomness;
 //! what is to be done about waiters comes out as `Wake`s, in order, to be performed once the table is no longer
 //! borrowed. Nothing here knows of Redis, reads a clock or blocks.
 //!
@@ -16,12 +16,11 @@
 use std::collections::BTreeMap;
 use std::hash::RandomState;
 
-
 use super::flights::{Flights, Lease, Mark};
 use super::ids::{FlightId, Ids, WaiterId};
 use super::names::{NameHash, Names};
 use super::report::{Counters, End, Report};
-use super::types::{Ask, Fetched, Leased, Leaving, Outcome, Question, Token, Turn, Wait, Wake};
+use super::types::{Ask, FetchOutcome, LeaseKey, Leased, Leaving, Outcome, Step, Token, Wait, Wake};
 use super::waiters::{Waiter, Waiters};
 
 /// How far `closes_a_circle` follows who waits for whom.
@@ -33,7 +32,7 @@ pub struct LeaseTable {
     pub(super) waiters: Waiters,
     pub(super) ids: Ids,
     /// When something was last dropped in a database, as far as there are leases that are older; see `drops`.
-    pub(super) dropped_at: BTreeMap<i32, i64>,
+    pub(super) voided_at: BTreeMap<i32, i64>,
     pub(super) names: RandomState,
     pub(super) counters: Counters,
 }
@@ -50,7 +49,7 @@ impl LeaseTable {
             flights: Flights::new(),
             waiters: Waiters::new(),
             ids: Ids::default(),
-            dropped_at: BTreeMap::new(),
+            voided_at: BTreeMap::new(),
             names: RandomState::new(),
             counters: Counters::default(),
         }
@@ -62,13 +61,13 @@ impl LeaseTable {
     /// answer that it waits for. (Clients that share a connection are one client here; one of them computes,
     /// and blocking would silence it.) The same goes for a caller whose wait would close a circle: the holder
     /// waits, at however many removes, for the caller. And a client waits for one question at a time.
-    pub fn fetch(&mut self, ask: &Ask<'_>, wait: Wait, turn: &mut Turn<'_>) -> Fetched {
-        let Some(id) = self.current(&ask.question, turn) else {
-            return Fetched::Leased(self.grant(ask, turn));
+    pub fn fetch(&mut self, ask: &Ask<'_>, wait: Wait, step: &mut Step<'_>) -> FetchOutcome {
+        let Some(id) = self.current(&ask.lease_key, step) else {
+            return FetchOutcome::Leased(self.grant(ask, step));
         };
-        let busy = Fetched::Busy { ms: self.left_ms(id, turn.now_ms) };
+        let busy = FetchOutcome::Busy { ms: self.left_ms(id, step.now_ms) };
         let Wait::Until { deadline_ms, max_waiters } = wait else { return busy };
-        if deadline_ms <= turn.now_ms || self.waiters.of_client(ask.client).is_some() {
+        if deadline_ms <= step.now_ms || self.waiters.of_client(ask.client).is_some() {
             return busy;
         }
         if self.closes_a_circle(id, ask.client) {
@@ -82,40 +81,40 @@ impl LeaseTable {
         let Some(flight) = self.flights.get_mut(id) else { return busy };
         let waiter = Waiter::new(id, ask.client, deadline_ms, length(ask.lease_ms), names);
         self.counters.waited += 1;
-        Fetched::Waiting(self.waiters.push(&mut self.ids, &mut flight.queue, waiter))
+        FetchOutcome::Waiting(self.waiters.push(&mut self.ids, &mut flight.queue, waiter))
     }
 
     /// A caller finds a stale answer, and uses it: the lease goes to exactly one, so that it is refreshed.
-    pub fn refresh(&mut self, ask: &Ask<'_>, turn: &mut Turn<'_>) -> Option<Leased> {
-        match self.current(&ask.question, turn) {
+    pub fn refresh(&mut self, ask: &Ask<'_>, step: &mut Step<'_>) -> Option<Leased> {
+        match self.current(&ask.lease_key, step) {
             Some(_) => None,
-            None => Some(self.grant(ask, turn)),
+            None => Some(self.grant(ask, step)),
         }
     }
 
     /// Whether the lease, if somebody has it, was given for this persona and user: a token proves it for no others.
-    pub fn is_for(&self, question: &Question, persona: &[u8], user: &[u8]) -> bool {
+    pub fn is_for(&self, lease_key: &LeaseKey, persona: &[u8], user: &[u8]) -> bool {
         let lease =
-            self.flights.find(question).and_then(|id| self.flights.get(id)).map(|flight| &flight.lease);
+            self.flights.find(lease_key).and_then(|id| self.flights.get(id)).map(|flight| &flight.lease);
         lease.is_none_or(|lease| lease.names == Names::new(&self.names, persona, user))
     }
 
     /// Whether the lease, if somebody has it, was given for this persona.
-    pub fn is_for_persona(&self, question: &Question, persona: &[u8]) -> bool {
+    pub fn is_for_persona(&self, lease_key: &LeaseKey, persona: &[u8]) -> bool {
         let lease =
-            self.flights.find(question).and_then(|id| self.flights.get(id)).map(|flight| &flight.lease);
+            self.flights.find(lease_key).and_then(|id| self.flights.get(id)).map(|flight| &flight.lease);
         lease.is_none_or(|lease| lease.names.persona == NameHash::of(&self.names, persona))
     }
 
     /// Whether the token proves the lease of this question.
-    pub fn proves(&self, question: &Question, token: &Token, now_ms: i64) -> bool {
-        self.holds(question, token, now_ms).is_some()
+    pub fn proves(&self, lease_key: &LeaseKey, token: &Token, now_ms: i64) -> bool {
+        self.holds(lease_key, token, now_ms).is_some()
     }
 
     /// Whether an answer may be stored with this token: if so, how long the lease was held, which is what the
     /// answer cost. Nothing changes until `stored`; what comes between belongs to the same command.
-    pub fn check(&mut self, question: &Question, token: &Token, now_ms: i64) -> Option<u64> {
-        let held = self.holds(question, token, now_ms).and_then(|id| self.flights.get(id));
+    pub fn check(&mut self, lease_key: &LeaseKey, token: &Token, now_ms: i64) -> Option<u64> {
+        let held = self.holds(lease_key, token, now_ms).and_then(|id| self.flights.get(id));
         match held {
             Some(flight) => {
                 Some(u64::try_from(now_ms.saturating_sub(flight.lease.granted_at_ms)).unwrap_or(0))
@@ -129,41 +128,41 @@ impl LeaseTable {
 
     /// An answer is stored, with a token that `check` has passed or without any: the lease ends, whoever had it,
     /// and all who wait have a hit.
-    pub fn stored(&mut self, question: &Question, turn: &mut Turn<'_>) {
-        let Some(mut flight) = self.flights.find(question).and_then(|id| self.flights.close(id)) else {
+    pub fn stored(&mut self, lease_key: &LeaseKey, step: &mut Step<'_>) {
+        let Some(mut flight) = self.flights.find(lease_key).and_then(|id| self.flights.close(id)) else {
             return;
         };
         self.counters.answered += 1;
         while let Some((waiter, Waiter { client, .. })) = self.waiters.pop(&mut flight.queue) {
             self.counters.waits_hit += 1;
-            turn.wakes.push(Wake { waiter, client, outcome: Outcome::Hit });
+            step.wakes.push(Wake { waiter, client, outcome: Outcome::Hit });
         }
         self.tidy();
     }
 
     /// The key of the question has an answer that came by another way (RENAME, RESTORE, COPY): who waits may see
     /// whether it is one for them. They keep their places, and the holder its lease.
-    pub fn answer_appeared(&mut self, question: &Question, turn: &mut Turn<'_>) {
-        if let Some(id) = self.flights.find(question) {
-            self.look_again(id, turn);
+    pub fn response_appeared(&mut self, lease_key: &LeaseKey, step: &mut Step<'_>) {
+        if let Some(id) = self.flights.find(lease_key) {
+            self.look_again(id, step);
         }
     }
 
     /// The holder gives up. False if it has no such lease any more.
-    pub fn release(&mut self, question: &Question, token: &Token, turn: &mut Turn<'_>) -> bool {
-        let Some(id) = self.holds(question, token, turn.now_ms) else { return false };
-        self.pass_on(id, End::Released, turn);
+    pub fn release(&mut self, lease_key: &LeaseKey, token: &Token, step: &mut Step<'_>) -> bool {
+        let Some(id) = self.holds(lease_key, token, step.now_ms) else { return false };
+        self.pass_on(id, End::Released, step);
         self.tidy();
         true
     }
 
     /// A client's connection has closed: it waits no more, and what it was computing will not come.
-    pub fn client_gone(&mut self, client: u64, turn: &mut Turn<'_>) {
+    pub fn client_gone(&mut self, client: u64, step: &mut Step<'_>) {
         if let Some(waiter) = self.waiters.of_client(client) {
-            self.leave(waiter, Leaving::Gone, turn.now_ms);
+            self.leave(waiter, Leaving::Gone, step.now_ms);
         }
         for id in self.flights.marked(Mark::Holder(client)) {
-            self.pass_on(id, End::Disconnected, turn);
+            self.pass_on(id, End::Disconnected, step);
         }
         self.tidy();
     }
@@ -186,14 +185,14 @@ impl LeaseTable {
     }
 
     /// Time has passed: leases that have run out pass on, and waits that are over end.
-    pub fn tick(&mut self, turn: &mut Turn<'_>) {
-        while let Some(id) = self.flights.run_out(turn.now_ms) {
-            self.pass_on(id, End::RanOut, turn);
+    pub fn tick(&mut self, step: &mut Step<'_>) {
+        while let Some(id) = self.flights.run_out(step.now_ms) {
+            self.pass_on(id, End::RanOut, step);
         }
-        while let Some(waiter) = self.waiters.overdue(turn.now_ms) {
+        while let Some(waiter) = self.waiters.overdue(step.now_ms) {
             let Some(client) = self.waiters.get(waiter).map(|waiter| waiter.client) else { continue };
-            if let Some(ms) = self.leave(waiter, Leaving::TimedOut, turn.now_ms) {
-                turn.wakes.push(Wake { waiter, client, outcome: Outcome::Busy { ms } });
+            if let Some(ms) = self.leave(waiter, Leaving::TimedOut, step.now_ms) {
+                step.wakes.push(Wake { waiter, client, outcome: Outcome::Busy { ms } });
             }
         }
         self.tidy();
@@ -212,22 +211,22 @@ impl LeaseTable {
     pub fn heap_bytes(&self) -> usize {
         // The map has a node for at most every five of its entries, and one at least.
         let entry = size_of::<(i32, i64)>();
-        let nodes = self.dropped_at.len().div_ceil(5);
+        let nodes = self.voided_at.len().div_ceil(5);
         self.flights.heap_bytes() + self.waiters.heap_bytes() + nodes * (11 * entry + 16)
     }
 
     /// The flight of a question, if its lease has not run out or has just passed on.
-    pub(super) fn current(&mut self, question: &Question, turn: &mut Turn<'_>) -> Option<FlightId> {
-        let id = self.flights.find(question)?;
-        if self.left_ms(id, turn.now_ms) == 0 {
-            self.pass_on(id, End::RanOut, turn);
+    pub(super) fn current(&mut self, lease_key: &LeaseKey, step: &mut Step<'_>) -> Option<FlightId> {
+        let id = self.flights.find(lease_key)?;
+        if self.left_ms(id, step.now_ms) == 0 {
+            self.pass_on(id, End::RanOut, step);
             self.tidy();
         }
-        self.flights.find(question)
+        self.flights.find(lease_key)
     }
 
-    pub(super) fn holds(&self, question: &Question, token: &Token, now_ms: i64) -> Option<FlightId> {
-        let id = self.flights.find(question)?;
+    pub(super) fn holds(&self, lease_key: &LeaseKey, token: &Token, now_ms: i64) -> Option<FlightId> {
+        let id = self.flights.find(lease_key)?;
         let lease = &self.flights.get(id)?.lease;
         (lease.token == *token && lease.left_ms(now_ms) > 0).then_some(id)
     }
@@ -236,30 +235,36 @@ impl LeaseTable {
         self.flights.get(id).map_or(0, |flight| flight.lease.left_ms(now_ms))
     }
 
-    pub(super) fn grant(&mut self, ask: &Ask<'_>, turn: &mut Turn<'_>) -> Leased {
+    pub(super) fn grant(&mut self, ask: &Ask<'_>, step: &mut Step<'_>) -> Leased {
         let names = Names::new(&self.names, ask.persona, ask.user);
-        let lease = self.new_lease(ask.client, length(ask.lease_ms), names, turn);
+        let lease = self.new_lease(ask.client, length(ask.lease_ms), names, step);
         let leased = leased(&lease);
-        self.flights.open(&mut self.ids, ask.question, lease);
+        self.flights.open(&mut self.ids, ask.lease_key, lease);
         leased
     }
 
-    pub(super) fn new_lease(&mut self, holder: u64, length_ms: i64, names: Names, turn: &mut Turn<'_>) -> Lease {
+    pub(super) fn new_lease(
+        &mut self,
+        holder: u64,
+        length_ms: i64,
+        names: Names,
+        step: &mut Step<'_>,
+    ) -> Lease {
         self.counters.granted += 1;
-        let ends_at_ms = turn.now_ms.saturating_add(length_ms);
-        let token = Token::from_bytes((turn.random)());
-        Lease { token, holder, granted_at_ms: turn.now_ms, ends_at_ms, names }
+        let ends_at_ms = step.now_ms.saturating_add(length_ms);
+        let token = Token::from_bytes((step.random)());
+        Lease { token, holder, granted_at_ms: step.now_ms, ends_at_ms, names }
     }
 
     /// A lease has ended without an answer: the first who still waits gets a new one. Those before it whose wait
     /// is over are told so.
-    pub(super) fn pass_on(&mut self, id: FlightId, end: End, turn: &mut Turn<'_>) {
+    pub(super) fn pass_on(&mut self, id: FlightId, end: End, step: &mut Step<'_>) {
         let Some(flight) = self.flights.get_mut(id) else { return };
         self.counters.ended.count(end);
         let mut over = Vec::new();
         let mut next = None;
         while let Some((waiter, wait)) = self.waiters.pop(&mut flight.queue) {
-            if wait.deadline_ms > turn.now_ms {
+            if wait.deadline_ms > step.now_ms {
                 next = Some((waiter, wait));
                 break;
             }
@@ -268,25 +273,25 @@ impl LeaseTable {
         match next {
             Some((waiter, Waiter { client, lease_ms, names, .. })) => {
                 self.counters.passed_on.count(end);
-                let lease = self.new_lease(client, lease_ms, names, turn);
+                let lease = self.new_lease(client, lease_ms, names, step);
                 let Leased { token, ms } = leased(&lease);
                 self.flights.renew(id, lease);
-                turn.wakes.push(Wake { waiter, client, outcome: Outcome::Lease { token, ms } });
+                step.wakes.push(Wake { waiter, client, outcome: Outcome::Lease { token, ms } });
             }
             None => {
                 self.flights.close(id);
             }
         }
-        let ms = self.left_ms(id, turn.now_ms);
+        let ms = self.left_ms(id, step.now_ms);
         for (waiter, client) in over {
             self.counters.waits_over += 1;
-            turn.wakes.push(Wake { waiter, client, outcome: Outcome::Busy { ms } });
+            step.wakes.push(Wake { waiter, client, outcome: Outcome::Busy { ms } });
         }
     }
 
-    pub(super) fn look_again(&self, id: FlightId, turn: &mut Turn<'_>) {
+    pub(super) fn look_again(&self, id: FlightId, step: &mut Step<'_>) {
         let Some(flight) = self.flights.get(id) else { return };
-        turn.wakes.extend(self.waiters.queued(flight.queue).map(|(waiter, wait)| Wake {
+        step.wakes.extend(self.waiters.queued(flight.queue).map(|(waiter, wait)| Wake {
             waiter,
             client: wait.client,
             outcome: Outcome::LookAgain,
@@ -316,7 +321,7 @@ impl LeaseTable {
         self.flights.tidy();
         self.waiters.tidy();
         if self.flights.len() == 0 {
-            self.dropped_at = BTreeMap::new();
+            self.voided_at = BTreeMap::new();
         }
     }
 }

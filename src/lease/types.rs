@@ -10,7 +10,7 @@ use crate::tier::Tier;
 /// `identity` tells requests of a tier apart. On a single server that is the request's fingerprint. In a cluster
 /// the persona is part of every key, so there it must be a hash of both, lest two keys share a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Question {
+pub struct LeaseKey {
     pub database: i32,
     pub tier: Tier,
     pub identity: [u8; 32],
@@ -44,7 +44,7 @@ impl fmt::Debug for Token {
 }
 
 /// What every event comes with.
-pub struct Turn<'a> {
+pub struct Step<'a> {
     /// Of a clock that never steps back.
     pub now_ms: i64,
     /// Makes a token: 16 bytes that nobody can guess.
@@ -56,7 +56,7 @@ pub struct Turn<'a> {
 /// A caller that finds no fresh answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
-    pub question: Question,
+    pub lease_key: LeaseKey,
     /// Whose lease it will be: a drop of this persona, or of this user (who may be empty), voids it.
     pub persona: &'a [u8],
     pub user: &'a [u8],
@@ -83,7 +83,7 @@ pub struct Leased {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fetched {
+pub enum FetchOutcome {
     Leased(Leased),
     /// Somebody else has the lease, for so long yet.
     Busy {

@@ -14,16 +14,16 @@ use super::flights::Mark;
 use super::ids::FlightId;
 use super::names::NameHash;
 use super::report::End;
-use super::types::{Outcome, Question, Turn, Wake};
 use super::table::LeaseTable;
+use super::types::{LeaseKey, Outcome, Step, Wake};
 use super::waiters::Waiter;
 use crate::tier::Tier;
 
 /// What was dropped, and in which database: the leases of that end.
 #[derive(Clone, Copy, Debug)]
-pub enum Void<'a> {
+pub enum VoidScope<'a> {
     /// DEL, in whatever guise.
-    Question(Question),
+    LeaseKey(LeaseKey),
     /// INVALIDATE.
     Persona(i32, &'a [u8]),
     /// FORGET.
@@ -39,49 +39,51 @@ pub enum Void<'a> {
 impl LeaseTable {
     /// Something was dropped: the tokens of its leases never hold again, and the first waiter of each, whose
     /// question is still without an answer, gets a new one. How many leases ended.
-    pub fn void(&mut self, what: Void<'_>, turn: &mut Turn<'_>) -> usize {
+    pub fn void(&mut self, what: VoidScope<'_>, step: &mut Step<'_>) -> usize {
         let (database, ids) = match what {
-            Void::Question(question) => {
-                (Some(question.database), Vec::from_iter(self.flights.find(&question)))
+            VoidScope::LeaseKey(lease_key) => {
+                (Some(lease_key.database), Vec::from_iter(self.flights.find(&lease_key)))
             }
-            Void::Persona(database, name) => {
+            VoidScope::Persona(database, name) => {
                 let name = NameHash::of(&self.names, name);
                 (Some(database), self.flights.marked(Mark::Persona(database, name)))
             }
-            Void::User(database, name) => {
+            VoidScope::User(database, name) => {
                 let name = NameHash::of(&self.names, name);
                 (Some(database), self.flights.marked(Mark::User(database, name)))
             }
-            Void::Tier(database, tier) => (Some(database), self.flights.marked(Mark::Tier(database, tier))),
-            Void::Database(database) => (Some(database), self.flights.of_database(database)),
-            Void::All => (None, self.flights.all()),
+            VoidScope::Tier(database, tier) => {
+                (Some(database), self.flights.marked(Mark::Tier(database, tier)))
+            }
+            VoidScope::Database(database) => (Some(database), self.flights.of_database(database)),
+            VoidScope::All => (None, self.flights.all()),
         };
         // No lease is older than a drop of all.
         if let Some(database) = database {
-            self.dropped_at.insert(database, turn.now_ms);
+            self.voided_at.insert(database, step.now_ms);
         }
-        self.void_each(&ids, turn);
+        self.void_each(&ids, step);
         self.tidy();
         ids.len()
     }
 
     /// Two databases have swapped their contents; see the head of this file.
-    pub fn swapped(&mut self, one: i32, other: i32, turn: &mut Turn<'_>) {
+    pub fn swapped(&mut self, one: i32, other: i32, step: &mut Step<'_>) {
         if one == other {
             return;
         }
-        let dropped = (self.dropped_at.remove(&one), self.dropped_at.remove(&other));
+        let dropped = (self.voided_at.remove(&one), self.voided_at.remove(&other));
         for (database, dropped) in [(one, dropped.1), (other, dropped.0)] {
             let ids = self.flights.of_database(database);
             if let Some(dropped) = dropped {
-                self.dropped_at.insert(database, dropped);
+                self.voided_at.insert(database, dropped);
                 let is_older =
                     |id: &FlightId| self.flights.get(*id).is_some_and(|f| f.lease.granted_at_ms <= dropped);
                 let old: Vec<_> = ids.iter().copied().filter(is_older).collect();
-                self.void_each(&old, turn);
+                self.void_each(&old, step);
             }
             for id in ids {
-                self.look_again(id, turn);
+                self.look_again(id, step);
             }
         }
         self.tidy();
@@ -89,21 +91,21 @@ impl LeaseTable {
 
     /// The server gives up its part (it shuts down, or becomes a replica): all leases end, and all waits with
     /// `Busy`.
-    pub fn end_all(&mut self, turn: &mut Turn<'_>) {
+    pub fn end_all(&mut self, step: &mut Step<'_>) {
         for id in self.flights.all() {
             let Some(mut flight) = self.flights.close(id) else { continue };
             self.counters.ended.count(End::Voided);
             while let Some((waiter, Waiter { client, .. })) = self.waiters.pop(&mut flight.queue) {
                 self.counters.waits_over += 1;
-                turn.wakes.push(Wake { waiter, client, outcome: Outcome::Busy { ms: 0 } });
+                step.wakes.push(Wake { waiter, client, outcome: Outcome::Busy { ms: 0 } });
             }
         }
         self.tidy();
     }
 
-    fn void_each(&mut self, ids: &[FlightId], turn: &mut Turn<'_>) {
+    fn void_each(&mut self, ids: &[FlightId], step: &mut Step<'_>) {
         for id in ids {
-            self.pass_on(*id, End::Voided, turn);
+            self.pass_on(*id, End::Voided, step);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A command's arguments, as bytes.
 
-use crate::redis::ctx::Told;
+use crate::redis::ctx::KeyRef;
 use redis_module::raw::RedisModuleString;
 use std::slice;
 
@@ -20,8 +20,8 @@ impl<'a> Args<'a> {
     }
 
     /// Argument `position` as the name of a key that the server is told of. Empty where there is none.
-    pub fn told(self, position: usize) -> Told<'a> {
-        self.0.get(position).map_or(Told::from(&[][..]), |&string| Told::string(string))
+    pub fn key(self, position: usize) -> KeyRef<'a> {
+        self.0.get(position).map_or(KeyRef::from(&[][..]), |&string| KeyRef::string(string))
     }
 
     /// The arguments from `position` on.

@@ -1,7 +1,7 @@
 //! Clients that wait for a reply, as BLPOP's do.
 //!
-//! A blocked client ends in one of three ways, and each needs `UnblockClient` once, or its memory is lost: we answer
-//! it (`Blocked::answer`), the server says that its time is up (CLIENT UNBLOCK), or it is gone. The server calls
+//! A blocked client ends in one of three ways, and each needs `UnblockClient` once, or its memory is lost: we unblock
+//! it (`Blocked::unblock`), the server says that its time is up (CLIENT UNBLOCK), or it is gone. The server calls
 //! back for the last two, and `Waiting` finds the handle again by the client's number.
 //!
 //! No time-out is given to the server: whoever blocks a client ends its wait. The callback for it must be there all
@@ -17,17 +17,17 @@ use std::ptr;
 /// What an upper room does about blocked clients.
 pub trait Waiting: 'static {
     /// What a client waits for.
-    type Answer: 'static;
+    type Reply: 'static;
 
-    /// Replies what `Blocked::answer` was given.
-    fn reply(ctx: &Ctx<'_>, answer: &Self::Answer);
+    /// Replies what `Blocked::unblock` was given.
+    fn reply(ctx: &Ctx<'_>, reply: &Self::Reply);
     /// CLIENT UNBLOCK has ended the wait: replies, and gives the handle back.
     fn timed_out(ctx: &Ctx<'_>, client: u64) -> Option<Blocked>;
     /// The client is gone, or CLIENT UNBLOCK has given it an error: gives the handle back.
     fn disconnected(ctx: &Ctx<'_>, client: u64) -> Option<Blocked>;
 }
 
-/// A client that is blocked, until `answer` or `drop_unanswered`.
+/// A client that is blocked, until `unblock` or `drop_unanswered`.
 pub struct Blocked {
     raw: *mut RedisModuleBlockedClient,
 }
@@ -72,13 +72,13 @@ impl Blocked {
     ///
     /// To be called just before it sleeps. In between Redis 7.0 answers a CLIENT UNBLOCK TIMEOUT with nothing at all,
     /// since the client seems served (seen there), and every server answers CLIENT UNBLOCK ERROR with its own error.
-    pub fn answer<W: Waiting>(self, answer: W::Answer) {
-        let answer: *mut W::Answer = Box::into_raw(Box::new(answer));
-        // SAFETY: the handle is given back once, as this consumes it; `free_answer` frees the answer.
-        unsafe { api!(RedisModule_UnblockClient)(self.raw, answer.cast()) };
+    pub fn unblock<W: Waiting>(self, unblock: W::Reply) {
+        let unblock: *mut W::Reply = Box::into_raw(Box::new(unblock));
+        // SAFETY: the handle is given back once, as this consumes it; `free_answer` frees the unblock.
+        unsafe { api!(RedisModule_UnblockClient)(self.raw, unblock.cast()) };
     }
 
-    /// Gives the handle back without an answer, which somebody else has given or nobody can take.
+    /// Gives the handle back without an unblock, which somebody else has given or nobody can take.
     fn drop_unanswered(self) {
         // SAFETY: as above; the server calls no reply for a client that is no longer blocked.
         unsafe { api!(RedisModule_UnblockClient)(self.raw, ptr::null_mut()) };
@@ -87,11 +87,11 @@ impl Blocked {
 
 extern "C" fn reply<W: Waiting>(ctx: *mut RedisModuleCtx, _: *mut *mut RedisModuleString, _: c_int) -> c_int {
     guard::run("a reply to a blocked client", (), || {
-        // SAFETY: the private data is what `answer` gave, or null.
-        let answer =
-            unsafe { api!(RedisModule_GetBlockedClientPrivateData)(ctx).cast::<W::Answer>().as_ref() };
-        if let Some(answer) = answer {
-            W::reply(&Ctx::new(ctx), answer);
+        // SAFETY: the private data is what `unblock` gave, or null.
+        let unblock =
+            unsafe { api!(RedisModule_GetBlockedClientPrivateData)(ctx).cast::<W::Reply>().as_ref() };
+        if let Some(unblock) = unblock {
+            W::reply(&Ctx::new(ctx), unblock);
         }
     });
     OK
@@ -120,11 +120,11 @@ extern "C" fn disconnected<W: Waiting>(ctx: *mut RedisModuleCtx, _: *mut RedisMo
     });
 }
 
-extern "C" fn free_answer<W: Waiting>(_: *mut RedisModuleCtx, answer: *mut c_void) {
-    guard::run("freeing an answer", (), || {
-        if !answer.is_null() {
-            // SAFETY: made by `answer`, freed once by the server.
-            drop(unsafe { Box::from_raw(answer.cast::<W::Answer>()) });
+extern "C" fn free_answer<W: Waiting>(_: *mut RedisModuleCtx, unblock: *mut c_void) {
+    guard::run("freeing an unblock", (), || {
+        if !unblock.is_null() {
+            // SAFETY: made by `unblock`, freed once by the server.
+            drop(unsafe { Box::from_raw(unblock.cast::<W::Reply>()) });
         }
     });
 }

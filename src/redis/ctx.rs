@@ -18,7 +18,7 @@ pub struct Ctx<'a> {
 /// The name of a key that the server is told of: bytes, of which a string must be made; or the string that an open key
 /// or an argument has already.
 #[derive(Clone, Copy)]
-pub struct Told<'a>(Name<'a>);
+pub struct KeyRef<'a>(Name<'a>);
 
 #[derive(Clone, Copy)]
 enum Name<'a> {
@@ -27,10 +27,10 @@ enum Name<'a> {
     String(*mut RedisModuleString),
 }
 
-impl Told<'_> {
+impl KeyRef<'_> {
     /// The caller's types must say who keeps the string for so long.
     pub(super) fn string(string: *mut RedisModuleString) -> Self {
-        Told(Name::String(string))
+        KeyRef(Name::String(string))
     }
 
     /// Runs `body` with the name as a string.
@@ -45,9 +45,9 @@ impl Told<'_> {
     }
 }
 
-impl<'a> From<&'a [u8]> for Told<'a> {
+impl<'a> From<&'a [u8]> for KeyRef<'a> {
     fn from(bytes: &'a [u8]) -> Self {
-        Told(Name::Bytes(bytes))
+        KeyRef(Name::Bytes(bytes))
     }
 }
 
@@ -196,7 +196,7 @@ impl<'a> Ctx<'a> {
     // What others are told.
 
     /// Sends a keyspace notification about `key`.
-    pub fn notify<'k>(&self, class: Class, event: &CStr, key: impl Into<Told<'k>>) {
+    pub fn notify<'k>(&self, class: Class, event: &CStr, key: impl Into<KeyRef<'k>>) {
         let class = match class {
             Class::Generic => raw::REDISMODULE_NOTIFY_GENERIC,
             Class::Module => raw::REDISMODULE_NOTIFY_MODULE,
@@ -210,7 +210,7 @@ impl<'a> Ctx<'a> {
     }
 
     /// Tells clients that WATCH or track `key` that it has changed.
-    pub fn signal_modified<'k>(&self, key: impl Into<Told<'k>>) {
+    pub fn signal_modified<'k>(&self, key: impl Into<KeyRef<'k>>) {
         // SAFETY: as in `notify`.
         key.into().with(|key| unsafe {
             api!(RedisModule_SignalModifiedKey)(self.raw, key);

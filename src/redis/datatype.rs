@@ -33,7 +33,7 @@ impl TypeSlot {
 
 /// Where in the keyspace a value is.
 #[derive(Clone, Copy)]
-pub struct Place<'a> {
+pub struct KeyContext<'a> {
     pub database: i32,
     pub key: &'a [u8],
 }
@@ -52,10 +52,10 @@ pub trait DataType: Send + Sized + 'static {
     /// Writes the value for an RDB file, a full sync or DUMP; may run in a forked child.
     fn save(&self, database: i32, saver: &mut Saver);
     /// Writes the commands that make the value; may run in a forked child.
-    fn rewrite(&self, place: Place<'_>, aof: &mut Aof);
+    fn rewrite(&self, place: KeyContext<'_>, aof: &mut Aof);
     /// The value has left its key: deleted, expired, evicted, overwritten, or about to be renamed or moved. Not
     /// called when a whole database is emptied.
-    fn unlinked(&self, place: Place<'_>);
+    fn unlinked(&self, place: KeyContext<'_>);
     /// The value that COPY puts under another key.
     fn copied(&self, from_database: i32) -> Self;
     /// Bytes of memory beside the key itself.
@@ -222,7 +222,7 @@ extern "C" fn aof_rewrite<T: DataType>(
     guard::run("aof_rewrite", (), || {
         let database = unsafe { api!(RedisModule_GetDbIdFromIO)(io) };
         if let Some(value) = unsafe { value.cast::<T>().as_ref() } {
-            value.rewrite(Place { database, key: bytes(key) }, &mut Aof(io));
+            value.rewrite(KeyContext { database, key: bytes(key) }, &mut Aof(io));
         }
     });
 }
@@ -259,7 +259,7 @@ extern "C" fn unlink<T: DataType>(place: *mut RedisModuleKeyOptCtx, value: *cons
         let database = unsafe { api!(RedisModule_GetDbIdFromOptCtx)(place) };
         if let Some(value) = unsafe { value.cast::<T>().as_ref() } {
             let key = bytes(unsafe { api!(RedisModule_GetKeyNameFromOptCtx)(place) });
-            value.unlinked(Place { database, key });
+            value.unlinked(KeyContext { database, key });
         }
     });
 }

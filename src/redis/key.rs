@@ -1,7 +1,7 @@
 //! A key of the keyspace, opened.
 
 use crate::redis::api::OK;
-use crate::redis::ctx::{Ctx, ServerString, Told};
+use crate::redis::ctx::{Ctx, KeyRef, ServerString};
 use crate::redis::datatype::DataType;
 use redis_module::raw::{self, RedisModuleKey};
 use std::marker::PhantomData;
@@ -16,20 +16,20 @@ pub struct Key<'c> {
 }
 
 /// What a key holds.
-pub enum Held<'k, T> {
-    Nothing,
+pub enum Content<'k, T> {
+    Missing,
     /// A value of another type.
-    Other,
+    OtherType,
     Value(&'k T),
 }
 
-impl<T> Clone for Held<'_, T> {
+impl<T> Clone for Content<'_, T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Held<'_, T> {}
+impl<T> Copy for Content<'_, T> {}
 
 impl Ctx<'_> {
     /// Opens a key to read it, as GET does: an expired one is not there, and the key counts as used.
@@ -57,20 +57,20 @@ impl Ctx<'_> {
 
 impl Key<'_> {
     /// What the key holds.
-    pub fn held<T: DataType>(&self) -> Held<'_, T> {
+    pub fn content<T: DataType>(&self) -> Content<'_, T> {
         // SAFETY: both calls take a null key. A value of our type was given to the server by `set`
         // or the type's callbacks as a `Box<T>`, and stays until the key is changed, for which
         // `&mut self` is needed.
         unsafe {
             if api!(RedisModule_KeyType)(self.raw) == raw::REDISMODULE_KEYTYPE_EMPTY as c_int {
-                return Held::Nothing;
+                return Content::Missing;
             }
             if api!(RedisModule_ModuleTypeGetType)(self.raw) != T::slot().get() {
-                return Held::Other;
+                return Content::OtherType;
             }
             match api!(RedisModule_ModuleTypeGetValue)(self.raw).cast::<T>().as_ref() {
-                Some(value) => Held::Value(value),
-                None => Held::Other,
+                Some(value) => Content::Value(value),
+                None => Content::OtherType,
             }
         }
     }
@@ -155,9 +155,9 @@ impl Key<'_> {
     }
 }
 
-impl<'k> From<&'k Key<'_>> for Told<'k> {
+impl<'k> From<&'k Key<'_>> for KeyRef<'k> {
     fn from(key: &'k Key<'_>) -> Self {
-        Told::string(key.name.0)
+        KeyRef::string(key.name.0)
     }
 }
 

@@ -33,7 +33,7 @@ impl Name {
 /// Why a command does nothing. A refusal holds none of the client's bytes: in an error reply they could
 /// break the protocol, or the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum CommandError {
     UnknownTier(Accepts),
     EmptyName(Name),
     /// The tier's keys hold the user, and it is empty.
@@ -67,7 +67,7 @@ pub enum Refusal {
         limit: u64,
     },
     /// What stands in the place is an answer of a persona that the caller may not write.
-    OthersAnswer,
+    ForeignEntry,
     /// The command is about all personas.
     AllKeysNeeded,
     /// The persona's slot is moving to another node, and each of the two has some of its answers.
@@ -75,51 +75,53 @@ pub enum Refusal {
     Internal,
 }
 
-impl Refusal {
+impl CommandError {
     /// The error reply, code word and all. Where Redis has a text for it, it begins with that text.
     pub fn message(&self) -> Cow<'static, str> {
         let text: &'static str = match *self {
-            Refusal::UnknownTier(Accepts::Tiers) => "ERR unknown tier: use msg, persona, session or response",
-            Refusal::UnknownTier(Accepts::TiersAndAny) => {
+            CommandError::UnknownTier(Accepts::Tiers) => {
+                "ERR unknown tier: use msg, persona, session or response"
+            }
+            CommandError::UnknownTier(Accepts::TiersAndAny) => {
                 "ERR unknown tier: use msg, persona, session, response or any"
             }
-            Refusal::EmptyName(Name::Id) => "ERR the ID is empty: leave ID out where there is none",
-            Refusal::EmptyName(name) => return format!("ERR the {} is empty", name.noun()).into(),
-            Refusal::UserNeeded(tier) => {
+            CommandError::EmptyName(Name::Id) => "ERR the ID is empty: leave ID out where there is none",
+            CommandError::EmptyName(name) => return format!("ERR the {} is empty", name.noun()).into(),
+            CommandError::UserNeeded(tier) => {
                 return format!("ERR the user is empty: the tier {} needs one", tier.name()).into();
             }
-            Refusal::NameTooLong(name) => {
+            CommandError::NameTooLong(name) => {
                 return format!("ERR the {} is longer than {MAX_NAME_BYTES} bytes", name.noun()).into();
             }
-            Refusal::MessageTooLong => {
+            CommandError::MessageTooLong => {
                 return format!("ERR the message is longer than {MAX_MESSAGE_BYTES} bytes").into();
             }
-            Refusal::UnknownOption(grammar) => {
+            CommandError::UnknownOption(grammar) => {
                 return format!("ERR syntax error: {}", grammar.summary()).into();
             }
-            Refusal::OptionTwice(option) => {
+            CommandError::OptionTwice(option) => {
                 return format!("ERR syntax error: the option {option} is given twice").into();
             }
-            Refusal::OptionsExclude(one, other) => {
+            CommandError::OptionsExclude(one, other) => {
                 return format!("ERR syntax error: {one} and {other} exclude each other").into();
             }
-            Refusal::OptionNeedsValue(option) => {
+            CommandError::OptionNeedsValue(option) => {
                 return format!("ERR syntax error: the option {option} needs a value").into();
             }
-            Refusal::OptionMissing(option) => {
+            CommandError::OptionMissing(option) => {
                 return format!("ERR syntax error: the option {option} is missing").into();
             }
-            Refusal::OutOfRange { option, min, max } => {
+            CommandError::OutOfRange { option, min, max } => {
                 return format!("ERR value is out of range: {option} takes {min} to {max}").into();
             }
-            Refusal::LeaseOnReplica => {
+            CommandError::LeaseOnReplica => {
                 "READONLY You can't compute an answer for a read only replica: ask the master for a lease"
             }
-            Refusal::NotAnInteger(option) => {
+            CommandError::NotAnInteger(option) => {
                 return format!("ERR value is not an integer or out of range: {option} takes a whole number")
                     .into();
             }
-            Refusal::InvalidExpire(command) => {
+            CommandError::InvalidExpire(command) => {
                 let command = command.to_ascii_lowercase();
                 return format!(
                     "ERR invalid expire time in '{command}' command: \
@@ -127,32 +129,32 @@ impl Refusal {
                 )
                 .into();
             }
-            Refusal::CountNotPositive => "ERR syntax error: COUNT must be positive",
-            Refusal::InvalidCursor => "ERR invalid cursor",
-            Refusal::WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value",
-            Refusal::ResponseTooLarge { limit } => {
+            CommandError::CountNotPositive => "ERR syntax error: COUNT must be positive",
+            CommandError::InvalidCursor => "ERR invalid cursor",
+            CommandError::WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value",
+            CommandError::ResponseTooLarge { limit } => {
                 return format!("ERR the response is larger than chatcache.max-response-bytes ({limit})")
                     .into();
             }
-            Refusal::OthersAnswer => {
+            CommandError::ForeignEntry => {
                 "NOPERM No permissions to access a key: the answer in its place is another persona's, \
                  which this user may not write"
             }
-            Refusal::AllKeysNeeded => {
+            CommandError::AllKeysNeeded => {
                 "NOPERM No permissions to access a key: this command is about all personas and needs rights \
                  to all keys"
             }
-            Refusal::SlotMoving => {
+            CommandError::SlotMoving => {
                 "TRYAGAIN Multiple keys request during rehashing of slot: the responses of the persona are on two nodes"
             }
-            Refusal::Internal => "ERR internal error: see the server log",
+            CommandError::Internal => "ERR internal error: see the server log",
         };
         text.into()
     }
 }
 
-impl From<Refusal> for Cow<'static, str> {
-    fn from(refusal: Refusal) -> Self {
+impl From<CommandError> for Cow<'static, str> {
+    fn from(refusal: CommandError) -> Self {
         refusal.message()
     }
 }

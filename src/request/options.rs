@@ -5,7 +5,7 @@
 //! commands; the structs after it are what the commands want to know. A new option is a `Word` with its rule
 //! and a place in a grammar.
 
-use crate::request::error::Refusal;
+use crate::request::error::CommandError;
 
 /// Every option of every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +130,7 @@ pub static PERSONAS: Grammar =
 
 impl Grammar {
     /// The options among a command's arguments. The first that breaks a rule is refused.
-    fn read<'a>(&'static self, args: impl IntoIterator<Item = &'a [u8]>) -> Result<Given<'a>, Refusal> {
+    fn read<'a>(&'static self, args: impl IntoIterator<Item = &'a [u8]>) -> Result<Given<'a>, CommandError> {
         let mut given = Given::default();
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
@@ -139,17 +139,17 @@ impl Grammar {
                 .iter()
                 .copied()
                 .find(|word| word.name().as_bytes().eq_ignore_ascii_case(arg))
-                .ok_or(Refusal::UnknownOption(self))?;
+                .ok_or(CommandError::UnknownOption(self))?;
             let rule = word.rule();
             if given.has(word) {
-                return Err(Refusal::OptionTwice(rule.name));
+                return Err(CommandError::OptionTwice(rule.name));
             }
             if let Some(other) = given.of_family(rule.family) {
-                return Err(Refusal::OptionsExclude(other.name(), rule.name));
+                return Err(CommandError::OptionsExclude(other.name(), rule.name));
             }
             let value = match rule.takes {
                 Takes::Nothing => b"",
-                Takes::Value => args.next().ok_or(Refusal::OptionNeedsValue(rule.name))?,
+                Takes::Value => args.next().ok_or(CommandError::OptionNeedsValue(rule.name))?,
             };
             given.put(word, value);
         }
@@ -192,17 +192,17 @@ impl<'a> Given<'a> {
     }
 
     /// The option's number, which must be one of these.
-    fn within(&self, word: Word, min: i64, max: i64) -> Result<Option<i64>, Refusal> {
+    fn within(&self, word: Word, min: i64, max: i64) -> Result<Option<i64>, CommandError> {
         match self.integer(word)? {
             Some(number) if !(min..=max).contains(&number) => {
-                Err(Refusal::OutOfRange { option: word.name(), min, max })
+                Err(CommandError::OutOfRange { option: word.name(), min, max })
             }
             number => Ok(number),
         }
     }
 
-    fn integer(&self, word: Word) -> Result<Option<i64>, Refusal> {
-        let parse = |value| parse_integer(value).ok_or(Refusal::NotAnInteger(word.name()));
+    fn integer(&self, word: Word) -> Result<Option<i64>, CommandError> {
+        let parse = |value| parse_integer(value).ok_or(CommandError::NotAnInteger(word.name()));
         self.value(word).map(parse).transpose()
     }
 }
@@ -226,7 +226,7 @@ impl<'a> RequestOptions<'a> {
     pub fn parse(
         grammar: &'static Grammar,
         args: impl IntoIterator<Item = &'a [u8]>,
-    ) -> Result<RequestOptions<'a>, Refusal> {
+    ) -> Result<RequestOptions<'a>, CommandError> {
         Ok(RequestOptions { id: grammar.read(args)?.value(Word::Id) })
     }
 }
@@ -268,7 +268,10 @@ pub struct SetOptions<'a> {
 
 impl<'a> SetOptions<'a> {
     /// `now_ms` is what EX and PX count from.
-    pub fn parse(args: impl IntoIterator<Item = &'a [u8]>, now_ms: i64) -> Result<SetOptions<'a>, Refusal> {
+    pub fn parse(
+        args: impl IntoIterator<Item = &'a [u8]>,
+        now_ms: i64,
+    ) -> Result<SetOptions<'a>, CommandError> {
         let given = SET.read(args)?;
         let condition = match (given.has(Word::Nx), given.has(Word::Xx)) {
             (true, _) => Condition::IfAbsent,
@@ -276,7 +279,7 @@ impl<'a> SetOptions<'a> {
             _ => Condition::Always,
         };
         if given.has(Word::KeepTtl) && given.has(Word::Stale) {
-            return Err(Refusal::OptionsExclude(Word::KeepTtl.name(), Word::Stale.name()));
+            return Err(CommandError::OptionsExclude(Word::KeepTtl.name(), Word::Stale.name()));
         }
         Ok(SetOptions {
             id: given.value(Word::Id),
@@ -300,7 +303,7 @@ pub struct FetchOptions<'a> {
 }
 
 impl<'a> FetchOptions<'a> {
-    pub fn parse(args: impl IntoIterator<Item = &'a [u8]>) -> Result<FetchOptions<'a>, Refusal> {
+    pub fn parse(args: impl IntoIterator<Item = &'a [u8]>) -> Result<FetchOptions<'a>, CommandError> {
         let given = FETCH.read(args)?;
         Ok(FetchOptions {
             id: given.value(Word::Id),
@@ -318,9 +321,9 @@ pub struct ReleaseOptions<'a> {
 }
 
 impl<'a> ReleaseOptions<'a> {
-    pub fn parse(args: impl IntoIterator<Item = &'a [u8]>) -> Result<ReleaseOptions<'a>, Refusal> {
+    pub fn parse(args: impl IntoIterator<Item = &'a [u8]>) -> Result<ReleaseOptions<'a>, CommandError> {
         let given = RELEASE.read(args)?;
-        let token = given.value(Word::Token).ok_or(Refusal::OptionMissing(Word::Token.name()))?;
+        let token = given.value(Word::Token).ok_or(CommandError::OptionMissing(Word::Token.name()))?;
         Ok(ReleaseOptions { id: given.value(Word::Id), token })
     }
 }
@@ -332,7 +335,7 @@ enum Origin {
     Epoch,
 }
 
-fn parse_ttl(given: &Given<'_>, now_ms: i64) -> Result<Ttl, Refusal> {
+fn parse_ttl(given: &Given<'_>, now_ms: i64) -> Result<Ttl, CommandError> {
     const UNITS: [(Word, i64, Origin); 4] = [
         (Word::Ex, 1000, Origin::Now),
         (Word::Px, 1, Origin::Now),
@@ -341,7 +344,7 @@ fn parse_ttl(given: &Given<'_>, now_ms: i64) -> Result<Ttl, Refusal> {
     ];
     for (word, unit_ms, origin) in UNITS {
         let Some(number) = given.integer(word)? else { continue };
-        let invalid = Refusal::InvalidExpire(SET.command);
+        let invalid = CommandError::InvalidExpire(SET.command);
         let ms = number.checked_mul(unit_ms).filter(|ms| *ms > 0).ok_or(invalid)?;
         return match origin {
             Origin::Epoch => Ok(Ttl::At(ms)),
@@ -365,17 +368,17 @@ impl PageOptions {
     /// As SCAN has it.
     pub const DEFAULT_COUNT: u64 = 10;
 
-    pub fn parse<'a>(args: impl IntoIterator<Item = &'a [u8]>) -> Result<PageOptions, Refusal> {
+    pub fn parse<'a>(args: impl IntoIterator<Item = &'a [u8]>) -> Result<PageOptions, CommandError> {
         let given = PERSONAS.read(args)?;
         let cursor = match given.value(Word::Cursor) {
-            Some(cursor) => parse_unsigned(cursor).ok_or(Refusal::InvalidCursor)?,
+            Some(cursor) => parse_unsigned(cursor).ok_or(CommandError::InvalidCursor)?,
             None => 0,
         };
         let count = match given.integer(Word::Count)? {
             Some(count) => u64::try_from(count).ok().filter(|count| *count > 0),
             None => Some(Self::DEFAULT_COUNT),
         };
-        Ok(PageOptions { cursor, count: count.ok_or(Refusal::CountNotPositive)? })
+        Ok(PageOptions { cursor, count: count.ok_or(CommandError::CountNotPositive)? })
     }
 }
 
@@ -503,7 +506,7 @@ mod tests {
             assert_eq!(set(&format!("EX {value}")), Err(text.to_owned()), "{value}");
         }
         for value in [&b""[..], b" 1", b"1 ", b"1\0", b"\xff", "\u{661}".as_bytes()] {
-            assert_eq!(SetOptions::parse([&b"PX"[..], value], NOW), Err(Refusal::NotAnInteger("PX")));
+            assert_eq!(SetOptions::parse([&b"PX"[..], value], NOW), Err(CommandError::NotAnInteger("PX")));
         }
     }
 
@@ -556,7 +559,7 @@ mod tests {
         };
         assert_eq!(fetch(""), Ok((0, None)));
         assert_eq!(fetch("lease 86400000 WAIT 86400000"), Ok((DAY_MS, Some(DAY_MS))));
-        let out_of_range = |option, min, max| Err(Refusal::OutOfRange { option, min, max });
+        let out_of_range = |option, min, max| Err(CommandError::OutOfRange { option, min, max });
         for line in ["WAIT -1", "WAIT 86400001"] {
             assert_eq!(fetch(line), out_of_range("WAIT", 0, DAY_MS), "{line}");
         }
@@ -575,7 +578,7 @@ mod tests {
             "ERR syntax error: KEEPTTL and STALE exclude each other"
         );
         let release = ReleaseOptions::parse([&b"ID"[..], b"1"]);
-        assert_eq!(release, Err(Refusal::OptionMissing("TOKEN")));
+        assert_eq!(release, Err(CommandError::OptionMissing("TOKEN")));
     }
 
     #[test]

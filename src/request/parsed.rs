@@ -1,15 +1,15 @@
 //! Requests: what a client asks for, checked, and all that can be derived from it.
 //!
 //! Every command about one answer begins with the same four arguments, `tier user persona message`, and may
-//! have an ID. `Asked` is those, checked; it holds one `Request` per tier to look in: one, or for `any` those
+//! have an ID. `RequestArgs` is those, checked; it holds one `Request` per tier to look in: one, or for `any` those
 //! of the narrowest tier to the widest. A request knows its key's name and its fingerprint. The MD5 of the
 //! message is computed when the first key needs it and shared by all: a hit in L1 never pays for it.
 //!
 //! Arguments are any bytes; what may not be is refused here.
 
+use crate::request::error::{Accepts, CommandError, Name};
 use crate::request::fingerprint::{Fingerprint, Parts};
 use crate::request::key_name::{self, Layout, Tail};
-use crate::request::error::{Accepts, Name, Refusal};
 use crate::tier::Tier;
 use md5::{Digest, Md5};
 use std::cell::{Cell, OnceCell};
@@ -31,7 +31,7 @@ pub enum Scope {
 
 /// The arguments that all commands begin with, checked.
 #[derive(Clone, Debug)]
-pub struct Asked<'a> {
+pub struct RequestArgs<'a> {
     pub scope: Scope,
     pub user: &'a [u8],
     pub persona: &'a [u8],
@@ -42,13 +42,13 @@ pub struct Asked<'a> {
     fingerprint: Cell<Option<(Tier, Fingerprint)>>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> RequestArgs<'a> {
     /// Checks the four arguments, as they stand in the command, and the ID that its options gave.
     pub fn parse(
         accepts: Accepts,
         [tier, user, persona, message]: [&'a [u8]; 4],
         id: Option<&'a [u8]>,
-    ) -> Result<Asked<'a>, Refusal> {
+    ) -> Result<RequestArgs<'a>, CommandError> {
         let scope = parse_scope(accepts, tier)?;
         check_persona(persona)?;
         check_length(Name::User, user)?;
@@ -56,15 +56,23 @@ impl<'a> Asked<'a> {
             && tier.needs_user()
             && user.is_empty()
         {
-            return Err(Refusal::UserNeeded(tier));
+            return Err(CommandError::UserNeeded(tier));
         }
         if message.len() > MAX_MESSAGE_BYTES {
-            return Err(Refusal::MessageTooLong);
+            return Err(CommandError::MessageTooLong);
         }
         if let Some(id) = id {
             check_name(Name::Id, id)?;
         }
-        Ok(Asked { scope, user, persona, message, id, digest: OnceCell::new(), fingerprint: Cell::new(None) })
+        Ok(RequestArgs {
+            scope,
+            user,
+            persona,
+            message,
+            id,
+            digest: OnceCell::new(),
+            fingerprint: Cell::new(None),
+        })
     }
 
     /// The request in each tier to look in, the narrowest first. Tiers whose keys hold the user are left out
@@ -88,7 +96,7 @@ impl<'a> Asked<'a> {
     }
 
     fn in_tier(&self, tier: Tier) -> Request<'_> {
-        let Asked { user, persona, message, id, ref digest, ref fingerprint, .. } = *self;
+        let RequestArgs { user, persona, message, id, ref digest, ref fingerprint, .. } = *self;
         Request { tier, user, persona, message, id, digest, fingerprint }
     }
 }
@@ -157,37 +165,37 @@ pub fn digest(message: &[u8]) -> [u8; 16] {
 }
 
 /// The tier with this name, in any case.
-pub fn parse_tier(word: &[u8]) -> Result<Tier, Refusal> {
-    Tier::from_name(word).ok_or(Refusal::UnknownTier(Accepts::Tiers))
+pub fn parse_tier(word: &[u8]) -> Result<Tier, CommandError> {
+    Tier::from_name(word).ok_or(CommandError::UnknownTier(Accepts::Tiers))
 }
 
-fn parse_scope(accepts: Accepts, word: &[u8]) -> Result<Scope, Refusal> {
+fn parse_scope(accepts: Accepts, word: &[u8]) -> Result<Scope, CommandError> {
     match Tier::from_name(word) {
         Some(tier) => Ok(Scope::One(tier)),
         None if accepts == Accepts::TiersAndAny && word.eq_ignore_ascii_case(b"any") => Ok(Scope::Any),
-        None => Err(Refusal::UnknownTier(accepts)),
+        None => Err(CommandError::UnknownTier(accepts)),
     }
 }
 
 /// Refuses what cannot be a persona's name.
-pub fn check_persona(persona: &[u8]) -> Result<(), Refusal> {
+pub fn check_persona(persona: &[u8]) -> Result<(), CommandError> {
     check_name(Name::Persona, persona)
 }
 
 /// Refuses what cannot be the name of somebody.
-pub fn check_user(user: &[u8]) -> Result<(), Refusal> {
+pub fn check_user(user: &[u8]) -> Result<(), CommandError> {
     check_name(Name::User, user)
 }
 
-fn check_name(name: Name, bytes: &[u8]) -> Result<(), Refusal> {
+fn check_name(name: Name, bytes: &[u8]) -> Result<(), CommandError> {
     if bytes.is_empty() {
-        return Err(Refusal::EmptyName(name));
+        return Err(CommandError::EmptyName(name));
     }
     check_length(name, bytes)
 }
 
-fn check_length(name: Name, bytes: &[u8]) -> Result<(), Refusal> {
-    if bytes.len() > MAX_NAME_BYTES { Err(Refusal::NameTooLong(name)) } else { Ok(()) }
+fn check_length(name: Name, bytes: &[u8]) -> Result<(), CommandError> {
+    if bytes.len() > MAX_NAME_BYTES { Err(CommandError::NameTooLong(name)) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -224,15 +232,15 @@ mod tests {
         [tier.as_bytes(), user.as_bytes(), persona.as_bytes(), message]
     }
 
-    fn one<'a>(arguments: [&'a [u8]; 4], id: Option<&'a [u8]>) -> Asked<'a> {
-        Asked::parse(Accepts::Tiers, arguments, id).unwrap()
+    fn one<'a>(arguments: [&'a [u8]; 4], id: Option<&'a [u8]>) -> RequestArgs<'a> {
+        RequestArgs::parse(Accepts::Tiers, arguments, id).unwrap()
     }
 
     fn refusal(accepts: Accepts, arguments: [&[u8]; 4], id: Option<&[u8]>) -> String {
-        Asked::parse(accepts, arguments, id).unwrap_err().message().into_owned()
+        RequestArgs::parse(accepts, arguments, id).unwrap_err().message().into_owned()
     }
 
-    fn key_name(asked: &Asked<'_>) -> String {
+    fn key_name(asked: &RequestArgs<'_>) -> String {
         let mut name = Vec::new();
         asked.request().key_name(Layout::Single, &mut name);
         String::from_utf8(name).unwrap()
@@ -294,7 +302,7 @@ mod tests {
     fn any_looks_from_the_narrowest_tier_to_the_widest() {
         let tiers = |user| {
             let asked =
-                Asked::parse(Accepts::TiersAndAny, ask("Any", user, "helper", b"hello"), None).unwrap();
+                RequestArgs::parse(Accepts::TiersAndAny, ask("Any", user, "helper", b"hello"), None).unwrap();
             asked.requests().map(|request| request.tier).collect::<Vec<_>>()
         };
         assert_eq!(tiers("ann"), Tier::NARROWEST_FIRST);
@@ -306,7 +314,8 @@ mod tests {
     #[test]
     fn the_md5_is_computed_for_the_first_key_that_holds_it_and_no_sooner() {
         let id = Some(&b"m-1"[..]);
-        let asked = Asked::parse(Accepts::TiersAndAny, ask("any", "ann", "helper", b"hello"), id).unwrap();
+        let asked =
+            RequestArgs::parse(Accepts::TiersAndAny, ask("any", "ann", "helper", b"hello"), id).unwrap();
         let mut requests = asked.requests();
         let session = requests.next().unwrap();
         session.fingerprint();
@@ -345,7 +354,7 @@ mod tests {
     fn what_is_too_long_is_refused_and_what_just_fits_is_not() {
         let fits = vec![b'x'; MAX_NAME_BYTES];
         let long = vec![b'x'; MAX_NAME_BYTES + 1];
-        assert!(Asked::parse(Accepts::Tiers, [b"msg", &fits, &fits, b""], Some(&fits)).is_ok());
+        assert!(RequestArgs::parse(Accepts::Tiers, [b"msg", &fits, &fits, b""], Some(&fits)).is_ok());
         let text = "ERR the persona is longer than 65535 bytes";
         assert_eq!(refusal(Accepts::Tiers, [b"msg", b"u", &long, b""], None), text);
         let text = "ERR the user is longer than 65535 bytes";
@@ -353,7 +362,7 @@ mod tests {
         let text = "ERR the ID is longer than 65535 bytes";
         assert_eq!(refusal(Accepts::Tiers, [b"msg", b"u", b"p", b""], Some(&long)), text);
         let fits = vec![b'x'; MAX_MESSAGE_BYTES];
-        assert!(Asked::parse(Accepts::Tiers, [b"msg", b"u", b"p", &fits], None).is_ok());
+        assert!(RequestArgs::parse(Accepts::Tiers, [b"msg", b"u", b"p", &fits], None).is_ok());
         let long = vec![b'x'; MAX_MESSAGE_BYTES + 1];
         let text = "ERR the message is longer than 16777216 bytes";
         assert_eq!(refusal(Accepts::Tiers, [b"msg", b"u", b"p", &long], None), text);
@@ -362,11 +371,11 @@ mod tests {
     #[test]
     fn refusals_that_have_no_arguments_to_blame_have_their_texts() {
         let text = "WRONGTYPE Operation against a key holding the wrong kind of value";
-        assert_eq!(Refusal::WrongType.message(), text);
+        assert_eq!(CommandError::WrongType.message(), text);
         let text = "ERR the response is larger than chatcache.max-response-bytes (16777216)";
-        assert_eq!(Refusal::ResponseTooLarge { limit: 16_777_216 }.message(), text);
-        assert_eq!(Refusal::Internal.message(), "ERR internal error: see the server log");
+        assert_eq!(CommandError::ResponseTooLarge { limit: 16_777_216 }.message(), text);
+        assert_eq!(CommandError::Internal.message(), "ERR internal error: see the server log");
         let text = "ERR syntax error: the only option of CHATCACHE.GET is ID";
-        assert_eq!(Refusal::UnknownOption(&options::GET).message(), text);
+        assert_eq!(CommandError::UnknownOption(&options::GET).message(), text);
     }
 }

@@ -34,8 +34,8 @@ fn bytes(rng: &mut StdRng, most: usize) -> Vec<u8> {
 }
 
 /// A value of the right form, whose fields say anything.
-fn odd(rng: &mut StdRng, encoding: chatcache::entry::codec::Encoding) -> Vec<u8> {
-    let state = if rng.random_bool(0.7) { RecordState::Live } else { RecordState::Dropped };
+fn odd(rng: &mut StdRng, encoding: chatcache::entry::codec::RecordEncoding) -> Vec<u8> {
+    let state = if rng.random_bool(0.7) { RecordState::Live } else { RecordState::Tombstone };
     let payload = bytes(rng, if state == RecordState::Live { 200 } else { 1 });
     let raw_bytes = match rng.random_range(0..4) {
         0 => rng.random(),
@@ -113,7 +113,7 @@ fn ten_thousand_bent_values_are_refused_or_sane_and_the_counts_agree() {
         for n in 0..250 {
             let mut payload = match rng.random_range(0..3) {
                 0 => templates.choose(&mut rng).expect("a template").clone(),
-                _ => odd(&mut rng, chatcache::entry::codec::Encoding::Raw),
+                _ => odd(&mut rng, chatcache::entry::codec::RecordEncoding::Raw),
             };
             if rng.random_bool(0.6) {
                 bend(&mut rng, &mut payload);

@@ -59,7 +59,7 @@ fn numbers_of(persona: Raw) -> BTreeMap<String, i64> {
 pub fn quiet(con: &mut RawClient) -> BTreeMap<String, i64> {
     crate::support::eventually_within(std::time::Duration::from_secs(40), || {
         let stats = con.stats("");
-        stats["pending-reclaim"] == 0 && stats["waiting-to-pack"] == 0
+        stats["pending-reclaim"] == 0 && stats["waiting-to-compress"] == 0
     });
     counts_agree(con)
 }

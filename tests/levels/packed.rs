@@ -47,7 +47,7 @@ fn packed(con: &mut RawClient, n: usize) -> String {
 }
 
 fn waited(con: &mut RawClient) {
-    eventually(|| con.stats("")["waiting-to-pack"] == 0);
+    eventually(|| con.stats("")["waiting-to-compress"] == 0);
 }
 
 #[test]
@@ -145,11 +145,11 @@ fn small_answers_and_those_that_do_not_shrink_stay_as_they_are() {
     waited(&mut con);
     assert_eq!(inspect(&mut con, 0, "encoding"), Raw::bulk("raw"));
     assert_eq!(inspect(&mut con, 2, "encoding"), Raw::bulk("raw"));
-    assert_eq!(con.stats("")["packed"], 2);
+    assert_eq!(con.stats("")["compressed"], 2);
 
     con.ok("CONFIG SET chatcache.compression none");
     set(&mut con, 3, answer(4));
-    assert_eq!(con.stats("")["waiting-to-pack"], 0);
+    assert_eq!(con.stats("")["waiting-to-compress"], 0);
 }
 
 #[test]

@@ -181,7 +181,7 @@ fn figures(app: &App) -> Vec<(&'static str, String)> {
         ("users", count(field("users"))),
         ("raw", bytes(raw)),
         ("stored", bytes(stored) + &ratio),
-        ("packed", count(field("packed"))),
+        ("compressed", count(field("compressed"))),
         ("L1", bytes(field("l1-bytes"))),
         ("memory", of(bytes(about.and_then(|a| a.used_memory)), bytes(about.and_then(|a| a.max_memory)))),
         ("waiters", count(field("waiters"))),

@@ -42,7 +42,7 @@ GAUGES = (
     "leases",
     "waiters",
     "pending-reclaim",
-    "waiting-to-pack",
+    "waiting-to-compress",
     "dictionaries",
     "entries",
     "personas",

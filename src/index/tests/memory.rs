@@ -36,8 +36,8 @@ fn the_bytes_per_entry_stay_small() {
 fn reclaimed_memory_is_given_back() {
     let mut index = filled(100_000, 10, 1000);
     let full = index.heap_bytes();
-    index.drop_tier(Tier::Response);
-    while let Some(handle) = index.next_dropped(None).map(|dropping| dropping.handle) {
+    index.invalidate_tier(Tier::Response);
+    while let Some(handle) = index.next_tombstone(None).map(|dropping| dropping.handle) {
         index.unlink(handle, 500);
     }
     index.check_empty();

@@ -6,7 +6,7 @@ use rand::RngExt;
 
 use crate::fuzzing::Dice;
 use crate::index::{
-    BatchId, Dropped, Handle, Index, Name, PersonaReport, PersonaStats, Size, Standing, State,
+    BatchId, Handle, Index, Invalidated, Liveness, Name, PersonaReport, PersonaStats, Size, State,
 };
 use crate::tier::Tier;
 
@@ -100,8 +100,8 @@ impl Run<'_> {
         }
         self.compare();
         // Half of what is left by drops and reclaim, the rest one by one.
-        self.drop_tier(Tier::Msg);
-        self.drop_tier(Tier::Response);
+        self.invalidate_tier(Tier::Msg);
+        self.invalidate_tier(Tier::Response);
         self.reclaim(usize::MAX, None);
         assert_eq!(self.index.pending(), 0);
         self.compare();
@@ -115,19 +115,19 @@ impl Run<'_> {
     fn step(&mut self) {
         if self.rng.random_range(0..100) < self.plan.drops {
             match self.rng.random_range(0..15) {
-                0..4 => self.drop_persona(),
-                4..8 => self.drop_user(),
-                8..13 => self.soft_drop_persona(),
+                0..4 => self.invalidate_persona(),
+                4..8 => self.invalidate_user(),
+                8..13 => self.soft_invalidate_persona(),
                 _ => {
                     let tier = self.tier();
-                    self.drop_tier(tier);
+                    self.invalidate_tier(tier);
                 }
             }
             return;
         }
         match self.rng.random_range(0..100) {
             0..45 => self.link(State::Live),
-            45..50 => self.link(State::Dropped),
+            45..50 => self.link(State::Tombstone),
             50..70 => self.unlink(),
             70..75 => self.resize(),
             75..80 => self.relink(),
@@ -194,7 +194,7 @@ impl Run<'_> {
         let size = self.size();
         let handle = match state {
             State::Live => self.index.link(tier, &persona, &user, given, size),
-            State::Dropped => self.index.link_dropped(tier, &persona, &user, given),
+            State::Tombstone => self.index.link_tombstone(tier, &persona, &user, given),
         };
         self.entries.push(Entry { handle, tier, persona, user, name, size, state, stale: false });
     }
@@ -263,13 +263,13 @@ impl Run<'_> {
         self.stats.entry(persona).or_default().misses += 1;
     }
 
-    fn drop_persona(&mut self) {
+    fn invalidate_persona(&mut self) {
         let persona = self.persona();
-        let dropped = self.index.drop_persona(&persona);
+        let dropped = self.index.invalidate_persona(&persona);
         self.drop_all(dropped, |entry| entry.persona == persona);
     }
 
-    fn soft_drop_persona(&mut self) {
+    fn soft_invalidate_persona(&mut self) {
         let persona = self.persona();
         let of_it = |entry: &Entry| entry.state == State::Live && entry.persona == persona;
         let mut fresh = 0;
@@ -277,46 +277,46 @@ impl Run<'_> {
             entry.stale = true;
             fresh += 1;
         }
-        assert_eq!(self.index.soft_drop_persona(&persona), fresh);
-        assert_eq!(self.index.soft_drop_persona(&persona), 0);
+        assert_eq!(self.index.soft_invalidate_persona(&persona), fresh);
+        assert_eq!(self.index.soft_invalidate_persona(&persona), 0);
     }
 
-    fn drop_user(&mut self) {
+    fn invalidate_user(&mut self) {
         let user = self.user();
         let mut personas = self.personas_of(&user);
         let mut told = self.index.personas_of_user(&user);
         personas.sort();
         told.sort();
         assert!(told.iter().map(|persona| &**persona).eq(personas.iter().map(|persona| &**persona)));
-        let dropped = self.index.drop_user(&user);
+        let dropped = self.index.invalidate_user(&user);
         self.drop_all(dropped, |entry| !user.is_empty() && entry.user == user);
         assert!(self.index.personas_of_user(&user).is_empty());
     }
 
-    fn drop_tier(&mut self, tier: Tier) {
-        let dropped = self.index.drop_tier(tier);
+    fn invalidate_tier(&mut self, tier: Tier) {
+        let dropped = self.index.invalidate_tier(tier);
         self.drop_all(dropped, |entry| entry.tier == tier);
     }
 
-    fn drop_all(&mut self, dropped: Dropped, hit: impl Fn(&Entry) -> bool) {
+    fn drop_all(&mut self, dropped: Invalidated, hit: impl Fn(&Entry) -> bool) {
         let mut handles = Vec::new();
         for entry in self.entries.iter_mut().filter(|entry| entry.state == State::Live && hit(entry)) {
-            entry.state = State::Dropped;
+            entry.state = State::Tombstone;
             entry.stale = false;
             handles.push(entry.handle);
         }
-        assert_eq!(dropped.answers, handles.len() as u64);
+        assert_eq!(dropped.responses, handles.len() as u64);
         assert_eq!(dropped.batch.is_some(), !handles.is_empty());
         self.batches.extend(dropped.batch.map(|batch| (batch, handles)));
     }
 
     fn reclaim(&mut self, nodes: usize, batch: Option<BatchId>) {
         for _ in 0..nodes {
-            let Some(dropping) = self.index.next_dropped(batch) else { break };
+            let Some(dropping) = self.index.next_tombstone(batch) else { break };
             let handle = dropping.handle;
             let n = self.entries.iter().position(|entry| entry.handle == handle).expect("it is there");
             let entry = &self.entries[n];
-            assert_eq!((dropping.tier, entry.state), (entry.tier, State::Dropped));
+            assert_eq!((dropping.tier, entry.state), (entry.tier, State::Tombstone));
             assert_eq!((dropping.persona, dropping.user), (&*entry.persona, &*entry.user));
             match &entry.name {
                 Ok(digest) => assert_eq!(dropping.name, Name::Canonical(*digest)),
@@ -326,7 +326,7 @@ impl Run<'_> {
         }
         let Run { batches, index, entries, .. } = self;
         batches.retain(|(batch, handles)| {
-            let left = index.next_dropped(Some(*batch)).is_some();
+            let left = index.next_tombstone(Some(*batch)).is_some();
             assert!(left || !entries.iter().any(|entry| handles.contains(&entry.handle)));
             left
         });
@@ -362,13 +362,13 @@ impl Run<'_> {
         for entry in &self.entries {
             assert!(index.contains(entry.handle));
             let standing = match entry.state {
-                State::Live if entry.stale => Standing::Stale,
-                State::Live => Standing::Fresh,
-                State::Dropped => Standing::Dead,
+                State::Live if entry.stale => Liveness::Stale,
+                State::Live => Liveness::Fresh,
+                State::Tombstone => Liveness::Dead,
             };
             assert_eq!(index.standing(entry.handle), standing);
-            assert_eq!(index.is_live(entry.handle), standing != Standing::Dead);
-            assert_eq!(index.is_soft_stale(entry.handle), standing == Standing::Stale);
+            assert_eq!(index.is_live(entry.handle), standing != Liveness::Dead);
+            assert_eq!(index.is_soft_stale(entry.handle), standing == Liveness::Stale);
             let located = index.located(entry.handle).expect("the entry is known");
             assert_eq!((located.handle, located.tier), (entry.handle, entry.tier));
             assert_eq!((located.persona, located.user), (&*entry.persona, &*entry.user));

@@ -18,27 +18,27 @@ fn a_softly_dropped_persona_is_stale_at_once_and_counted_as_before() {
     let mut index = Index::new();
     let mine: Vec<_> = Tier::ALL.into_iter().map(|tier| store(&mut index, tier, "p", "ann", 1)).collect();
     let other = store(&mut index, Tier::Response, "q", "ann", 1);
-    assert_eq!(index.soft_drop_persona(b"p"), 4);
+    assert_eq!(index.soft_invalidate_persona(b"p"), 4);
     index.check();
     assert!(mine.iter().all(|handle| state(&index, *handle) == STALE));
     assert_eq!(state(&index, other), FRESH);
     assert_eq!((index.entries(), index.size(), index.personas_len()), (5, 500.into(), 2));
-    assert_eq!((index.stale(), index.pending(), index.next_dropped(None)), (4, 0, None));
+    assert_eq!((index.stale(), index.pending(), index.next_tombstone(None)), (4, 0, None));
     let report = PersonaReport { entries: 4, stale: 4, bytes: 400, ..PersonaReport::default() };
     assert_eq!(index.persona_stats(b"p"), Some(report));
-    assert_eq!((index.soft_drop_persona(b"p"), index.soft_drop_persona(b"nobody")), (0, 0));
+    assert_eq!((index.soft_invalidate_persona(b"p"), index.soft_invalidate_persona(b"nobody")), (0, 0));
 }
 
 #[test]
 fn what_is_stored_after_a_soft_drop_is_fresh_until_the_next_one() {
     let mut index = Index::new();
     let old = store(&mut index, Tier::Persona, "p", "", 1);
-    index.soft_drop_persona(b"p");
+    index.soft_invalidate_persona(b"p");
     let new = store(&mut index, Tier::Persona, "p", "", 2);
     let newer = store(&mut index, Tier::Persona, "p", "", 3);
     assert_eq!((state(&index, old), state(&index, new), state(&index, newer)), (STALE, FRESH, FRESH));
     assert_eq!(index.groups_len(), 2);
-    assert_eq!(index.soft_drop_persona(b"p"), 2);
+    assert_eq!(index.soft_invalidate_persona(b"p"), 2);
     assert_eq!((state(&index, old), state(&index, new), index.stale()), (STALE, STALE, 3));
     index.check();
     let newest = store(&mut index, Tier::Persona, "p", "", 1);
@@ -51,13 +51,13 @@ fn what_is_stored_after_a_soft_drop_is_fresh_until_the_next_one() {
 fn a_refreshed_answer_is_stale_no_more() {
     let mut index = Index::new();
     let old = store(&mut index, Tier::Response, "p", "ann", 1);
-    index.soft_drop_persona(b"p");
+    index.soft_invalidate_persona(b"p");
     index.resize(old, 100, 300);
     assert_eq!((index.size(), index.stale()), (300.into(), 1));
     index.unlink(old, 300);
     let new = store(&mut index, Tier::Response, "p", "ann", 1);
     assert_eq!((state(&index, old), state(&index, new)), (GONE, FRESH));
-    assert_eq!((index.stale(), index.entries(), index.soft_drop_persona(b"p")), (0, 1, 1));
+    assert_eq!((index.stale(), index.entries(), index.soft_invalidate_persona(b"p")), (0, 1, 1));
     index.unlink(new, 100);
     index.check_empty();
 }
@@ -67,22 +67,22 @@ fn hard_drops_take_the_stale_with_the_fresh_and_count_both() {
     let mut index = Index::new();
     let tiers = |index: &mut Index| Tier::ALL.map(|tier| store(index, tier, "p", "ann", 1));
     let old = tiers(&mut index);
-    assert_eq!(index.soft_drop_persona(b"p"), 4);
+    assert_eq!(index.soft_invalidate_persona(b"p"), 4);
     let new = tiers(&mut index);
-    assert_eq!(index.drop_tier(Tier::Msg).answers, 2);
+    assert_eq!(index.invalidate_tier(Tier::Msg).responses, 2);
     assert_eq!((index.entries(), index.stale(), index.pending()), (6, 3, 2));
     assert_eq!((state(&index, old[0]), state(&index, new[0])), (GONE, GONE));
     index.check();
 
     // The flushed tier has nothing stale any more, though nobody has told the persona yet.
     store(&mut index, Tier::Msg, "p", "", 1);
-    assert_eq!(index.soft_drop_persona(b"p"), 4);
+    assert_eq!(index.soft_invalidate_persona(b"p"), 4);
     assert_eq!((index.entries(), index.stale()), (7, 7));
 
     assert_eq!(index.personas_of_user(b"ann").len(), 1);
-    assert_eq!(index.drop_user(b"ann").answers, 6);
+    assert_eq!(index.invalidate_user(b"ann").responses, 6);
     assert_eq!((index.entries(), index.stale()), (1, 1));
-    assert_eq!(index.drop_persona(b"p").answers, 1);
+    assert_eq!(index.invalidate_persona(b"p").responses, 1);
     assert_eq!((index.entries(), index.stale(), index.pending()), (0, 0, 9));
     index.check();
     assert_eq!(reclaim(&mut index), 9);
@@ -93,14 +93,14 @@ fn hard_drops_take_the_stale_with_the_fresh_and_count_both() {
 fn what_is_dropped_is_never_revived_nor_stale() {
     let mut index = Index::new();
     let dropped = store(&mut index, Tier::Persona, "p", "", 1);
-    index.drop_persona(b"p");
-    let came_dropped = index.link_dropped(Tier::Persona, b"p", b"", Name::Own(b"copy"));
+    index.invalidate_persona(b"p");
+    let came_dropped = index.link_tombstone(Tier::Persona, b"p", b"", Name::Own(b"copy"));
     let forgotten = store(&mut index, Tier::Response, "p", "ann", 1);
-    index.drop_user(b"ann");
+    index.invalidate_user(b"ann");
     let mut live = Vec::new();
     for n in 0..5 {
         live.push(store(&mut index, Tier::Persona, "p", "", n));
-        assert_eq!(index.soft_drop_persona(b"p"), 1);
+        assert_eq!(index.soft_invalidate_persona(b"p"), 1);
         for handle in [dropped, came_dropped, forgotten] {
             assert_eq!(state(&index, handle), GONE);
         }
@@ -108,7 +108,7 @@ fn what_is_dropped_is_never_revived_nor_stale() {
         index.check();
     }
     assert_eq!(reclaim(&mut index), 3);
-    assert_eq!(index.drop_persona(b"p").answers, 5);
+    assert_eq!(index.invalidate_persona(b"p").responses, 5);
 }
 
 #[test]
@@ -117,15 +117,15 @@ fn stale_answers_stay_live_however_many_drops_come_elsewhere() {
     let mut live = Vec::new();
     for n in 0..10 {
         live.push(store(&mut index, Tier::Persona, "p", "", n));
-        assert_eq!(index.soft_drop_persona(b"p"), 1);
+        assert_eq!(index.soft_invalidate_persona(b"p"), 1);
         store(&mut index, Tier::Persona, "q", "", n);
-        index.drop_persona(b"q");
+        index.invalidate_persona(b"q");
         // Two thirds of all generations.
         index.generation = index.generation.wrapping_add(u32::MAX / 3 * 2);
         assert!(live.iter().all(|handle| index.is_live(*handle)));
         assert_eq!((index.entries(), index.stale()), (n + 1, n + 1));
     }
-    assert_eq!(index.drop_persona(b"p").answers, 10);
+    assert_eq!(index.invalidate_persona(b"p").responses, 10);
     assert!(live.iter().all(|handle| state(&index, *handle) == GONE));
     reclaim(&mut index);
     index.check_empty();

@@ -1,6 +1,6 @@
 //! What users and personas live through, one thing at a time.
 
-use crate::index::{Dropped, Handle, Index, Name, PersonaReport, State};
+use crate::index::{Handle, Index, Invalidated, Name, PersonaReport, State};
 use crate::tier::Tier;
 
 pub(super) fn digest(n: u64) -> Name<'static> {
@@ -14,8 +14,8 @@ pub(super) fn store(index: &mut Index, tier: Tier, persona: &str, user: &str, n:
 /// Deletes everything that waits, as the reclaimer does, and says how much it was.
 pub(super) fn reclaim(index: &mut Index) -> u64 {
     let mut reclaimed = 0;
-    while let Some(handle) = index.next_dropped(None).map(|dropping| dropping.handle) {
-        assert!(index.unlink(handle, 100).is_some_and(|origin| origin.state == State::Dropped));
+    while let Some(handle) = index.next_tombstone(None).map(|dropping| dropping.handle) {
+        assert!(index.unlink(handle, 100).is_some_and(|origin| origin.state == State::Tombstone));
         reclaimed += 1;
     }
     reclaimed
@@ -26,15 +26,15 @@ fn a_dropped_persona_is_gone_at_once_and_reclaimed_later() {
     let mut index = Index::new();
     let mine: Vec<_> = (0..50).map(|n| store(&mut index, Tier::Response, "p", "ann", n)).collect();
     let other = store(&mut index, Tier::Response, "q", "ann", 1);
-    let Dropped { answers, batch } = index.drop_persona(b"p");
-    assert_eq!(answers, 50);
+    let Invalidated { responses, batch } = index.invalidate_persona(b"p");
+    assert_eq!(responses, 50);
     assert!(mine.iter().all(|handle| !index.is_live(*handle) && index.contains(*handle)));
     assert!(index.is_live(other));
     assert_eq!((index.entries(), index.pending(), index.personas_len()), (1, 50, 1));
     assert_eq!(index.persona_stats(b"p"), None);
-    assert!(index.next_dropped(batch).is_some_and(|dropping| dropping.persona == b"p"));
+    assert!(index.next_tombstone(batch).is_some_and(|dropping| dropping.persona == b"p"));
     assert_eq!(reclaim(&mut index), 50);
-    assert!(index.next_dropped(batch).is_none());
+    assert!(index.next_tombstone(batch).is_none());
     index.check();
 }
 
@@ -42,7 +42,7 @@ fn a_dropped_persona_is_gone_at_once_and_reclaimed_later() {
 fn what_is_stored_after_a_drop_lives_beside_the_dropped() {
     let mut index = Index::new();
     let old = store(&mut index, Tier::Persona, "p", "", 1);
-    index.drop_persona(b"p");
+    index.invalidate_persona(b"p");
     let new = store(&mut index, Tier::Persona, "p", "", 1);
     assert!(!index.is_live(old) && index.is_live(new));
     index.check();
@@ -50,7 +50,7 @@ fn what_is_stored_after_a_drop_lives_beside_the_dropped() {
     assert!(index.is_live(new));
     let newer = store(&mut index, Tier::Persona, "p", "", 2);
     assert_eq!((index.groups_len(), index.is_live(newer)), (1, true));
-    assert_eq!(index.drop_persona(b"p").answers, 2);
+    assert_eq!(index.invalidate_persona(b"p").responses, 2);
 }
 
 #[test]
@@ -59,11 +59,11 @@ fn a_second_drop_counts_nothing_twice() {
     store(&mut index, Tier::Session, "p", "ann", 1);
     store(&mut index, Tier::Session, "q", "ann", 2);
     store(&mut index, Tier::Msg, "q", "ann", 3);
-    assert_eq!(index.drop_persona(b"p").answers, 1);
-    assert_eq!(index.drop_persona(b"p"), Dropped::default());
-    assert_eq!(index.drop_tier(Tier::Session).answers, 1);
-    assert_eq!(index.drop_user(b"ann").answers, 1);
-    assert_eq!(index.drop_user(b"ann"), Dropped::default());
+    assert_eq!(index.invalidate_persona(b"p").responses, 1);
+    assert_eq!(index.invalidate_persona(b"p"), Invalidated::default());
+    assert_eq!(index.invalidate_tier(Tier::Session).responses, 1);
+    assert_eq!(index.invalidate_user(b"ann").responses, 1);
+    assert_eq!(index.invalidate_user(b"ann"), Invalidated::default());
     index.check();
     assert_eq!(reclaim(&mut index), 3);
     index.check_empty();
@@ -77,11 +77,11 @@ fn forgetting_a_user_leaves_nobody_else_with_less() {
     store(&mut index, Tier::Response, "p", "ben", 3);
     store(&mut index, Tier::Persona, "p", "", 4);
     assert_eq!(index.personas_of_user(b"ann").len(), 2);
-    assert_eq!(index.drop_user(b"ann").answers, 2);
+    assert_eq!(index.invalidate_user(b"ann").responses, 2);
     assert_eq!(index.personas_of_user(b"ann").len(), 0);
     assert_eq!((index.personas_len(), index.entries()), (1, 2));
-    assert_eq!(index.drop_user(b""), Dropped::default());
-    assert_eq!(index.drop_user(b"nobody"), Dropped::default());
+    assert_eq!(index.invalidate_user(b""), Invalidated::default());
+    assert_eq!(index.invalidate_user(b"nobody"), Invalidated::default());
 }
 
 #[test]
@@ -89,15 +89,15 @@ fn an_entry_that_comes_dropped_waits_for_reclaim_and_never_lives() {
     let mut index = Index::new();
     let live = store(&mut index, Tier::Response, "p", "ann", 1);
     let dead: Vec<_> =
-        (0..9).map(|_| index.link_dropped(Tier::Response, b"p", b"ann", Name::Own(b"copy"))).collect();
+        (0..9).map(|_| index.link_tombstone(Tier::Response, b"p", b"ann", Name::Own(b"copy"))).collect();
     assert!(dead.iter().all(|handle| !index.is_live(*handle)));
     assert_eq!((index.entries(), index.pending(), index.groups_len()), (1, 9, 2));
     index.check();
-    assert!(index.next_dropped(None).is_some_and(|dropping| dropping.name == Name::Own(b"copy")));
+    assert!(index.next_tombstone(None).is_some_and(|dropping| dropping.name == Name::Own(b"copy")));
     assert_eq!(reclaim(&mut index), 9);
     assert!(index.is_live(live));
-    index.link_dropped(Tier::Response, b"p", b"ann", digest(1));
-    assert_eq!(index.drop_persona(b"p").answers, 1);
+    index.link_tombstone(Tier::Response, b"p", b"ann", digest(1));
+    assert_eq!(index.invalidate_persona(b"p").responses, 1);
     assert_eq!(reclaim(&mut index), 2);
     index.check_empty();
 }
@@ -109,13 +109,13 @@ fn a_batch_is_reclaimed_before_an_older_one_if_its_id_is_given() {
         store(&mut index, Tier::Response, "large", "ann", n);
     }
     store(&mut index, Tier::Response, "small", "ann", 1);
-    let large = index.drop_persona(b"large").batch;
-    let small = index.drop_persona(b"small").batch;
-    let dropping = index.next_dropped(small).map(|dropping| (dropping.handle, dropping.persona));
+    let large = index.invalidate_persona(b"large").batch;
+    let small = index.invalidate_persona(b"small").batch;
+    let dropping = index.next_tombstone(small).map(|dropping| (dropping.handle, dropping.persona));
     let Some((handle, b"small")) = dropping else { panic!("{dropping:?}") };
     index.unlink(handle, 100);
-    assert_eq!(index.next_dropped(small), None);
-    assert!(index.next_dropped(large).is_some_and(|dropping| dropping.persona == b"large"));
+    assert_eq!(index.next_tombstone(small), None);
+    assert!(index.next_tombstone(large).is_some_and(|dropping| dropping.persona == b"large"));
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::lease::{Question, Token, WaiterId};
+use crate::lease::{LeaseKey, Token, WaiterId};
 
 pub struct Lease {
-    pub question: Question,
+    pub lease_key: LeaseKey,
     pub token: Token,
     pub holder: u64,
     pub granted: i64,
@@ -16,7 +16,7 @@ pub struct Lease {
 
 pub struct Waiting {
     pub id: WaiterId,
-    pub question: Question,
+    pub lease_key: LeaseKey,
     pub client: u64,
     pub deadline: i64,
     pub lease_ms: u64,
@@ -43,17 +43,17 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn lease(&mut self, question: Question) -> Option<&mut Lease> {
-        self.leases.iter_mut().find(|lease| lease.question == question)
+    pub fn lease(&mut self, lease_key: LeaseKey) -> Option<&mut Lease> {
+        self.leases.iter_mut().find(|lease| lease.lease_key == lease_key)
     }
 
-    pub fn left(&self, question: Question, now: i64) -> u64 {
-        let lease = self.leases.iter().find(|lease| lease.question == question);
+    pub fn left(&self, lease_key: LeaseKey, now: i64) -> u64 {
+        let lease = self.leases.iter().find(|lease| lease.lease_key == lease_key);
         lease.map_or(0, |lease| (lease.ends - now).max(0) as u64)
     }
 
-    pub fn holds(&self, question: Question, token: Token, now: i64) -> Option<&Lease> {
-        self.leases.iter().find(|l| l.question == question && l.token == token && l.ends > now)
+    pub fn holds(&self, lease_key: LeaseKey, token: Token, now: i64) -> Option<&Lease> {
+        self.leases.iter().find(|l| l.lease_key == lease_key && l.token == token && l.ends > now)
     }
 
     pub fn waits(&self, client: u64) -> Option<&Waiting> {
@@ -64,7 +64,7 @@ impl Model {
     pub fn leads_to(&self, holder: u64, client: u64) -> bool {
         holder == client
             || self.waits(holder).is_some_and(|wait| {
-                let next = self.leases.iter().find(|lease| lease.question == wait.question).unwrap();
+                let next = self.leases.iter().find(|lease| lease.lease_key == wait.lease_key).unwrap();
                 self.leads_to(next.holder, client)
             })
     }
@@ -74,9 +74,9 @@ impl Model {
         self.waiters.remove(n)
     }
 
-    pub fn pass_on(&mut self, question: Question, now: i64) {
-        self.leases.retain(|lease| lease.question != question);
-        let queue = self.waiters.iter().filter(|waiter| waiter.question == question);
+    pub fn pass_on(&mut self, lease_key: LeaseKey, now: i64) {
+        self.leases.retain(|lease| lease.lease_key != lease_key);
+        let queue = self.waiters.iter().filter(|waiter| waiter.lease_key == lease_key);
         let over: Vec<_> = queue.clone().take_while(|waiter| waiter.deadline <= now).map(|w| w.id).collect();
         let next = queue.map(|waiter| waiter.id).nth(over.len());
         let mut left = 0;
@@ -86,7 +86,7 @@ impl Model {
             self.wakes.push((next, client, Expected::Lease { ms: left }));
             let token = Token::from_bytes([0; 16]);
             let (granted, ends, holder) = (now, now + lease_ms as i64, client);
-            self.leases.push(Lease { question, token, holder, granted, ends, persona, user });
+            self.leases.push(Lease { lease_key, token, holder, granted, ends, persona, user });
         }
         for id in over {
             let client = self.remove(id).client;
@@ -95,26 +95,27 @@ impl Model {
     }
 
     pub fn end_where(&mut self, now: i64, ends: impl Fn(&Lease) -> bool) -> usize {
-        let questions: Vec<_> = self.leases.iter().filter(|l| ends(l)).map(|lease| lease.question).collect();
-        for question in &questions {
-            self.pass_on(*question, now);
+        let lease_keys: Vec<_> =
+            self.leases.iter().filter(|l| ends(l)).map(|lease| lease.lease_key).collect();
+        for lease_key in &lease_keys {
+            self.pass_on(*lease_key, now);
         }
-        questions.len()
+        lease_keys.len()
     }
 
-    pub fn wake_all(&mut self, question: Question, expected: Expected) {
-        let woken = self.waiters.iter().filter(|waiter| waiter.question == question);
+    pub fn wake_all(&mut self, lease_key: LeaseKey, expected: Expected) {
+        let woken = self.waiters.iter().filter(|waiter| waiter.lease_key == lease_key);
         self.wakes.extend(woken.map(|waiter| (waiter.id, waiter.client, expected)));
         if expected != Expected::LookAgain {
-            self.waiters.retain(|waiter| waiter.question != question);
+            self.waiters.retain(|waiter| waiter.lease_key != lease_key);
         }
     }
 
     pub fn tick(&mut self, now: i64) {
         self.end_where(now, |lease| lease.ends <= now);
         while let Some(id) = self.waiters.iter().find(|waiter| waiter.deadline <= now).map(|w| w.id) {
-            let Waiting { client, question, .. } = self.remove(id);
-            self.wakes.push((id, client, Expected::Busy { ms: self.left(question, now) }));
+            let Waiting { client, lease_key, .. } = self.remove(id);
+            self.wakes.push((id, client, Expected::Busy { ms: self.left(lease_key, now) }));
         }
     }
 

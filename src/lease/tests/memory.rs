@@ -3,34 +3,37 @@
 use super::support::MANY;
 use crate::lease::flights::Flight;
 use crate::lease::waiters::Waiter;
-use crate::lease::{Ask, Fetched, LeaseTable, Question, Turn, Wait, Wake};
+use crate::lease::{Ask, FetchOutcome, LeaseKey, LeaseTable, Step, Wait, Wake};
 use crate::tier::Tier;
 
-fn ask(question: u64, client: u64, user: &[u8]) -> Ask<'_> {
+fn ask(lease_key: u64, client: u64, user: &[u8]) -> Ask<'_> {
     let mut identity = [0; 32];
-    identity[..8].copy_from_slice(&question.to_le_bytes());
-    let question = Question { database: 0, tier: Tier::Response, identity };
-    Ask { question, persona: b"p", user, client, lease_ms: 1000 }
+    identity[..8].copy_from_slice(&lease_key.to_le_bytes());
+    let lease_key = LeaseKey { database: 0, tier: Tier::Response, identity };
+    Ask { lease_key, persona: b"p", user, client, lease_ms: 1000 }
 }
 
-fn event<R>(event: impl FnOnce(&mut Turn<'_>) -> R) -> (R, Vec<Wake>) {
+fn event<R>(event: impl FnOnce(&mut Step<'_>) -> R) -> (R, Vec<Wake>) {
     let mut wakes = Vec::new();
-    let result = event(&mut Turn { now_ms: 0, random: &mut rand::random, wakes: &mut wakes });
+    let result = event(&mut Step { now_ms: 0, random: &mut rand::random, wakes: &mut wakes });
     (result, wakes)
 }
 
 fn leases(count: u64) -> LeaseTable {
     let mut table = LeaseTable::new();
     for n in 0..count {
-        event(|turn| table.fetch(&ask(n, n, format!("user-{n}").as_bytes()), Wait::No, turn));
+        event(|step| table.fetch(&ask(n, n, format!("user-{n}").as_bytes()), Wait::No, step));
     }
     table
 }
 
-fn wait(table: &mut LeaseTable, question: u64, client: u64) -> bool {
+fn wait(table: &mut LeaseTable, lease_key: u64, client: u64) -> bool {
     let wait = Wait::Until { deadline_ms: 500, max_waiters: MANY };
     let user = vec![b'u'; 5000];
-    matches!(event(|turn| table.fetch(&ask(question, client, &user), wait, turn)).0, Fetched::Waiting(_))
+    matches!(
+        event(|step| table.fetch(&ask(lease_key, client, &user), wait, step)).0,
+        FetchOutcome::Waiting(_)
+    )
 }
 
 #[test]
@@ -62,11 +65,11 @@ fn the_memory_of_a_crowd_is_given_back_while_others_still_wait() {
     let before = table.heap_bytes();
     assert!((0..50_000).all(|n| wait(&mut table, 0, 2000 + n)));
     assert!(table.heap_bytes() > 50_000 * 64);
-    let (_, wakes) = event(|turn| table.stored(&ask(0, 0, b"").question, turn));
+    let (_, wakes) = event(|step| table.stored(&ask(0, 0, b"").lease_key, step));
     assert_eq!(wakes.len(), 50_000);
     table.validate();
     assert!(table.heap_bytes() <= 2 * before, "{} of {before}", table.heap_bytes());
-    event(|turn| table.stored(&ask(1, 0, b"").question, turn));
+    event(|step| table.stored(&ask(1, 0, b"").lease_key, step));
     table.validate();
 }
 
@@ -77,7 +80,7 @@ fn ten_thousand_leaves_and_returns_of_one_waiter_keep_nothing() {
     let before = table.heap_bytes();
     for client in 0..10_000 {
         assert!(wait(&mut table, 0, 2000 + client));
-        event(|turn| table.client_gone(2000 + client, turn));
+        event(|step| table.client_gone(2000 + client, step));
         table.validate();
     }
     assert!(table.heap_bytes() <= before + 2000, "{} of {before}", table.heap_bytes());

@@ -8,13 +8,13 @@ use rand::seq::IndexedRandom;
 use super::lists::{Expected, Lease, Model, Waiting};
 use super::support::Desk;
 use crate::fuzzing::Dice;
-use crate::lease::{Ask, Fetched, Leaving, Outcome, Question, Token, Void, WaiterId, Wake};
+use crate::lease::{Ask, FetchOutcome, LeaseKey, Leaving, Outcome, Token, VoidScope, WaiterId, Wake};
 use crate::tier::Tier;
 
 /// How wide a run is, and how fast its time goes.
 #[derive(Clone, Copy)]
 struct Plan {
-    questions: u8,
+    lease_keys: u8,
     clients: u64,
     max_waiters: usize,
     steps: u32,
@@ -26,7 +26,7 @@ struct Run<'a> {
     plan: Plan,
     desk: Desk,
     model: Model,
-    issued: Vec<(Question, Token)>,
+    issued: Vec<(LeaseKey, Token)>,
     ended: HashSet<WaiterId>,
     seen: BTreeMap<&'static str, u32>,
 }
@@ -38,10 +38,10 @@ fn the_table_agrees_with_plain_lists_after_any_interleaving() {
     let seed = seed.unwrap_or_else(rand::random::<u64>);
     println!("CHATCACHE_SEED={seed}");
     let plans = [
-        Plan { questions: 1, clients: 6, max_waiters: 100, steps: 4000, step_ms: 20 },
-        Plan { questions: 4, clients: 12, max_waiters: 4, steps: 8000, step_ms: 20 },
-        Plan { questions: 12, clients: 100, max_waiters: 1000, steps: 8000, step_ms: 4 },
-        Plan { questions: 60, clients: 300, max_waiters: 1000, steps: 8000, step_ms: 2 },
+        Plan { lease_keys: 1, clients: 6, max_waiters: 100, steps: 4000, step_ms: 20 },
+        Plan { lease_keys: 4, clients: 12, max_waiters: 4, steps: 8000, step_ms: 20 },
+        Plan { lease_keys: 12, clients: 100, max_waiters: 1000, steps: 8000, step_ms: 4 },
+        Plan { lease_keys: 60, clients: 300, max_waiters: 1000, steps: 8000, step_ms: 2 },
     ];
     let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
     for (n, plan) in plans.into_iter().enumerate() {
@@ -59,8 +59,8 @@ fn the_table_agrees_with_plain_lists_after_any_interleaving() {
 /// The interleaving that these bytes stand for.
 pub(crate) fn follow(bytes: &[u8]) {
     let mut dice = Dice::Bytes(bytes);
-    let few = Plan { questions: 2, clients: 5, max_waiters: 4, steps: 4000, step_ms: 40 };
-    let many = Plan { questions: 12, clients: 40, max_waiters: 100, steps: 4000, step_ms: 4 };
+    let few = Plan { lease_keys: 2, clients: 5, max_waiters: 4, steps: 4000, step_ms: 40 };
+    let many = Plan { lease_keys: 12, clients: 40, max_waiters: 100, steps: 4000, step_ms: 4 };
     let plan = if dice.random::<bool>() { few } else { many };
     Run::new(dice, plan).go();
 }
@@ -100,9 +100,9 @@ impl Run<'_> {
         *self.seen.entry(what).or_default() += 1;
     }
 
-    fn question(&mut self) -> Question {
-        let n = self.rng.random_range(0..self.plan.questions);
-        Question { database: i32::from(n % 3), tier: Tier::ALL[usize::from(n % 4)], identity: [n; 32] }
+    fn lease_key(&mut self) -> LeaseKey {
+        let n = self.rng.random_range(0..self.plan.lease_keys);
+        LeaseKey { database: i32::from(n % 3), tier: Tier::ALL[usize::from(n % 4)], identity: [n; 32] }
     }
 
     fn name(&mut self, names: &[&'static str]) -> &'static str {
@@ -114,10 +114,10 @@ impl Run<'_> {
     }
 
     /// A token of some time, mostly one that holds.
-    fn token(&mut self) -> Option<(Question, Token)> {
+    fn token(&mut self) -> Option<(LeaseKey, Token)> {
         match self.rng.random_range(0..3) {
             0 => self.issued.choose(&mut self.rng).copied(),
-            _ => self.model.leases.choose(&mut self.rng).map(|lease| (lease.question, lease.token)),
+            _ => self.model.leases.choose(&mut self.rng).map(|lease| (lease.lease_key, lease.token)),
         }
     }
 
@@ -139,20 +139,20 @@ impl Run<'_> {
     }
 
     fn fetch(&mut self) {
-        let (question, client, now) = (self.question(), self.client(), self.desk.now_ms);
+        let (lease_key, client, now) = (self.lease_key(), self.client(), self.desk.now_ms);
         let (persona, user) = (self.name(&["p", "q", "r"]), self.name(&["", "ann", "bob"]));
         let lease_ms = self.rng.random_range(1..400);
-        let ask = Ask { lease_ms, ..Desk::ask(question, persona, user, client) };
+        let ask = Ask { lease_ms, ..Desk::ask(lease_key, persona, user, client) };
         let wait = if self.rng.random_range(0..5) == 0 { 0 } else { self.rng.random_range(1..600) };
         let (fetched, wakes) = self.desk.fetch(ask, wait);
-        if self.model.lease(question).is_some_and(|lease| lease.ends <= now) {
-            self.model.pass_on(question, now);
+        if self.model.lease(lease_key).is_some_and(|lease| lease.ends <= now) {
+            self.model.pass_on(lease_key, now);
         }
         let deadline = now + wait as i64;
-        let ms = self.model.left(question, now);
-        match self.model.lease(question).map(|lease| lease.holder) {
+        let ms = self.model.left(lease_key, now);
+        match self.model.lease(lease_key).map(|lease| lease.holder) {
             None => {
-                let Fetched::Leased(leased) = fetched else { panic!("{fetched:?}") };
+                let FetchOutcome::Leased(leased) = fetched else { panic!("{fetched:?}") };
                 assert_eq!(leased.ms, lease_ms);
                 self.granted(ask, leased.token);
                 self.saw("leased");
@@ -167,13 +167,13 @@ impl Run<'_> {
                 };
                 self.saw(what);
                 if what == "waits" {
-                    let Fetched::Waiting(id) = fetched else { panic!("{fetched:?}") };
+                    let FetchOutcome::Waiting(id) = fetched else { panic!("{fetched:?}") };
                     assert!(self.model.waiters.iter().all(|waiter| waiter.id < id));
                     let (persona, user) = (persona.into(), user.into());
-                    let waiter = Waiting { id, question, client, deadline, lease_ms, persona, user };
+                    let waiter = Waiting { id, lease_key, client, deadline, lease_ms, persona, user };
                     self.model.waiters.push(waiter);
                 } else {
-                    assert_eq!(fetched, Fetched::Busy { ms }, "{what}");
+                    assert_eq!(fetched, FetchOutcome::Busy { ms }, "{what}");
                 }
             }
         }
@@ -181,13 +181,13 @@ impl Run<'_> {
     }
 
     fn refresh(&mut self) {
-        let (question, client, now) = (self.question(), self.client(), self.desk.now_ms);
-        let ask = Ask { lease_ms: 100, ..Desk::ask(question, "p", "ann", client) };
-        let (leased, wakes) = self.desk.turn(|table, turn| table.refresh(&ask, turn));
-        if self.model.lease(question).is_some_and(|lease| lease.ends <= now) {
-            self.model.pass_on(question, now);
+        let (lease_key, client, now) = (self.lease_key(), self.client(), self.desk.now_ms);
+        let ask = Ask { lease_ms: 100, ..Desk::ask(lease_key, "p", "ann", client) };
+        let (leased, wakes) = self.desk.step(|table, step| table.refresh(&ask, step));
+        if self.model.lease(lease_key).is_some_and(|lease| lease.ends <= now) {
+            self.model.pass_on(lease_key, now);
         }
-        assert_eq!(leased.is_some(), self.model.lease(question).is_none());
+        assert_eq!(leased.is_some(), self.model.lease(lease_key).is_none());
         if let Some(leased) = leased {
             self.granted(ask, leased.token);
             self.saw("refreshes");
@@ -198,44 +198,44 @@ impl Run<'_> {
     fn granted(&mut self, ask: Ask<'_>, token: Token) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (persona, user) = (text(ask.persona), text(ask.user));
-        let Ask { question, client: holder, lease_ms, .. } = ask;
+        let Ask { lease_key, client: holder, lease_ms, .. } = ask;
         let (granted, ends) = (self.desk.now_ms, self.desk.now_ms + lease_ms as i64);
-        self.model.leases.push(Lease { question, token, holder, granted, ends, persona, user });
-        self.issue(question, token);
+        self.model.leases.push(Lease { lease_key, token, holder, granted, ends, persona, user });
+        self.issue(lease_key, token);
     }
 
-    fn issue(&mut self, question: Question, token: Token) {
+    fn issue(&mut self, lease_key: LeaseKey, token: Token) {
         assert!(self.issued.iter().all(|(_, old)| *old != token), "a token given twice");
-        self.issued.push((question, token));
+        self.issued.push((lease_key, token));
     }
 
     fn store(&mut self) {
         let now = self.desk.now_ms;
-        let mut question = self.question();
+        let mut lease_key = self.lease_key();
         if self.rng.random_range(0..4) > 0 {
             let Some((of, token)) = self.token() else { return };
-            question = of;
-            let held = self.model.holds(question, token, now).map(|lease| (now - lease.granted) as u64);
-            assert_eq!(self.desk.check(question, token), held, "a token that should not hold, or should");
+            lease_key = of;
+            let held = self.model.holds(lease_key, token, now).map(|lease| (now - lease.granted) as u64);
+            assert_eq!(self.desk.check(lease_key, token), held, "a token that should not hold, or should");
             if held.is_none() {
                 self.saw("refused");
                 return;
             }
             self.saw("accepted");
         }
-        let wakes = self.desk.stored(question);
-        self.model.leases.retain(|lease| lease.question != question);
-        self.model.wake_all(question, Expected::Hit);
+        let wakes = self.desk.stored(lease_key);
+        self.model.leases.retain(|lease| lease.lease_key != lease_key);
+        self.model.wake_all(lease_key, Expected::Hit);
         self.agree(wakes);
     }
 
     fn release(&mut self) {
-        let Some((question, token)) = self.token() else { return };
+        let Some((lease_key, token)) = self.token() else { return };
         let now = self.desk.now_ms;
-        let (released, wakes) = self.desk.release(question, token);
-        assert_eq!(released, self.model.holds(question, token, now).is_some());
+        let (released, wakes) = self.desk.release(lease_key, token);
+        assert_eq!(released, self.model.holds(lease_key, token, now).is_some());
         if released {
-            self.model.pass_on(question, now);
+            self.model.pass_on(lease_key, now);
         }
         self.saw(if released { "released" } else { "not released" });
         self.agree(wakes);
@@ -252,10 +252,10 @@ impl Run<'_> {
     fn leave(&mut self) {
         let now = self.desk.now_ms;
         let Some(waiter) = self.model.waiters.choose(&mut self.rng).map(|waiter| waiter.id) else { return };
-        let question = self.model.remove(waiter).question;
+        let lease_key = self.model.remove(waiter).lease_key;
         let why = [Leaving::Answered, Leaving::TimedOut, Leaving::Gone];
         let why = why.choose(&mut self.rng).copied().unwrap();
-        assert_eq!(self.desk.table.leave(waiter, why, now), Some(self.model.left(question, now)));
+        assert_eq!(self.desk.table.leave(waiter, why, now), Some(self.model.left(lease_key, now)));
         self.ended.insert(waiter);
         let other = self.ended.iter().next().copied().unwrap();
         assert_eq!(self.desk.table.leave(other, why, now), None);
@@ -273,31 +273,31 @@ impl Run<'_> {
     }
 
     fn void(&mut self) {
-        let (question, now) = (self.question(), self.desk.now_ms);
-        let Question { database, tier, .. } = question;
+        let (lease_key, now) = (self.lease_key(), self.desk.now_ms);
+        let LeaseKey { database, tier, .. } = lease_key;
         let (persona, user) = (self.name(&["p", "q", "r"]), self.name(&["", "ann", "bob"]));
         let (void, what) = match self.rng.random_range(0..20) {
-            0..6 => (Void::Question(question), "void question"),
-            6..11 => (Void::Persona(database, persona.as_bytes()), "void persona"),
-            11..16 => (Void::User(database, user.as_bytes()), "void user"),
-            16..18 => (Void::Tier(database, tier), "void tier"),
-            18 => (Void::Database(database), "void database"),
-            _ => (Void::All, "void all"),
+            0..6 => (VoidScope::LeaseKey(lease_key), "void lease_key"),
+            6..11 => (VoidScope::Persona(database, persona.as_bytes()), "void persona"),
+            11..16 => (VoidScope::User(database, user.as_bytes()), "void user"),
+            16..18 => (VoidScope::Tier(database, tier), "void tier"),
+            18 => (VoidScope::Database(database), "void database"),
+            _ => (VoidScope::All, "void all"),
         };
         let (voided, wakes) = self.desk.void(void);
         let expected = self.model.end_where(now, |lease| {
-            let here = lease.question.database == database;
+            let here = lease.lease_key.database == database;
             match void {
-                Void::Question(question) => lease.question == question,
-                Void::Persona(..) => here && lease.persona == persona,
-                Void::User(..) => here && lease.user == user && !user.is_empty(),
-                Void::Tier(..) => here && lease.question.tier == tier,
-                Void::Database(..) => here,
-                Void::All => true,
+                VoidScope::LeaseKey(lease_key) => lease.lease_key == lease_key,
+                VoidScope::Persona(..) => here && lease.persona == persona,
+                VoidScope::User(..) => here && lease.user == user && !user.is_empty(),
+                VoidScope::Tier(..) => here && lease.lease_key.tier == tier,
+                VoidScope::Database(..) => here,
+                VoidScope::All => true,
             }
         });
         assert_eq!(voided, expected, "{void:?}");
-        if !matches!(void, Void::All) {
+        if !matches!(void, VoidScope::All) {
             self.model.dropped.insert(database, now);
         }
         self.saw(what);
@@ -305,38 +305,38 @@ impl Run<'_> {
     }
 
     fn appeared(&mut self) {
-        let question = self.question();
-        let ((), wakes) = self.desk.turn(|table, turn| table.answer_appeared(&question, turn));
-        self.model.wake_all(question, Expected::LookAgain);
+        let lease_key = self.lease_key();
+        let ((), wakes) = self.desk.step(|table, step| table.response_appeared(&lease_key, step));
+        self.model.wake_all(lease_key, Expected::LookAgain);
         self.agree(wakes);
     }
 
     fn swap(&mut self) {
         let (one, other) = (self.rng.random_range(0..3), self.rng.random_range(0..3));
         let now = self.desk.now_ms;
-        let ((), wakes) = self.desk.turn(|table, turn| table.swapped(one, other, turn));
+        let ((), wakes) = self.desk.step(|table, step| table.swapped(one, other, step));
         if one != other {
             let (of_one, of_other) = (self.model.dropped.remove(&one), self.model.dropped.remove(&other));
             for (database, dropped) in [(one, of_other), (other, of_one)] {
                 let Some(dropped) = dropped else { continue };
                 self.model.dropped.insert(database, dropped);
-                let is_older = |l: &Lease| l.question.database == database && l.granted <= dropped;
+                let is_older = |l: &Lease| l.lease_key.database == database && l.granted <= dropped;
                 if self.model.end_where(now, is_older) > 0 {
                     self.saw("void by swap");
                 }
             }
-            let questions: Vec<_> = self.model.leases.iter().map(|lease| lease.question).collect();
-            for question in questions.into_iter().filter(|q| [one, other].contains(&q.database)) {
-                self.model.wake_all(question, Expected::LookAgain);
+            let lease_keys: Vec<_> = self.model.leases.iter().map(|lease| lease.lease_key).collect();
+            for lease_key in lease_keys.into_iter().filter(|q| [one, other].contains(&q.database)) {
+                self.model.wake_all(lease_key, Expected::LookAgain);
             }
         }
         self.agree(wakes);
     }
 
     fn end_all(&mut self) {
-        let ((), wakes) = self.desk.turn(|table, turn| table.end_all(turn));
+        let ((), wakes) = self.desk.step(|table, step| table.end_all(step));
         for lease in std::mem::take(&mut self.model.leases) {
-            self.model.wake_all(lease.question, Expected::Busy { ms: 0 });
+            self.model.wake_all(lease.lease_key, Expected::Busy { ms: 0 });
         }
         assert_eq!(self.desk.table.heap_bytes(), 0);
         self.agree(wakes);
@@ -358,8 +358,8 @@ impl Run<'_> {
                     // A client waits for one question, so it gets one lease at a time.
                     let lease = leases.find(unnamed).unwrap();
                     lease.token = token;
-                    let question = lease.question;
-                    self.issue(question, token);
+                    let lease_key = lease.lease_key;
+                    self.issue(lease_key, token);
                     Expected::Lease { ms }
                 }
             };
@@ -381,9 +381,9 @@ impl Run<'_> {
         if self.model.leases.is_empty() {
             self.model.dropped.clear();
         }
-        let questions: HashSet<_> = self.model.leases.iter().map(|lease| lease.question).collect();
-        assert_eq!(questions.len(), self.model.leases.len(), "two leases for one question");
-        assert!(self.model.waiters.iter().all(|waiter| questions.contains(&waiter.question)));
+        let lease_keys: HashSet<_> = self.model.leases.iter().map(|lease| lease.lease_key).collect();
+        assert_eq!(lease_keys.len(), self.model.leases.len(), "two leases for one lease_key");
+        assert!(self.model.waiters.iter().all(|waiter| lease_keys.contains(&waiter.lease_key)));
         let report = self.desk.table.report();
         assert_eq!((report.leases, report.waiters), (self.model.leases.len(), self.model.waiters.len()));
         assert_eq!(self.desk.table.next_deadline(), self.model.next_deadline());

@@ -1,10 +1,10 @@
 //! What callers live through, one thing at a time.
 
-use super::support::{Desk, LEASE_MS, hits, passed_on, question};
-use crate::lease::{Fetched, Leaving, Outcome, Question, Token, Void, WaiterId, Wake};
+use super::support::{Desk, LEASE_MS, hits, lease_key, passed_on};
+use crate::lease::{FetchOutcome, LeaseKey, Leaving, Outcome, Token, VoidScope, WaiterId, Wake};
 use crate::tier::Tier;
 
-const Q: fn(u8) -> Question = question;
+const Q: fn(u8) -> LeaseKey = lease_key;
 
 fn outcomes(wakes: &[Wake]) -> Vec<(WaiterId, Outcome)> {
     wakes.iter().map(|wake| (wake.waiter, wake.outcome)).collect()
@@ -135,7 +135,7 @@ fn a_lease_that_ran_out_unnoticed_passes_on_before_a_newcomer_gets_it() {
     let first = desk.wait(Q(1), 2, 9000);
     desk.now_ms += 1000;
     let (fetched, wakes) = desk.fetch(Desk::ask(Q(1), "p", "ann", 3), 0);
-    assert_eq!(fetched, Fetched::Busy { ms: LEASE_MS });
+    assert_eq!(fetched, FetchOutcome::Busy { ms: LEASE_MS });
     assert_eq!(passed_on(&wakes).0, first);
     desk.now_ms += 1000;
     desk.lease(Q(1), 4);
@@ -157,12 +157,12 @@ fn a_token_is_good_for_its_own_question_and_its_own_database_only() {
     let mut desk = Desk::new();
     let token = desk.lease(Q(1), 1);
     desk.lease(Q(2), 1);
-    let elsewhere = Question { database: 1, ..Q(1) };
+    let elsewhere = LeaseKey { database: 1, ..Q(1) };
     desk.lease(elsewhere, 1);
-    let wider = Question { tier: Tier::Persona, ..Q(1) };
-    for question in [Q(2), elsewhere, wider] {
-        assert_eq!(desk.check(question, token), None);
-        assert_eq!(desk.release(question, token), (false, vec![]));
+    let wider = LeaseKey { tier: Tier::Persona, ..Q(1) };
+    for lease_key in [Q(2), elsewhere, wider] {
+        assert_eq!(desk.check(lease_key, token), None);
+        assert_eq!(desk.release(lease_key, token), (false, vec![]));
     }
     let mut forged = *token.as_bytes();
     forged[15] ^= 1;
@@ -175,10 +175,10 @@ fn no_answer_of_an_old_prompt_comes_after_the_invalidation() {
     let mut desk = Desk::new();
     let token = desk.lease(Q(1), 1);
     let other = desk.lease_as(Desk::ask(Q(2), "q", "ann", 1));
-    let elsewhere = Question { database: 1, ..Q(1) };
+    let elsewhere = LeaseKey { database: 1, ..Q(1) };
     let there = desk.lease(elsewhere, 1);
     let (first, second) = (desk.wait(Q(1), 2, 5000), desk.wait(Q(1), 3, 5000));
-    let (voided, wakes) = desk.void(Void::Persona(0, b"p"));
+    let (voided, wakes) = desk.void(VoidScope::Persona(0, b"p"));
     assert_eq!(voided, 1);
     let (waiter, next) = passed_on(&wakes);
     assert_eq!(waiter, first, "it starts with the new prompt");
@@ -191,41 +191,41 @@ fn no_answer_of_an_old_prompt_comes_after_the_invalidation() {
 #[test]
 fn a_lease_that_passed_on_belongs_to_the_waiters_persona_and_user() {
     let mut desk = Desk::new();
-    let msg = Question { tier: Tier::Msg, ..Q(1) };
+    let msg = LeaseKey { tier: Tier::Msg, ..Q(1) };
     let token = desk.lease_as(Desk::ask(msg, "p", "ann", 1));
     desk.wait_as(Desk::ask(msg, "q", "bob", 2), 5000);
     let (_, next) = passed_on(&desk.release(msg, token).1);
-    assert_eq!(desk.void(Void::Persona(0, b"p")).0, 0);
-    assert_eq!(desk.void(Void::User(0, b"ann")).0, 0);
+    assert_eq!(desk.void(VoidScope::Persona(0, b"p")).0, 0);
+    assert_eq!(desk.void(VoidScope::User(0, b"ann")).0, 0);
     assert!(desk.check(msg, next).is_some());
-    assert_eq!(desk.void(Void::User(0, b"bob")).0, 1);
+    assert_eq!(desk.void(VoidScope::User(0, b"bob")).0, 1);
     assert_eq!(desk.check(msg, next), None);
 }
 
 #[test]
 fn a_user_forgotten_a_tier_flushed_a_key_deleted_and_a_database_flushed_void_their_leases() {
-    let voids: [(Void<'_>, &[usize]); 8] = [
-        (Void::User(0, b"ann"), &[0, 1]),
-        (Void::User(0, b""), &[]),
-        (Void::Tier(0, Tier::Msg), &[1]),
-        (Void::Question(Q(3)), &[2]),
-        (Void::Question(Q(9)), &[]),
-        (Void::Database(0), &[0, 1, 2, 3]),
-        (Void::Database(7), &[4]),
-        (Void::All, &[0, 1, 2, 3, 4]),
+    let voids: [(VoidScope<'_>, &[usize]); 8] = [
+        (VoidScope::User(0, b"ann"), &[0, 1]),
+        (VoidScope::User(0, b""), &[]),
+        (VoidScope::Tier(0, Tier::Msg), &[1]),
+        (VoidScope::LeaseKey(Q(3)), &[2]),
+        (VoidScope::LeaseKey(Q(9)), &[]),
+        (VoidScope::Database(0), &[0, 1, 2, 3]),
+        (VoidScope::Database(7), &[4]),
+        (VoidScope::All, &[0, 1, 2, 3, 4]),
     ];
     for (void, gone) in voids {
         let mut desk = Desk::new();
         let asks = [
             Desk::ask(Q(1), "p", "ann", 1),
-            Desk::ask(Question { tier: Tier::Msg, ..Q(2) }, "q", "ann", 1),
+            Desk::ask(LeaseKey { tier: Tier::Msg, ..Q(2) }, "q", "ann", 1),
             Desk::ask(Q(3), "p", "bob", 1),
             Desk::ask(Q(4), "q", "", 1),
-            Desk::ask(Question { database: 7, ..Q(1) }, "p", "ann", 1),
+            Desk::ask(LeaseKey { database: 7, ..Q(1) }, "p", "ann", 1),
         ];
         let tokens = asks.map(|ask| desk.lease_as(ask));
         let waiting: Vec<_> =
-            (10..).zip(&asks).map(|(client, ask)| desk.wait(ask.question, client, 5000)).collect();
+            (10..).zip(&asks).map(|(client, ask)| desk.wait(ask.lease_key, client, 5000)).collect();
         let (voided, wakes) = desk.void(void);
         assert_eq!(voided, gone.len(), "{void:?}");
         assert!(wakes.iter().all(|wake| matches!(wake.outcome, Outcome::Lease { .. })));
@@ -233,7 +233,7 @@ fn a_user_forgotten_a_tier_flushed_a_key_deleted_and_a_database_flushed_void_the
         woken.sort_unstable();
         assert_eq!(woken, gone.iter().map(|n| waiting[*n]).collect::<Vec<_>>(), "{void:?}");
         for (n, ask) in asks.iter().enumerate() {
-            assert_eq!(desk.check(ask.question, tokens[n]).is_none(), gone.contains(&n), "{void:?}");
+            assert_eq!(desk.check(ask.lease_key, tokens[n]).is_none(), gone.contains(&n), "{void:?}");
         }
     }
 }
@@ -296,7 +296,7 @@ fn who_looks_again_in_vain_keeps_its_place() {
     let mut desk = Desk::new();
     let token = desk.lease(Q(1), 1);
     let waiting = [2, 3, 4].map(|client| desk.wait(Q(1), client, 5000));
-    let (_, wakes) = desk.turn(|table, turn| table.answer_appeared(&Q(1), turn));
+    let (_, wakes) = desk.step(|table, step| table.response_appeared(&Q(1), step));
     assert_eq!(outcomes(&wakes), waiting.map(|waiter| (waiter, Outcome::LookAgain)));
     // The second may see that answer, the others may not.
     assert_eq!(desk.table.leave(waiting[1], Leaving::Answered, desk.now_ms), Some(LEASE_MS));
@@ -308,18 +308,18 @@ fn who_looks_again_in_vain_keeps_its_place() {
 #[test]
 fn after_a_swap_leases_hold_where_their_clients_are_and_waiters_look_again() {
     let mut desk = Desk::new();
-    let there = Question { database: 1, ..Q(1) };
+    let there = LeaseKey { database: 1, ..Q(1) };
     let (token, other) = (desk.lease(Q(1), 1), desk.lease(there, 2));
     let (one, two) = (desk.wait(Q(1), 3, 5000), desk.wait(there, 4, 5000));
-    desk.lease(Question { database: 2, ..Q(1) }, 5);
-    desk.wait(Question { database: 2, ..Q(1) }, 6, 5000);
-    let (_, wakes) = desk.turn(|table, turn| table.swapped(1, 0, turn));
+    desk.lease(LeaseKey { database: 2, ..Q(1) }, 5);
+    desk.wait(LeaseKey { database: 2, ..Q(1) }, 6, 5000);
+    let (_, wakes) = desk.step(|table, step| table.swapped(1, 0, step));
     let mut seen = outcomes(&wakes);
     seen.sort_unstable_by_key(|(waiter, _)| *waiter);
     assert_eq!(seen, [(one, Outcome::LookAgain), (two, Outcome::LookAgain)]);
     assert!(desk.check(Q(1), token).is_some() && desk.check(there, other).is_some());
     assert_eq!((desk.check(Q(1), other), desk.check(there, token)), (None, None));
-    assert_eq!(desk.turn(|table, turn| table.swapped(0, 0, turn)).1, vec![]);
+    assert_eq!(desk.step(|table, step| table.swapped(0, 0, step)).1, vec![]);
 }
 
 #[test]
@@ -328,15 +328,15 @@ fn no_answer_from_before_an_invalidation_comes_into_a_database_by_a_swap() {
     let old = desk.lease(Q(1), 1);
     let waiter = desk.wait(Q(1), 2, 5000);
     desk.now_ms += 10;
-    desk.void(Void::Persona(1, b"p"));
+    desk.void(VoidScope::Persona(1, b"p"));
     desk.now_ms += 10;
     let young = desk.lease(Q(2), 3);
-    let (_, wakes) = desk.turn(|table, turn| table.swapped(0, 1, turn));
+    let (_, wakes) = desk.step(|table, step| table.swapped(0, 1, step));
     assert_eq!(passed_on(&wakes).0, waiter);
     assert_eq!(desk.check(Q(1), old), None);
     assert!(desk.check(Q(2), young).is_some());
     // The drop went with the contents: a swap with a database without drops ends nothing.
-    let (_, wakes) = desk.turn(|table, turn| table.swapped(0, 5, turn));
+    let (_, wakes) = desk.step(|table, step| table.swapped(0, 5, step));
     assert_eq!(wakes, vec![]);
     assert!(desk.check(Q(2), young).is_some());
 }
@@ -347,7 +347,7 @@ fn a_server_that_gives_up_leaves_nobody_waiting() {
     let token = desk.lease(Q(1), 1);
     let waiting = [2, 3].map(|client| desk.wait(Q(1), client, 5000));
     desk.lease(Q(2), 4);
-    let (_, wakes) = desk.turn(|table, turn| table.end_all(turn));
+    let (_, wakes) = desk.step(|table, step| table.end_all(step));
     assert_eq!(outcomes(&wakes), waiting.map(|waiter| (waiter, Outcome::Busy { ms: 0 })));
     assert_eq!(desk.check(Q(1), token), None);
     assert_eq!((desk.table.report().leases, desk.table.next_deadline()), (0, None));
@@ -360,12 +360,12 @@ fn names_and_times_of_any_size_do_no_harm() {
     let mut ask = Desk::ask(Q(1), "p", "", 1);
     ask.lease_ms = u64::MAX;
     let (fetched, _) = desk.fetch(ask, 0);
-    assert!(matches!(fetched, Fetched::Leased(leased) if leased.ms == 5));
+    assert!(matches!(fetched, FetchOutcome::Leased(leased) if leased.ms == 5));
     desk.now_ms = i64::MIN;
     ask = Desk::ask(Q(2), "p", "", 1);
     ask.lease_ms = 0;
     let (fetched, _) = desk.fetch(ask, 0);
-    assert!(matches!(fetched, Fetched::Leased(leased) if leased.ms == 1));
+    assert!(matches!(fetched, FetchOutcome::Leased(leased) if leased.ms == 1));
     desk.pass(1);
     assert_eq!(desk.table.report().leases, 1);
 }

@@ -7,20 +7,20 @@ use std::ffi::CStr;
 use std::marker::PhantomData;
 
 /// See the head of this file.
-pub struct Outgoing<'a> {
+pub struct ReplicatedCommand<'a> {
     words: Vec<*mut RedisModuleString>,
     /// How many of the words, the first ones, are the running command's.
     lent: usize,
     command: PhantomData<&'a ()>,
 }
 
-impl<'a> Outgoing<'a> {
+impl<'a> ReplicatedCommand<'a> {
     /// Begins with the first `count` arguments of the running command.
     pub fn new(args: Args<'a>, count: usize) -> Self {
         // Room for what is to come, too.
         let mut words = Vec::with_capacity(16);
         words.extend_from_slice(args.strings(count));
-        Outgoing { lent: words.len(), words, command: PhantomData }
+        ReplicatedCommand { lent: words.len(), words, command: PhantomData }
     }
 
     pub fn bytes(&mut self, bytes: &[u8]) {
@@ -32,7 +32,7 @@ impl<'a> Outgoing<'a> {
     }
 }
 
-impl Drop for Outgoing<'_> {
+impl Drop for ReplicatedCommand<'_> {
     fn drop(&mut self) {
         self.words.drain(self.lent..).for_each(|made| drop(ServerString(made)));
     }
@@ -40,7 +40,7 @@ impl Drop for Outgoing<'_> {
 
 impl Ctx<'_> {
     /// Sends a command of this name to replicas and the AOF.
-    pub fn replicate(&self, name: &CStr, mut command: Outgoing<'_>) {
+    pub fn replicate(&self, name: &CStr, mut command: ReplicatedCommand<'_>) {
         let words = &mut command.words;
         // SAFETY: format `v` takes an array of strings and its length; the strings outlive the call, which
         // keeps its own references.

@@ -6,10 +6,10 @@
 
 use crate::entry::codec::{ENCODING_VERSION, decode_header, encode_header};
 use crate::entry::compression::{self, Damaged, Encoding, MAX_RATIO};
-use crate::request::RequestArgs;
-use crate::request::error::{Accepts, CommandError};
+use crate::request::error::CommandError;
 use crate::request::key_name::{self, Layout, Tail};
 use crate::request::options::{FetchOptions, PageOptions, ReleaseOptions, SetOptions};
+use crate::request::{Accepts, RequestArgs};
 use rand::rngs::StdRng;
 use rand::{SeedableRng, TryRng};
 use std::convert::Infallible;

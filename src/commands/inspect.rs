@@ -1,15 +1,15 @@
 //! KEY, INSPECT, PERSONAS and STATS: what there is, without touching it.
 
-use super::{PERSONA_AT, REQUEST, parse_request};
+use super::{PERSONA_AT, parse_request, persona_arg, request_args, with_options};
 use crate::cache::access::{self, Access};
 use crate::cache::{self, CACHE, Lookup};
 use crate::entry::ALWAYS_FRESH;
 use crate::entry::compression::Encoding;
 use crate::index::Origin;
-use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
-use crate::request;
-use crate::request::error::{Accepts, CommandError};
+use crate::redis::{Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
+use crate::request::error::CommandError;
 use crate::request::options::{self, PageOptions};
+use crate::request::{self, Accepts};
 
 /// `CHATCACHE.KEY tier user persona message [ID id]`
 pub struct KeyName;
@@ -23,7 +23,7 @@ impl Command for KeyName {
         flags: c"readonly fast",
         arity: -5,
         keys: KeySpec::Named(PERSONA_AT),
-        args: REQUEST,
+        args: || with_options(request_args(Accepts::Tiers), &options::KEY),
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
@@ -39,13 +39,13 @@ pub struct Inspect;
 impl Command for Inspect {
     const SPEC: CommandSpec = CommandSpec {
         name: c"chatcache.inspect",
-        summary: c"Returns what is known of a cached response, without counting as a use of it",
+        summary: c"Returns the facts about a cached response, without counting as a use of it",
         complexity: c"O(N) where N is the length of the message",
         tips: Some(c"nondeterministic_output"),
         flags: c"readonly fast",
         arity: -5,
         keys: KeySpec::Read(PERSONA_AT),
-        args: REQUEST,
+        args: || with_options(request_args(Accepts::Tiers), &options::INSPECT),
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
@@ -112,10 +112,7 @@ impl Command for Personas {
         flags: c"readonly",
         arity: -1,
         keys: KeySpec::None,
-        args: &[
-            ArgSpec::new(c"cursor", ArgKind::Integer).token(c"CURSOR").optional(),
-            ArgSpec::new(c"count", ArgKind::Integer).token(c"COUNT").optional(),
-        ],
+        args: || with_options(vec![], &options::PERSONAS),
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
@@ -152,7 +149,7 @@ impl Command for Stats {
         flags: c"readonly fast",
         arity: -1,
         keys: KeySpec::Read(1),
-        args: &[ArgSpec::new(c"persona", ArgKind::Key).optional()],
+        args: || vec![persona_arg().optional()],
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {

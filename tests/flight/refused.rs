@@ -84,7 +84,7 @@ fn a_refusal_changes_nothing() {
         &format!("CHATCACHE.RELEASE {Q} ID 1 TOKEN"),
         "ERR syntax error: the option TOKEN needs a value",
     );
-    let of_set = "ERR syntax error: the options of CHATCACHE.SET are ID, EX, PX, EXAT, PXAT, KEEPTTL, STALE, NX, XX, TOKEN and COST";
+    let of_set = "ERR syntax error: the options of CHATCACHE.SET are ID, EX, PX, EXAT, PXAT, KEEPTTL, NX, XX, STALE, TOKEN and COST";
     for option in ["WAIT 1", "LEASE 1", "STALE 1 COST 1 2"] {
         refused(&mut con, &set(Q, "new", option), of_set);
     }

@@ -123,9 +123,9 @@ fn main() {
     of_each("in L1: HighwayHash", &|message| _ = black_box(hash(message)));
     of_each("in the keyspace: MD5, and BLAKE3 to be sure", &|message| {
         black_box(chatcache::request::digest(message));
-        black_box(chatcache::request::fingerprint::Fingerprint::of(
-            chatcache::request::Parts::Msg { message },
-        ));
+        black_box(chatcache::request::fingerprint::Fingerprint::of(chatcache::request::Parts::Msg {
+            message,
+        }));
     });
 
     println!(

@@ -304,8 +304,8 @@ impl Hasher for Folded {
 mod tests {
     use super::*;
     use crate::index::{Index, Name};
-    use crate::tier::Tier;
     use crate::request::{Accepts, RequestArgs};
+    use crate::tier::Tier;
     use std::collections::HashSet;
 
     fn l1(max_bytes: u64) -> L1 {

@@ -186,6 +186,8 @@ mod tests {
                 "    Store a response, by default for the tier's TTL.",
             ]
         );
-        assert!(lines.contains(&"RELEASE <tier> <user> <persona> <message> [ID <id>] TOKEN <token>".to_owned()));
+        assert!(
+            lines.contains(&"RELEASE <tier> <user> <persona> <message> [ID <id>] TOKEN <token>".to_owned())
+        );
     }
 }

@@ -45,7 +45,10 @@ fn tier_arg(accepts: Accepts) -> ArgSpec {
         Accepts::TiersAndAny => Some(c"any"),
     };
     let word = |name: &'static CStr| ArgSpec::new(name, ArgKind::Token).token(name);
-    ArgSpec::new(c"tier", ArgKind::OneOf(Tier::ALL.map(Tier::c_name).into_iter().chain(any).map(word).collect()))
+    ArgSpec::new(
+        c"tier",
+        ArgKind::OneOf(Tier::ALL.map(Tier::c_name).into_iter().chain(any).map(word).collect()),
+    )
 }
 
 /// Returns the persona, which is the key, as COMMAND DOCS shows it.

@@ -123,7 +123,9 @@ pub fn decompress(
         }
         Encoding::Zstd => {
             out.reserve(raw_bytes);
-            DECOMPRESSOR.with_borrow_mut(|context| context.decompress(out, compressed)).map_err(|_| Damaged)?;
+            DECOMPRESSOR
+                .with_borrow_mut(|context| context.decompress(out, compressed))
+                .map_err(|_| Damaged)?;
         }
         Encoding::Trained(id) => {
             let dictionary = id.dictionary().ok_or(Damaged)?;
@@ -247,7 +249,8 @@ impl Compressor {
         }
         if training.seen == training.next {
             training.next = training.next.saturating_mul(TRAINING_FACTOR);
-            let (samples, sizes) = (std::mem::take(&mut training.samples), std::mem::take(&mut training.sizes));
+            let (samples, sizes) =
+                (std::mem::take(&mut training.samples), std::mem::take(&mut training.sizes));
             if let Some(trained) = self.train(&samples, &sizes) {
                 self.trained = Some(trained);
             }

@@ -67,7 +67,12 @@ pub enum Placement {
 
 impl Entry {
     /// Returns an entry with a raw response.
-    pub fn new(placement: Placement, fingerprint: Fingerprint, response: Response, stored_at_ms: i64) -> Self {
+    pub fn new(
+        placement: Placement,
+        fingerprint: Fingerprint,
+        response: Response,
+        stored_at_ms: i64,
+    ) -> Self {
         // Responses are bounded far below 4 GiB by max-response-bytes.
         let raw_bytes = u32::try_from(response.len()).unwrap_or(u32::MAX);
         Entry::with(placement, fingerprint, Body::Raw(response), Encoding::Raw, raw_bytes, stored_at_ms)

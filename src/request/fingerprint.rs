@@ -23,7 +23,8 @@ impl Fingerprint {
         let kind = [parts.kind];
         let fields = [parts.user, parts.persona, Some(parts.last)];
         let lengths = fields.map(|field| (field.map_or(0, <[u8]>::len) as u64).to_le_bytes());
-        let with_lengths = lengths.iter().zip(fields).filter_map(|(length, field)| Some([&length[..], field?]));
+        let with_lengths =
+            lengths.iter().zip(fields).filter_map(|(length, field)| Some([&length[..], field?]));
         let pieces = [DOMAIN, &kind].into_iter().chain(with_lengths.flatten());
         let hash = match in_one_piece(pieces.clone()) {
             Some(whole) => blake3::hash(&whole),

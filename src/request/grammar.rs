@@ -162,7 +162,8 @@ mod tests {
 
     #[test]
     fn a_grammar_groups_its_options_by_family() {
-        const WORDS: &[Word] = &[Word::Id, Word::Ex, Word::KeepTtl, Word::Nx, Word::Xx, Word::Stale, Word::Cost];
+        const WORDS: &[Word] =
+            &[Word::Id, Word::Ex, Word::KeepTtl, Word::Nx, Word::Xx, Word::Stale, Word::Cost];
         let grammar = Grammar { command: "X", options: WORDS, required: &[] };
         let sizes: Vec<usize> = grammar.groups().map(<[Word]>::len).collect();
         assert_eq!(sizes, [1, 2, 2, 1, 1]);

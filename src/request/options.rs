@@ -167,11 +167,8 @@ fn parse_ttl(given: &Given<'_>, now_ms: i64) -> Result<Ttl, CommandError> {
 }
 
 /// The grammar of FETCH.
-pub static FETCH: Grammar = Grammar {
-    command: "CHATCACHE.FETCH",
-    options: &[Word::Id, Word::Wait, Word::Lease],
-    required: &[],
-};
+pub static FETCH: Grammar =
+    Grammar { command: "CHATCACHE.FETCH", options: &[Word::Id, Word::Wait, Word::Lease], required: &[] };
 
 /// The options of FETCH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,11 +198,8 @@ impl<'a> FetchOptions<'a> {
 }
 
 /// The grammar of RELEASE.
-pub static RELEASE: Grammar = Grammar {
-    command: "CHATCACHE.RELEASE",
-    options: &[Word::Id, Word::Token],
-    required: &[Word::Token],
-};
+pub static RELEASE: Grammar =
+    Grammar { command: "CHATCACHE.RELEASE", options: &[Word::Id, Word::Token], required: &[Word::Token] };
 
 /// The options of RELEASE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

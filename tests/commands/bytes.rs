@@ -41,7 +41,12 @@ fn any_bytes_may_stand_in_any_place_and_come_back_as_they_went() {
             for tier in TIERS {
                 let options = if tier == "session" { args!["ID", id].to_vec() } else { Vec::new() };
                 let request = args![tier, user, persona, message].to_vec();
-                let set = [args!["CHATCACHE.SET"].to_vec(), request.clone(), args![strange].to_vec(), options.clone()];
+                let set = [
+                    args!["CHATCACHE.SET"].to_vec(),
+                    request.clone(),
+                    args![strange].to_vec(),
+                    options.clone(),
+                ];
                 assert_eq!(con.call(&set.concat()), Raw::simple("OK"));
                 let request = [request, options].concat();
                 let about = |command: &str| [vec![command.as_bytes().to_vec()], request.clone()].concat();

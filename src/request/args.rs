@@ -260,7 +260,7 @@ mod tests {
         RequestArgs::parse(Accepts::Tiers, arguments, id).unwrap()
     }
 
-    fn refusal(accepts: Accepts, arguments: [&[u8]; 4], id: Option<&[u8]>) -> String {
+    fn error_text(accepts: Accepts, arguments: [&[u8]; 4], id: Option<&[u8]>) -> String {
         RequestArgs::parse(accepts, arguments, id).unwrap_err().message().into_owned()
     }
 
@@ -297,7 +297,7 @@ mod tests {
             for accepts in [Accepts::Tiers, Accepts::TiersAndAny] {
                 for id in [&b"m-1"[..], b""] {
                     let text = format!("ERR the tier {tier} takes no ID: ID is for the tier session");
-                    assert_eq!(refusal(accepts, ask(tier, "ann", "helper", b"hello"), Some(id)), text);
+                    assert_eq!(error_text(accepts, ask(tier, "ann", "helper", b"hello"), Some(id)), text);
                 }
             }
         }
@@ -368,16 +368,16 @@ mod tests {
     fn an_unknown_tier_is_refused_with_the_names_of_the_tiers() {
         let arguments = ask("all", "ann", "helper", b"hello");
         let text = "ERR unknown tier: use msg, persona, session or response";
-        assert_eq!(refusal(Accepts::Tiers, arguments, None), text);
-        assert_eq!(refusal(Accepts::Tiers, ask("any", "ann", "helper", b"hello"), None), text);
+        assert_eq!(error_text(Accepts::Tiers, arguments, None), text);
+        assert_eq!(error_text(Accepts::Tiers, ask("any", "ann", "helper", b"hello"), None), text);
         assert_eq!(parse_tier(b"\xff\0").unwrap_err().message(), text);
         let text = "ERR unknown tier: use msg, persona, session, response or any";
-        assert_eq!(refusal(Accepts::TiersAndAny, arguments, None), text);
+        assert_eq!(error_text(Accepts::TiersAndAny, arguments, None), text);
     }
 
     #[test]
     fn empty_names_are_refused() {
-        let refused = |tier, user, persona, id| refusal(Accepts::Tiers, ask(tier, user, persona, b""), id);
+        let refused = |tier, user, persona, id| error_text(Accepts::Tiers, ask(tier, user, persona, b""), id);
         assert_eq!(refused("msg", "ann", "", None), "ERR the persona is empty");
         let text = "ERR the user is empty: the tier session needs one";
         assert_eq!(refused("session", "", "helper", Some(b"m-1")), text);
@@ -395,16 +395,16 @@ mod tests {
         let long = vec![b'x'; MAX_NAME_BYTES + 1];
         assert!(RequestArgs::parse(Accepts::Tiers, [b"session", &fits, &fits, b""], Some(&fits)).is_ok());
         let text = "ERR the persona is longer than 65535 bytes";
-        assert_eq!(refusal(Accepts::Tiers, [b"msg", b"u", &long, b""], None), text);
+        assert_eq!(error_text(Accepts::Tiers, [b"msg", b"u", &long, b""], None), text);
         let text = "ERR the user is longer than 65535 bytes";
-        assert_eq!(refusal(Accepts::Tiers, [b"msg", &long, b"p", b""], None), text);
+        assert_eq!(error_text(Accepts::Tiers, [b"msg", &long, b"p", b""], None), text);
         let text = "ERR the ID is longer than 65535 bytes";
-        assert_eq!(refusal(Accepts::Tiers, [b"session", b"u", b"p", b""], Some(&long)), text);
+        assert_eq!(error_text(Accepts::Tiers, [b"session", b"u", b"p", b""], Some(&long)), text);
         let fits = vec![b'x'; MAX_MESSAGE_BYTES];
         assert!(RequestArgs::parse(Accepts::Tiers, [b"msg", b"u", b"p", &fits], None).is_ok());
         let long = vec![b'x'; MAX_MESSAGE_BYTES + 1];
         let text = "ERR the message is longer than 16777216 bytes";
-        assert_eq!(refusal(Accepts::Tiers, [b"msg", b"u", b"p", &long], None), text);
+        assert_eq!(error_text(Accepts::Tiers, [b"msg", b"u", b"p", &long], None), text);
     }
 
     #[test]

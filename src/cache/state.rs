@@ -66,6 +66,14 @@ impl Cache {
         self.databases.get(&database)
     }
 
+    /// Counts a miss, for the persona too if the database has an index: a miss must not make one.
+    pub fn count_miss(&mut self, database: i32, persona: &[u8]) {
+        self.counters.misses += 1;
+        if let Some(index) = self.databases.get_mut(&database) {
+            index.record_miss(persona);
+        }
+    }
+
     /// The databases that may hold entries.
     pub fn databases(&self) -> Vec<i32> {
         self.databases.keys().copied().collect()
@@ -263,7 +271,7 @@ pub fn is_softly_stale(database: i32, entry: &Entry) -> bool {
 
 fn standing(database: i32, entry: &Entry) -> Liveness {
     let Some(handle) = entry.handle() else { return Liveness::Dead };
-    CACHE.with(|cache| cache.known_index(database).map_or(Liveness::Dead, |index| index.standing(handle)))
+    CACHE.with(|cache| cache.known_index(database).map_or(Liveness::Dead, |index| index.liveness(handle)))
 }
 
 /// Counts a fresh answer that was given.

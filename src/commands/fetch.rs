@@ -74,10 +74,7 @@ impl Command for Fetch {
                 if ctx.is_replica() {
                     return Err(CommandError::LeaseOnReplica.into());
                 }
-                CACHE.with(|cache| {
-                    cache.counters.misses += 1;
-                    cache.index(ctx.database()).record_miss(asked.persona);
-                });
+                CACHE.with(|cache| cache.count_miss(ctx.database(), asked.persona));
                 let waiters = config::max_waiters();
                 let response = match hidden {
                     true => Some(flight::dummy_lease(ctx, lease_ms)),

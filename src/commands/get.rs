@@ -41,10 +41,7 @@ impl Command for Get {
                 return Ok(());
             }
         }
-        CACHE.with(|cache| {
-            cache.counters.misses += 1;
-            cache.index(ctx.database()).record_miss(asked.persona);
-        });
+        CACHE.with(|cache| cache.count_miss(ctx.database(), asked.persona));
         ctx.reply_null();
         Ok(())
     }

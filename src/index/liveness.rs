@@ -1,6 +1,6 @@
 //! Live, stale and invalidated entries.
 
-/// Whether an entry is live when it arrives or leaves.
+/// The state of an entry when it arrives or leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// The entry may be served.

@@ -24,7 +24,7 @@ pub struct Origin {
     pub persona: Arc<[u8]>,
     /// The entry's user; empty without one.
     pub user: Arc<[u8]>,
-    /// Whether the entry is live.
+    /// Live, or a tombstone.
     pub state: State,
 }
 

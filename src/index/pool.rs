@@ -5,6 +5,12 @@
 //! holds the page's free list in the value's own bytes: `Cell<T>` is as small as `T` if `T` has a niche, and
 //! `records` asserts that at compile time for every type in a pool.
 //!
+//! `cargo bench --bench index` compares the pool with the crates slab and slotmap, which grow one vector. With
+//! 2.2 million nodes (24 November 2026, 2 cores, other work beside it) the longest 50 insertions took 5.7 ms
+//! in slab and 6.1 ms in slotmap by mremap, a doubling by copy, as jemalloc does it, 23 ms, and 50 whole calls
+//! of `link` 0.12 ms. A node takes 32 bytes here and 61 there; after nine of ten were removed, a node that is
+//! left takes 33 bytes here, 320 in slab and 610 in slotmap.
+//!
 //! Invariant: a page is `Full` iff it is not on the `open` stack and has no vacancy; a `Spare` page has no
 //! cells.
 

@@ -4,6 +4,10 @@
 //! its hash, so that growth reads no name: an index of ten million groups must not stall the event loop. The
 //! shard is chosen by other bits of the hash.
 //!
+//! `cargo bench --bench index` compares the shards with one hashbrown table. With 2.2 million names (24 November
+//! 2026, 2 cores, other work beside it) the longest 50 insertions took 27 ms in one table, and 50 whole calls
+//! of `link`, with two sharded tables and three pools, 0.85 ms.
+//!
 //! The caller gives hashes that must be keyed (`RandomState`), as an attacker may choose the names.
 
 use hashbrown::HashTable;

@@ -145,6 +145,10 @@ impl Command for Flush {
                 ctx.signal_modified(&*persona);
             }
         }
+        // A flush of all tiers also returns the memory of personas without entries.
+        if Tier::ALL.iter().all(|tier| tiers.contains(tier)) {
+            CACHE.with(|cache| cache.index(ctx.database()).forget_idle());
+        }
         finish(ctx, responses)
     }
 }

@@ -4,6 +4,8 @@
 //! `fuzz/` is nothing but one call of these functions a target. What fuzzing has found worth keeping is in
 //! `tests/corpora`, a directory a target, and the unit tests feed it to the same functions.
 
+#![forbid(unsafe_code)]
+
 use crate::entry::codec::{ENCODING_VERSION, decode_header, encode_header};
 use crate::entry::compression::{self, Damaged, Encoding, MAX_RATIO};
 use crate::request::RequestArgs;

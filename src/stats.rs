@@ -3,6 +3,8 @@
 //! Plain numbers on the main thread: no atomics, no look-ups. One list, `Report::fields`, feeds both INFO and
 //! CHATCACHE.STATS, so that they cannot tell different things.
 
+#![forbid(unsafe_code)]
+
 use crate::tier::Tier;
 
 /// What was counted.

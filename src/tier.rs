@@ -3,6 +3,8 @@
 //! A tier is a closed set of four. What differs between them, apart from the TTLs that the settings hold,
 //! is which of user, persona and message the key is made of; `request` builds keys from that.
 
+#![forbid(unsafe_code)]
+
 /// Who shares an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

@@ -12,7 +12,7 @@ use crate::entry::Entry;
 use crate::entry::Response;
 use crate::entry::compression::{Compressor, Encoding, Method};
 use crate::index::Handle;
-use crate::redis::{Background, Content, Ctx, MainThread, Timer};
+use crate::redis::{Background, Content, Ctx, MainThread, OneTimer, Timer};
 use std::collections::VecDeque;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -35,13 +35,14 @@ static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 static QUEUE: MainThread<CompressionQueue> = MainThread::new(CompressionQueue::new());
 
+static NEXT_DUE: OneTimer<Due> = OneTimer::new();
+
 struct CompressionQueue {
     /// First in, first out, so sorted by time.
     queue: VecDeque<Waiting>,
     thread: Option<Background<Job, Job>>,
-    /// Whether the thread has a job, and whether a timer is running. With either there is somebody who goes on.
+    /// Whether the thread has a job. Work goes on when that is done or, without one, when `NEXT_DUE` goes off.
     busy: bool,
-    timer: bool,
     /// Databases that have changed places since the thread was given its job.
     swaps: Vec<(i32, i32)>,
     /// How many answers have been packed.
@@ -74,7 +75,6 @@ impl CompressionQueue {
             queue: VecDeque::new(),
             thread: None,
             busy: false,
-            timer: false,
             swaps: Vec::new(),
             compressed: 0,
         }
@@ -101,7 +101,7 @@ pub fn report() -> Report {
 }
 
 fn is_compressible(bytes: usize) -> bool {
-    bytes <= LONGEST && bytes as u64 >= config::compression_min_bytes()
+    bytes <= LONGEST && bytes as u64 >= config::COMPRESSION_MIN_BYTES.get()
 }
 
 /// The entry's answer may be packed soon, if it is of a size that is packed.
@@ -113,7 +113,7 @@ pub fn add(ctx: &Ctx<'_>, location: Location, bytes: usize) {
 
 /// The same for answers of any size.
 pub fn add_all(ctx: &Ctx<'_>, locations: impl IntoIterator<Item = Location>) {
-    if config::compression() == Method::None {
+    if config::COMPRESSION.get_choice() == Method::None {
         return;
     }
     let due_s = now_s().saturating_add(DELAY_S);
@@ -123,12 +123,10 @@ pub fn add_all(ctx: &Ctx<'_>, locations: impl IntoIterator<Item = Location>) {
             due_s,
             handle,
         }));
-        let idle = !queue.queue.is_empty() && !queue.busy && !queue.timer;
-        queue.timer |= idle;
-        idle
+        !queue.queue.is_empty() && !queue.busy && !NEXT_DUE.is_running()
     });
     if idle {
-        ctx.start_timer::<Due>(i64::from(DELAY_S) * 1000);
+        NEXT_DUE.set_no_later(ctx, Instant::now() + Duration::from_secs(u64::from(DELAY_S)));
     }
 }
 
@@ -181,16 +179,15 @@ struct Due;
 
 impl Timer for Due {
     fn fire(ctx: &Ctx<'_>) {
-        QUEUE.with(|queue| queue.timer = false);
         go_on(ctx);
     }
 }
 
 /// Gives the thread what is due; with nothing due, waits until something is.
 fn go_on(ctx: &Ctx<'_>) {
-    let job = Job { method: config::compression(), responses: due_responses(ctx) };
+    let job = Job { method: config::COMPRESSION.get_choice(), responses: due_responses(ctx) };
     let wait_s = QUEUE.with(|queue| {
-        if queue.busy || queue.timer {
+        if queue.busy || NEXT_DUE.is_running() {
             return None;
         }
         if !job.responses.is_empty() {
@@ -204,11 +201,10 @@ fn go_on(ctx: &Ctx<'_>) {
             }
         }
         let next = queue.queue.front().filter(|_| !queue.busy)?;
-        queue.timer = true;
         Some(next.due_s.saturating_sub(now_s()))
     });
     if let Some(wait_s) = wait_s {
-        ctx.start_timer::<Due>((i64::from(wait_s) * 1000).max(1));
+        NEXT_DUE.set_no_later(ctx, Instant::now() + Duration::from_secs(u64::from(wait_s)));
     }
 }
 

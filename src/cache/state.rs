@@ -493,7 +493,7 @@ impl Cache {
 
 /// Makes L1 as large as is set. Costs one comparison where it is.
 pub fn follow_settings(ctx: &Ctx<'_>) {
-    let wanted = config::l1_max_bytes();
+    let wanted = config::L1_MAX_BYTES.get();
     if CACHE.with(|cache| cache.l1.as_ref().map_or(0, L1::max_bytes)) != wanted {
         renew_l1(ctx);
     }
@@ -503,7 +503,7 @@ pub fn follow_settings(ctx: &Ctx<'_>) {
 fn renew_l1(ctx: &Ctx<'_>) {
     let [a, b] = [ctx.random(), ctx.random()].map(u128::from_le_bytes);
     let secret = [a as u64, (a >> 64) as u64, b as u64, (b >> 64) as u64];
-    let Some(old) = CACHE.with(|cache| cache.renew_l1(config::l1_max_bytes(), secret)) else { return };
+    let Some(old) = CACHE.with(|cache| cache.renew_l1(config::L1_MAX_BYTES.get(), secret)) else { return };
     compressor::add_all(ctx, old.locations());
     let large = old.len() as u64 > FREE_INLINE;
     free(large, old);

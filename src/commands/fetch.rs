@@ -46,7 +46,7 @@ impl Command for Fetch {
             Err(not_hot) => not_hot,
         };
         let name = cache::key_name(&request);
-        let lease_ms = options.lease_ms.unwrap_or_else(config::lease_ms);
+        let lease_ms = options.lease_ms.unwrap_or_else(|| config::LEASE_MS.get());
         let key = ctx.open_read(&name);
         match access::visible(ctx, args, &request, cache::lookup(ctx, &key, &request, now_ms)?) {
             Lookup::Fresh(_) => {
@@ -78,7 +78,7 @@ impl Command for Fetch {
                     cache.counters.misses += 1;
                     cache.index(ctx.database()).record_miss(asked.persona);
                 });
-                let waiters = config::max_waiters();
+                let waiters = config::MAX_WAITERS.get();
                 let response = match hidden {
                     true => Some(flight::dummy_lease(ctx, lease_ms)),
                     false => flight::fetch(ctx, &request, &name, lease_ms, options.wait_ms, waiters),

@@ -69,7 +69,7 @@ impl Command for Set {
         let asked = RequestArgs::parse(Accepts::Tiers, fixed(args), options.id)?;
         let request = asked.request();
         let response = args.get(REQUEST_ARGS);
-        let limit = config::max_response_bytes();
+        let limit = config::MAX_RESPONSE_SIZE.get();
         if response.len() as u64 > limit && !ctx.is_replayed() {
             return Err(CommandError::ResponseTooLarge { limit }.into());
         }
@@ -173,7 +173,7 @@ impl Lifetime {
 
 /// A TTL cut by up to `ttl-jitter` percent, at random, so that answers stored together do not end together.
 fn spread(ctx: &Ctx<'_>, ttl_ms: i64) -> i64 {
-    let percent = config::ttl_jitter();
+    let percent = config::TTL_JITTER.get();
     if percent == 0 || ctx.is_replayed() {
         return ttl_ms;
     }

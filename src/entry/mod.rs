@@ -1,5 +1,7 @@
 //! One response, in memory and on disk.
 
+#![forbid(unsafe_code)]
+
 pub mod codec;
 pub mod compression;
 pub mod dump;

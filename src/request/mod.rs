@@ -1,5 +1,7 @@
 //! What a client asks for: arguments checked, and all that derives from them.
 
+#![forbid(unsafe_code)]
+
 pub mod contiguous;
 pub mod error;
 pub mod fingerprint;

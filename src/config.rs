@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use crate::entry::compression::Method;
-use crate::redis::{AnySetting, Choice, Setting};
+use crate::redis::{AnySetting, Choice, Setting, SettingValue};
 use crate::tier::Tier;
 use std::ffi::CStr;
 
@@ -68,8 +68,10 @@ settings! {
 
 impl Choice for Method {
     const WORDS: &'static [&'static CStr] = &[c"none", c"lz4", c"zstd"];
+}
 
-    fn from_position(position: usize) -> Self {
+impl SettingValue for Method {
+    fn from_stored(position: i64) -> Self {
         match position {
             0 => Method::None,
             1 => Method::Lz4,

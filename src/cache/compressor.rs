@@ -113,7 +113,7 @@ pub fn add(ctx: &Ctx<'_>, location: Location, bytes: usize) {
 
 /// The same for answers of any size.
 pub fn add_all(ctx: &Ctx<'_>, locations: impl IntoIterator<Item = Location>) {
-    if config::COMPRESSION.get_choice() == Method::None {
+    if config::COMPRESSION.get() == Method::None {
         return;
     }
     let due_s = now_s().saturating_add(DELAY_S);
@@ -185,7 +185,7 @@ impl Timer for Due {
 
 /// Gives the thread what is due; with nothing due, waits until something is.
 fn go_on(ctx: &Ctx<'_>) {
-    let job = Job { method: config::COMPRESSION.get_choice(), responses: due_responses(ctx) };
+    let job = Job { method: config::COMPRESSION.get(), responses: due_responses(ctx) };
     let wait_s = QUEUE.with(|queue| {
         if queue.busy || NEXT_DUE.is_running() {
             return None;

@@ -57,7 +57,7 @@ impl Ctx<'_> {
         }
     }
 
-    /// Whether the context's client has a user, or None if the server does not tell. A call of a missing command in
+    /// Returns true if the context's client has a user, or None if the server does not tell. A call of a missing command in
     /// the user's name (`C`) tells: without a user the server does not look for the command.
     fn has_user(&self) -> Option<bool> {
         // SAFETY: the context is valid. The format announces no argument, and asks for errors as replies (`E`).
@@ -96,7 +96,7 @@ impl Ctx<'_> {
 }
 
 impl UserName {
-    /// Whether the user may run the command that begins with these words. They must include its keys.
+    /// Returns true if the user may run the command that begins with these words. They must include its keys.
     pub fn may_run(&self, words: &[&[u8]]) -> bool {
         User::find(self).is_some_and(|user| user.may_run(words))
     }
@@ -111,7 +111,7 @@ impl UserName {
     }
 }
 
-/// Whether these rules about commands alone (`+get`, `-@all` …) allow the command that begins with these words.
+/// Returns true if these rules about commands alone (`+get`, `-@all` …) allow the command that begins with these words.
 pub fn rules_allow(rules: &[&[u8]], words: &[&[u8]]) -> bool {
     let Ok(rules) = CString::new(rules.join(&b' ')) else { return false };
     let Some(user) = User::unnamed() else { return false };

@@ -35,7 +35,7 @@ pub struct Blocked {
 }
 
 impl Ctx<'_> {
-    /// Whether the caller may be blocked. It may not in MULTI, in a script, in another module's call, and where the
+    /// Returns true if the caller may be blocked. It may not in MULTI, in a script, in another module's call, and where the
     /// command comes from the master or the AOF.
     pub fn may_block(&self) -> bool {
         !self.has(

@@ -13,13 +13,13 @@ use std::os::raw::c_char;
 
 /// The judge of keys that another node sends to this one.
 pub trait Incoming {
-    /// Whether the key is to be discarded. The sender hears that it has arrived, and deletes its own. The context
+    /// Returns true if the key is to be discarded. The sender hears that it has arrived, and deletes its own. The context
     /// has no client: select a database first.
     fn is_outdated(ctx: &Ctx<'_>, key: &[u8]) -> bool;
 }
 
 impl Ctx<'_> {
-    /// Whether this node would carry out a command about this key for any client: the key's slot is its own, and
+    /// Returns true if this node would carry out a command about this key for any client: the key's slot is its own, and
     /// the key is here or its slot is not moving away. Only for servers with cluster-enabled.
     pub fn serves(&self, key: &[u8]) -> bool {
         // The server checks a module's call like the context's client's own: here no client, so without ASKING.

@@ -30,40 +30,40 @@ impl Ctx<'_> {
         self.raw
     }
 
-    /// Whether one of these flags of the context is set.
+    /// Returns true if one of these flags of the context is set.
     pub(super) fn has(&self, flags: u32) -> bool {
         // SAFETY: the context is valid while `self` is.
         let set = unsafe { api!(RedisModule_GetContextFlags)(self.raw) };
         set & flags as c_int != 0
     }
 
-    /// Whether the command comes from the master or the AOF. Such a command has been accepted once and must be
+    /// Returns true if the command comes from the master or the AOF. Such a command has been accepted once and must be
     /// carried out whatever this server's settings say.
     pub fn is_replayed(&self) -> bool {
         self.has(raw::REDISMODULE_CTX_FLAGS_REPLICATED | raw::REDISMODULE_CTX_FLAGS_LOADING)
     }
 
-    /// Whether the server is loading its data. It runs no timers then.
+    /// Returns true if the server is loading its data. It runs no timers then.
     pub fn is_loading(&self) -> bool {
         self.has(raw::REDISMODULE_CTX_FLAGS_LOADING)
     }
 
-    /// Whether the command runs inside MULTI.
+    /// Returns true if the command runs inside MULTI.
     pub fn is_in_transaction(&self) -> bool {
         self.has(raw::REDISMODULE_CTX_FLAGS_MULTI)
     }
 
-    /// Whether a script or a function calls the command.
+    /// Returns true if a script or a function calls the command.
     pub fn is_in_script(&self) -> bool {
         self.has(raw::REDISMODULE_CTX_FLAGS_LUA)
     }
 
-    /// Whether this server is a replica.
+    /// Returns true if this server is a replica.
     pub fn is_replica(&self) -> bool {
         self.has(raw::REDISMODULE_CTX_FLAGS_SLAVE)
     }
 
-    /// Whether the server was started with cluster-enabled.
+    /// Returns true if the server was started with cluster-enabled.
     pub fn is_cluster(&self) -> bool {
         self.has(raw::REDISMODULE_CTX_FLAGS_CLUSTER)
     }

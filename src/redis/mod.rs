@@ -60,7 +60,7 @@ pub use module::{Load, Module, load};
 pub use notify::Class;
 pub use prefetch::prefetch;
 pub use replicate::ReplicatedCommand;
-pub use settings::{AnySetting, Choice, Setting};
+pub use settings::{AnySetting, Choice, Setting, SettingValue};
 pub use timer::{OneTimer, Timer};
 
 pub use redis_module::raw::{RedisModuleCtx, RedisModuleString};

@@ -16,10 +16,10 @@ pub enum Class {
     Module,
 }
 
-/// Whether a notification of the module's own is under way.
+/// True while the module sends a notification.
 static NOTIFYING: AtomicBool = AtomicBool::new(false);
 
-/// Whether the notification under way is the module's own. The server brings these to the module too.
+/// Returns true if the module itself sends the notification under way, which the server brings to it too.
 pub(super) fn is_own_notification() -> bool {
     NOTIFYING.load(Ordering::Relaxed)
 }

@@ -41,13 +41,34 @@ enum Unit {
     Choice(&'static [&'static CStr]),
 }
 
-/// A type with a word for each of its values.
-pub trait Choice: Sized + 'static {
-    /// The words, in the order of `from_position`.
-    const WORDS: &'static [&'static CStr];
+/// The type of a setting's value.
+pub trait SettingValue {
+    /// Returns the value for the stored integer, which is in the setting's range.
+    fn from_stored(stored: i64) -> Self;
+}
 
-    /// Returns the value of the word at `position`, or the last word's if there is none.
-    fn from_position(position: usize) -> Self;
+/// A type with a word for each of its values.
+pub trait Choice: SettingValue {
+    /// The words; the stored integer is the position of one.
+    const WORDS: &'static [&'static CStr];
+}
+
+impl SettingValue for i64 {
+    fn from_stored(stored: i64) -> Self {
+        stored
+    }
+}
+
+impl SettingValue for u64 {
+    fn from_stored(stored: i64) -> Self {
+        stored.unsigned_abs()
+    }
+}
+
+impl SettingValue for usize {
+    fn from_stored(stored: i64) -> Self {
+        usize::try_from(stored).unwrap_or(usize::MAX)
+    }
 }
 
 impl<T> Setting<T> {
@@ -87,20 +108,12 @@ impl<T: Choice> Setting<T> {
     pub const fn choice(name: &'static CStr, default: i64) -> Self {
         Self::new(name, default, (0, T::WORDS.len() as i64 - 1), Unit::Choice(T::WORDS))
     }
-
-    /// Returns the value.
-    pub fn get_choice(&self) -> T {
-        T::from_position(usize::try_from(self.any.stored()).unwrap_or(0))
-    }
 }
 
-impl<T: TryFrom<i64>> Setting<T> {
-    /// Returns the value. A value that `T` cannot hold, which no setting's range allows, reads as 0.
-    pub fn get(&self) -> T
-    where
-        T: Default,
-    {
-        T::try_from(self.any.stored()).unwrap_or_default()
+impl<T: SettingValue> Setting<T> {
+    /// Returns the value.
+    pub fn get(&self) -> T {
+        T::from_stored(self.any.stored())
     }
 }
 

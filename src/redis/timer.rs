@@ -39,7 +39,7 @@ impl<T: Timer> OneTimer<T> {
         OneTimer { running: MainThread::new(None), work: PhantomData }
     }
 
-    /// Whether the timer runs.
+    /// Returns true if the timer runs.
     pub fn is_running(&self) -> bool {
         self.running.with(|running| running.is_some())
     }

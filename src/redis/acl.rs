@@ -1,8 +1,8 @@
 //! The caller of a command, and the rights that the server's ACL gives that user.
 //!
-//! The server checks a command's declared keys before the module sees it. This file does the further checks: it gives
-//! the caller's name, and says if a user of that name may run a certain command. Rights change and users go while
-//! clients wait, so the module keeps a name only, and each check looks the user up again.
+//! The server checks a command's declared keys before the module sees it. This file does the further checks:
+//! it gives the caller's name, and says if a user of that name may run a certain command. Rights change and
+//! users go while clients wait, so the module keeps a name only, and each check looks the user up again.
 
 use crate::redis::api::{OK, api};
 use crate::redis::ctx::Ctx;
@@ -24,7 +24,8 @@ pub enum Caller {
     Unknown,
 }
 
-/// The name of a user of the ACL. The user may be gone by now, or be another module's own: such a user has no rights.
+/// The name of a user of the ACL. The user may be gone by now, or be another module's own: such a user has no
+/// rights.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UserName(Arc<[u8]>);
 
@@ -40,8 +41,8 @@ impl Ctx<'_> {
             // SAFETY: the server hands the string to the module to free.
             return Caller::User(UserName(unsafe { ServerString::take(name) }.bytes().into()));
         }
-        // The client has no connection: it is a script's, or another module's. `GetCurrentUserName` knows the user of
-        // these, but without a user it ends the server (read in Redis 7.0, module.c:8764; so in 8.0).
+        // The client has no connection: it is a script's, or another module's. `GetCurrentUserName` knows the
+        // user of these, but without a user it ends the server (read in Redis 7.0, module.c:8764; so in 8.0).
         match self.has_user() {
             Some(true) => {
                 // SAFETY: the context is valid, and its client has a user.
@@ -57,10 +58,12 @@ impl Ctx<'_> {
         }
     }
 
-    /// Returns true if the context's client has a user, or None if the server does not tell. A call of a missing command in
-    /// the user's name (`C`) tells: without a user the server does not look for the command.
+    /// Returns true if the context's client has a user, or None if the server does not tell. A call of a
+    /// missing command in the user's name (`C`) tells: without a user the server does not look for the
+    /// command.
     fn has_user(&self) -> Option<bool> {
-        // SAFETY: the context is valid. The format announces no argument, and asks for errors as replies (`E`).
+        // SAFETY: the context is valid. The format announces no argument, and asks for errors as replies
+        // (`E`).
         let reply = unsafe { api!(RedisModule_Call)(self.raw(), c"(no command)".as_ptr(), c"CE".as_ptr()) };
         if reply.is_null() {
             return None;
@@ -88,8 +91,8 @@ impl Ctx<'_> {
         let key = ServerString::new(key);
         if let Some(user) = User::find(user) {
             let reason = raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_KEY;
-            // SAFETY: the context is a command's, the user has been found in this callback, and the server copies the
-            // key.
+            // SAFETY: the context is a command's, the user has been found in this callback, and the server
+            // copies the key.
             unsafe { api!(RedisModule_ACLAddLogEntry)(self.raw(), user.0, key.raw(), reason) };
         }
     }
@@ -111,12 +114,13 @@ impl UserName {
     }
 }
 
-/// Returns true if these rules about commands alone (`+get`, `-@all` …) allow the command that begins with these words.
+/// Returns true if these rules about commands alone (`+get`, `-@all` …) allow the command that begins with
+/// these words.
 pub fn rules_allow(rules: &[&[u8]], words: &[&[u8]]) -> bool {
     let Ok(rules) = CString::new(rules.join(&b' ')) else { return false };
     let Some(user) = User::unnamed() else { return false };
-    // SAFETY: the user is the module's own, and the rules are a C string. The server takes a null context and a null
-    // error, and gives no reason then.
+    // SAFETY: the user is the module's own, and the rules are a C string. The server takes a null context and
+    // a null error, and gives no reason then.
     let code = unsafe {
         api!(RedisModule_SetModuleUserACLString)(ptr::null_mut(), user.0, rules.as_ptr(), ptr::null_mut())
     };

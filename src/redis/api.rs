@@ -1,8 +1,9 @@
 //! Access to the server's function table.
 //!
-//! redis-module keeps one `Option<fn>` for each function of any server version, and a server fills in those that it
-//! has. `first_missing` runs once at load and names the first of the required functions that is missing, so `api!`
-//! finds each of them afterwards. `optional!` is for functions that only some servers have.
+//! redis-module keeps one `Option<fn>` for each function of any server version, and a server fills in those
+//! that it has. `first_missing` runs once at load and names the first of the required functions that is
+//! missing, so `api!` finds each of them afterwards. `optional!` is for functions that only some servers
+//! have.
 
 use redis_module::raw;
 use std::os::raw::c_int;
@@ -136,8 +137,8 @@ required!(
     RedisModule_WrongArity,
 );
 
-/// Panics for a function that `api!` calls and the list above lacks: a bug, which the guard around the callback
-/// logs.
+/// Panics for a function that `api!` calls and the list above lacks: a bug, which the guard around the
+/// callback logs.
 #[cold]
 pub fn missing(name: &str) -> ! {
     panic!("the server has no {name}")

@@ -48,7 +48,8 @@ impl<'a> Args<'a> {
         self.0.get(position..).unwrap_or_default().iter().map(|&string| unsafe { bytes(string) })
     }
 
-    /// Returns the first `count` arguments after the command's name as the server's strings, valid during `'a`.
+    /// Returns the first `count` arguments after the command's name as the server's strings, valid during
+    /// `'a`.
     pub(super) fn strings(self, count: usize) -> &'a [*mut RedisModuleString] {
         self.0.get(1..=count).unwrap_or_default()
     }

@@ -1,4 +1,5 @@
-//! One thread beside the main one, for work on plain data: it takes a job, and wakes the event loop when it is done.
+//! One thread beside the main one, for work on plain data: it takes a job, and wakes the event loop when it
+//! is done.
 //!
 //! It holds no lock that a forked child could need: the child of a save has the main thread only, and touches
 //! neither this thread nor its channels.
@@ -17,8 +18,8 @@ pub struct Background<Job, Done> {
 }
 
 impl<Job: Send + 'static, Done: Send + 'static> Background<Job, Done> {
-    /// Starts the thread, which keeps `state` from job to job; returns None if the system gives no thread. A job
-    /// that panics is logged and ends the thread.
+    /// Starts the thread, which keeps `state` from job to job; returns None if the system gives no thread. A
+    /// job that panics is logged and ends the thread.
     pub fn start<State: Default>(
         name: &str,
         work: impl Fn(&mut State, Job) -> Done + Send + 'static,
@@ -50,7 +51,8 @@ impl<Job: Send + 'static, Done: Send + 'static> Background<Job, Done> {
 
 /// Ends the event loop's sleep, from any thread.
 fn wake_event_loop() {
-    // SAFETY: the server allows this one call of its event loop from other threads; the callback takes no data.
+    // SAFETY: the server allows this one call of its event loop from other threads; the callback takes no
+    // data.
     let code = unsafe { api!(RedisModule_EventLoopAddOneShot)(Some(awake), ptr::null_mut()) };
     debug_assert_eq!(code, OK);
 }

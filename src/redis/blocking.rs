@@ -1,11 +1,11 @@
 //! Clients that wait for a reply, as BLPOP's do.
 //!
-//! A blocked client ends in one of three ways, and each needs `UnblockClient` once, or its memory is lost: the module
-//! unblocks it (`Blocked::unblock`), CLIENT UNBLOCK ends its wait, or it disconnects. The server calls back for the
-//! last two, and `Waiting` finds the handle by the client ID.
+//! A blocked client ends in one of three ways, and each needs `UnblockClient` once, or its memory is lost:
+//! the module unblocks it (`Blocked::unblock`), CLIENT UNBLOCK ends its wait, or it disconnects. The server
+//! calls back for the last two, and `Waiting` finds the handle by the client ID.
 //!
-//! The server gets no time-out, since the rooms above end each wait themselves. The callback for a time-out must be
-//! there all the same, or CLIENT UNBLOCK would not work (read in Redis 7.0, module.c,
+//! The server gets no time-out, since the rooms above end each wait themselves. The callback for a time-out
+//! must be there all the same, or CLIENT UNBLOCK would not work (read in Redis 7.0, module.c,
 //! moduleBlockedClientMayTimeout).
 
 use crate::redis::api::{OK, api};
@@ -35,8 +35,8 @@ pub struct Blocked {
 }
 
 impl Ctx<'_> {
-    /// Returns true if the caller may be blocked. It may not in MULTI, in a script, in another module's call, and where the
-    /// command comes from the master or the AOF.
+    /// Returns true if the caller may be blocked. It may not in MULTI, in a script, in another module's call,
+    /// and where the command comes from the master or the AOF.
     pub fn may_block(&self) -> bool {
         !self.has(
             raw::REDISMODULE_CTX_FLAGS_LUA
@@ -49,8 +49,8 @@ impl Ctx<'_> {
 
     /// Blocks the caller, for which `may_block` is true. The command replies nothing more.
     pub fn block<W: Waiting>(&self) -> Blocked {
-        // SAFETY: the context is a command's; the callbacks have the signatures asked for, and `free_reply` frees
-        // the private data that `unblock::<W>` makes.
+        // SAFETY: the context is a command's; the callbacks have the signatures asked for, and `free_reply`
+        // frees the private data that `unblock::<W>` makes.
         let raw = unsafe {
             api!(RedisModule_BlockClient)(
                 self.raw(),
@@ -69,8 +69,9 @@ impl Ctx<'_> {
 impl Blocked {
     /// Wakes the client that `Ctx::block::<W>` blocked; `W::reply` runs before the event loop sleeps next.
     ///
-    /// Call this just before it sleeps. In between, Redis 7.0 replies nothing at all to CLIENT UNBLOCK TIMEOUT, since
-    /// the client seems served (seen there), and every server replies its own error for CLIENT UNBLOCK ERROR.
+    /// Call this just before it sleeps. In between, Redis 7.0 replies nothing at all to CLIENT UNBLOCK
+    /// TIMEOUT, since the client seems served (seen there), and every server replies its own error for CLIENT
+    /// UNBLOCK ERROR.
     pub fn unblock<W: Waiting>(self, reply: W::Reply) {
         let reply: *mut W::Reply = Box::into_raw(Box::new(reply));
         // SAFETY: this consumes the handle, so it goes back once; `free_reply` frees the private data.
@@ -79,8 +80,8 @@ impl Blocked {
 
     /// Gives the handle back without a reply: the client has had one, or is gone.
     fn release(self) {
-        // SAFETY: this consumes the handle, so it goes back once. The server calls no `reply` for a client that is no
-        // longer blocked.
+        // SAFETY: this consumes the handle, so it goes back once. The server calls no `reply` for a client
+        // that is no longer blocked.
         unsafe { api!(RedisModule_UnblockClient)(self.raw, ptr::null_mut()) };
     }
 }

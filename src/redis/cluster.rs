@@ -1,7 +1,8 @@
 //! Slots that move from one cluster node to another.
 //!
-//! While a slot moves, the source sends clients on to the target for every key that it lacks, and the target serves
-//! clients that come with ASKING. The keys follow one by one: the source's MIGRATE sends each as RESTORE-ASKING.
+//! While a slot moves, the source sends clients on to the target for every key that it lacks, and the target
+//! serves clients that come with ASKING. The keys follow one by one: the source's MIGRATE sends each as
+//! RESTORE-ASKING.
 
 use crate::redis::api::api;
 use crate::redis::ctx::Ctx;
@@ -13,17 +14,17 @@ use std::os::raw::c_char;
 
 /// The judge of keys that another node sends to this one.
 pub trait Incoming {
-    /// Returns true if the key is to be discarded. The sender hears that it has arrived, and deletes its own. The context
-    /// has no client: select a database first.
+    /// Returns true if the key is to be discarded. The sender hears that it has arrived, and deletes its own.
+    /// The context has no client: select a database first.
     fn is_outdated(ctx: &Ctx<'_>, key: &[u8]) -> bool;
 }
 
 impl Ctx<'_> {
-    /// Returns true if this node would carry out a command about this key for any client: the key's slot is its own, and
-    /// the key is here or its slot is not moving away. Only for servers with cluster-enabled.
+    /// Returns true if this node would carry out a command about this key for any client: the key's slot is
+    /// its own, and the key is here or its slot is not moving away. Only for servers with cluster-enabled.
     pub fn serves(&self, key: &[u8]) -> bool {
-        // The server checks a module's call like the context's client's own: here no client, so without ASKING.
-        // MEMORY USAGE has no effects and counts as no use of the key.
+        // The server checks a module's call like the context's client's own: here no client, so without
+        // ASKING. MEMORY USAGE has no effects and counts as no use of the key.
         // SAFETY: the context is valid. Format `c` takes a C string, `b` a pointer and a length.
         let reply = unsafe {
             api!(RedisModule_Call)(

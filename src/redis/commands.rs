@@ -1,8 +1,8 @@
 //! Commands: their descriptions for the server, and the one callback behind all of them.
 //!
-//! A command is a type that implements `Command`: a `CommandSpec`, which COMMAND INFO, DOCS and GETKEYS and the
-//! clients' hints show, and `run`. The server checks the arity; the callback runs the command and turns its error
-//! into a reply.
+//! A command is a type that implements `Command`: a `CommandSpec`, which COMMAND INFO, DOCS and GETKEYS and
+//! the clients' hints show, and `run`. The server checks the arity; the callback runs the command and turns
+//! its error into a reply.
 
 use crate::redis::api::{ERR, OK, api, optional};
 use crate::redis::args::Args;
@@ -38,7 +38,8 @@ pub struct CommandSpec {
     pub summary: &'static CStr,
     /// The time complexity, for COMMAND DOCS.
     pub complexity: &'static CStr,
-    /// Redis's command tips, separated by spaces: hints for clients of a cluster and for tools that compare replies.
+    /// Redis's command tips, separated by spaces: hints for clients of a cluster and for tools that compare
+    /// replies.
     pub tips: Option<&'static CStr>,
     /// The flags as `RedisModule_CreateCommand` takes them: `write`, `readonly`, `fast`, `deny-oom` …
     pub flags: &'static CStr,
@@ -149,7 +150,8 @@ pub(super) fn register<C: Command>(ctx: &Ctx<'_>, category: Option<&CStr>) -> bo
     let spec = C::SPEC;
     let (first, last) = spec.keys.range().map_or((0, 0), |(first, last, _)| (first, last));
     let step = c_int::from(first != 0);
-    // SAFETY: the context is valid; the server copies name and flags, and the callback has the signature asked for.
+    // SAFETY: the context is valid; the server copies name and flags, and the callback has the signature
+    // asked for.
     let created = unsafe {
         api!(RedisModule_CreateCommand)(
             ctx.raw(),
@@ -185,22 +187,23 @@ pub(super) fn register<C: Command>(ctx: &Ctx<'_>, category: Option<&CStr>) -> bo
         key_specs: key_specs.as_mut_ptr(),
         args: raw_args(spec.args, &mut arena),
     };
-    // SAFETY: the command is the server's. The server copies all that `info` points to; `key_specs` and the arena keep
-    // the arrays until then, each ended by a zeroed element.
+    // SAFETY: the command is the server's. The server copies all that `info` points to; `key_specs` and the
+    // arena keep the arrays until then, each ended by a zeroed element.
     let informed = unsafe { api!(RedisModule_SetCommandInfo)(command, &info) } == OK;
     // SAFETY: the command is the server's.
     informed && category.is_none_or(|category| unsafe { set_categories(command, category, spec.flags) })
 }
 
-/// Makes an ACL category for the module's commands and returns its name, or None on servers where modules cannot
-/// (before Redis 7.4 and Valkey 8.0).
+/// Makes an ACL category for the module's commands and returns its name, or None on servers where modules
+/// cannot (before Redis 7.4 and Valkey 8.0).
 pub(super) fn add_category(ctx: &Ctx<'_>, name: &'static CStr) -> Option<&'static CStr> {
     let add = optional!(RedisModule_AddACLCategory)?;
     // SAFETY: the context is valid; the server copies the name.
     (unsafe { add(ctx.raw(), name.as_ptr()) } == OK).then_some(name)
 }
 
-/// Puts a command into the module's category and into those of its flags, as the server does with its own commands.
+/// Puts a command into the module's category and into those of its flags, as the server does with its own
+/// commands.
 ///
 /// # Safety
 /// `command` is one of the module's commands.
@@ -222,7 +225,8 @@ fn categories(module: &str, flags: &str) -> String {
 
 /// Returns the server's form of the key spec, ended by a zeroed element.
 fn raw_key_specs(keys: &KeySpec) -> Vec<raw::RedisModuleCommandKeySpec> {
-    // SAFETY: the struct is plain C data, for which zeroes are valid; the server documents them as the end marker.
+    // SAFETY: the struct is plain C data, for which zeroes are valid; the server documents them as the end
+    // marker.
     let end: raw::RedisModuleCommandKeySpec = unsafe { std::mem::zeroed() };
     let Some((first, last, flags)) = keys.range() else { return vec![end] };
     let mut spec = end;
@@ -263,7 +267,8 @@ fn raw_args(
         }
         list.push(entry);
     }
-    // SAFETY: the struct is plain C data, for which zeroes are valid; the server documents them as the end marker.
+    // SAFETY: the struct is plain C data, for which zeroes are valid; the server documents them as the end
+    // marker.
     list.push(unsafe { std::mem::zeroed() });
     let start = list.as_mut_ptr();
     arena.push(list);

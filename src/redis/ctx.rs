@@ -37,8 +37,8 @@ impl Ctx<'_> {
         set & flags as c_int != 0
     }
 
-    /// Returns true if the command comes from the master or the AOF. Such a command has been accepted once and must be
-    /// carried out whatever this server's settings say.
+    /// Returns true if the command comes from the master or the AOF. Such a command has been accepted once
+    /// and must be carried out whatever this server's settings say.
     pub fn is_replayed(&self) -> bool {
         self.has(raw::REDISMODULE_CTX_FLAGS_REPLICATED | raw::REDISMODULE_CTX_FLAGS_LOADING)
     }
@@ -111,8 +111,8 @@ impl Ctx<'_> {
         unsafe { api!(RedisModule_GetSelectedDb)(self.raw) }
     }
 
-    /// Selects a database for the keys opened after this; returns false if the number is out of range. Only for
-    /// callbacks without a client of their own, since a client would stay in the new database.
+    /// Selects a database for the keys opened after this; returns false if the number is out of range. Only
+    /// for callbacks without a client of their own, since a client would stay in the new database.
     pub fn select(&self, database: i32) -> bool {
         // SAFETY: the context is valid while `self` is; the server checks the number.
         unsafe { api!(RedisModule_SelectDb)(self.raw, database) == OK }

@@ -1,8 +1,8 @@
 //! A value type of the module's own: its callbacks, and the streams they read and write.
 //!
-//! A room above implements `DataType` for its Rust type, and `register` gives the server callbacks that are generic over
-//! it. A value is a `Box<T>` that the server owns. `free` may run on a background thread, so `T` is `Send`, and its
-//! drop must call nothing of the server's but its allocator.
+//! A room above implements `DataType` for its Rust type, and `register` gives the server callbacks that are
+//! generic over it. A value is a `Box<T>` that the server owns. `free` may run on a background thread, so `T`
+//! is `Send`, and its drop must call nothing of the server's but its allocator.
 
 use crate::redis::alloc::NATURAL;
 use crate::redis::api::api;
@@ -62,8 +62,8 @@ pub trait DataType: Send + Sized + 'static {
     fn save(&self, database: i32, saver: &mut Saver);
     /// Writes the commands that make the value; may run in a forked child.
     fn rewrite(&self, place: KeyContext<'_>, aof: &mut Aof);
-    /// The value has left its key: it is deleted, expired, evicted or overwritten, or about to be renamed or moved.
-    /// Not called when a whole database is emptied.
+    /// The value has left its key: it is deleted, expired, evicted or overwritten, or about to be renamed or
+    /// moved. Not called when a whole database is emptied.
     fn unlinked(&self, place: KeyContext<'_>);
     /// Returns the value that COPY puts under another key.
     fn copied(&self, from_database: i32) -> Self;
@@ -98,8 +98,8 @@ pub(super) fn register<T: DataType>(ctx: &Ctx<'_>) -> bool {
         copy2: Some(copy::<T>),
         aux_save2: None,
     };
-    // SAFETY: the context is valid, and each callback has the signature asked for. The server copies the table;
-    // version 4 is the newest that Redis 7.0 reads.
+    // SAFETY: the context is valid, and each callback has the signature asked for. The server copies the
+    // table; version 4 is the newest that Redis 7.0 reads.
     let handle = unsafe {
         api!(RedisModule_CreateDataType)(ctx.raw(), T::NAME.as_ptr(), T::ENCODING_VERSION, &mut methods)
     };
@@ -144,8 +144,8 @@ pub struct Saver(
 impl Saver {
     /// Writes a string.
     pub fn bytes(&mut self, bytes: &[u8]) {
-        // SAFETY: the stream is the running callback's, and keeps a failed write as its own error; the server copies
-        // `bytes.len()` bytes.
+        // SAFETY: the stream is the running callback's, and keeps a failed write as its own error; the server
+        // copies `bytes.len()` bytes.
         unsafe { api!(RedisModule_SaveStringBuffer)(self.0, bytes.as_ptr().cast(), bytes.len()) };
     }
 }
@@ -159,8 +159,8 @@ pub struct Aof(
 impl Aof {
     /// Writes `RESTORE key 0 payload`.
     pub fn restore(&mut self, key: &[u8], payload: &[u8]) {
-        // SAFETY: the stream is the running callback's. Format `blb` takes a pointer and a length, a long long, a
-        // pointer and a length.
+        // SAFETY: the stream is the running callback's. Format `blb` takes a pointer and a length, a long
+        // long, a pointer and a length.
         unsafe {
             api!(RedisModule_EmitAOF)(
                 self.0,
@@ -208,8 +208,8 @@ impl Defrag {
         // (`ServerAlloc`, alignment 1), and no reference to it is left.
         let moved = unsafe { api!(RedisModule_DefragAlloc)(self.0, old.cast()) }.cast::<u8>();
         let start = if moved.is_null() { old } else { moved };
-        // SAFETY: the block either stayed, or moved as it was and the old one is gone: one block of that length is
-        // owned again.
+        // SAFETY: the block either stayed, or moved as it was and the old one is gone: one block of that
+        // length is owned again.
         *slice = unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(start, length)) };
     }
 }
@@ -235,9 +235,9 @@ unsafe fn refuse(io: *mut RedisModuleIO, reason: &str) -> *mut c_void {
 // The callbacks. Each has the same contract.
 //
 // # Safety
-// Only the server may call them, for the type `T`: `value` is a `Box<T>` that `rdb_load`, `copy` or `Key::set` gave it,
-// alive until `free` and changed by none but `Key::value_mut` and `defrag`; the other pointers are valid during the
-// callback.
+// Only the server may call them, for the type `T`: `value` is a `Box<T>` that `rdb_load`, `copy` or
+// `Key::set` gave it, alive until `free` and changed by none but `Key::value_mut` and `defrag`; the other
+// pointers are valid during the callback.
 
 unsafe extern "C" fn rdb_load<T: DataType>(io: *mut RedisModuleIO, version: c_int) -> *mut c_void {
     guard::run("rdb_load", ptr::null_mut(), || match T::load(&mut Loader(io), version) {
@@ -301,7 +301,8 @@ unsafe extern "C" fn digest<T: DataType>(digest: *mut RedisModuleDigest, value: 
 unsafe extern "C" fn free<T: DataType>(value: *mut c_void) {
     guard::run("free", (), || {
         if !value.is_null() {
-            // SAFETY: the value is a `Box<T>`, by the callbacks' contract, which the server gives back here, once.
+            // SAFETY: the value is a `Box<T>`, by the callbacks' contract, which the server gives back here,
+            // once.
             drop(unsafe { Box::from_raw(value.cast::<T>()) });
         }
     });
@@ -349,16 +350,17 @@ unsafe extern "C" fn defrag<T: DataType>(
 ) -> c_int {
     guard::run("defrag", 0, || {
         const { assert!(align_of::<T>() <= NATURAL) };
-        // SAFETY: the server passes a pointer to its own pointer to the value, and uses neither during the callback.
+        // SAFETY: the server passes a pointer to its own pointer to the value, and uses neither during the
+        // callback.
         let value = unsafe { &mut *value };
-        // SAFETY: the value's block came from the server's allocator as it is: `ServerAlloc` passes on an alignment of
-        // up to `NATURAL`.
+        // SAFETY: the value's block came from the server's allocator as it is: `ServerAlloc` passes on an
+        // alignment of up to `NATURAL`.
         let moved = unsafe { api!(RedisModule_DefragAlloc)(ctx, *value) };
         if !moved.is_null() {
             *value = moved;
         }
-        // SAFETY: the value is a `T`, by the callbacks' contract, wherever it stands now, and nothing else holds it
-        // while the server defragments it.
+        // SAFETY: the value is a `T`, by the callbacks' contract, wherever it stands now, and nothing else
+        // holds it while the server defragments it.
         if let Some(value) = unsafe { value.cast::<T>().as_mut() } {
             value.defrag(&mut Defrag(ctx));
         }

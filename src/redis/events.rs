@@ -14,14 +14,15 @@ use std::os::raw::{c_char, c_int, c_void};
 
 /// The handler of events.
 pub trait Events {
-    /// All keys of one database, or of all for None, are about to go. `unlinked` is not called for their values.
+    /// All keys of one database, or of all for None, are about to go. `unlinked` is not called for their
+    /// values.
     fn emptied(ctx: &Ctx<'_>, database: Option<i32>);
     /// Two databases have changed places.
     fn swapped(ctx: &Ctx<'_>, first: i32, second: i32);
     /// A key has come without a command of the module. The context has its database selected.
     fn arrived(ctx: &Ctx<'_>, key: &[u8], how: Arrival);
-    /// The server is loading its data, between two keys or commands. Called now and then, and when the commands of
-    /// an AOF begin.
+    /// The server is loading its data, between two keys or commands. Called now and then, and when the
+    /// commands of an AOF begin.
     fn loading(ctx: &Ctx<'_>);
     /// A command of another module or the server has changed or removed a key's TTL.
     fn retimed(ctx: &Ctx<'_>, key: &[u8]);

@@ -1,8 +1,8 @@
 //! A watch on every argument of every command, before the server carries the command out.
 //!
-//! The server gives a filter no context to open keys with, so the detached one serves: filters run on the main
-//! thread, between commands. A watch costs each command a call, and each argument the watcher's work, so it is on
-//! only while it is needed.
+//! The server gives a filter no context to open keys with, so the detached one serves: filters run on the
+//! main thread, between commands. A watch costs each command a call, and each argument the watcher's work, so
+//! it is on only while it is needed.
 
 use crate::redis::api::api;
 use crate::redis::ctx::Ctx;

@@ -1,7 +1,7 @@
 //! The guard around every callback: a panic becomes a log line and a harmless return value.
 //!
-//! A panic that leaves an `extern "C"` function aborts the server (seen on 7.0 and 7.4). `run` catches it, logs
-//! its place, and returns the value that does the least harm.
+//! A panic that leaves an `extern "C"` function aborts the server (seen on 7.0 and 7.4). `run` catches it,
+//! logs its place, and returns the value that does the least harm.
 
 use crate::redis::log::log_warning;
 use std::cell::Cell;

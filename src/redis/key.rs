@@ -94,11 +94,12 @@ impl Key<'_> {
         }
     }
 
-    /// Returns the value of type `T` to be changed or replaced, or None if the key holds another. The server is not
-    /// told of a change. No other handle to the same key may be open.
+    /// Returns the value of type `T` to be changed or replaced, or None if the key holds another. The server
+    /// is not told of a change. No other handle to the same key may be open.
     pub fn value_mut<T: DataType>(&mut self) -> Option<&mut T> {
-        // SAFETY: the value stays until the key is changed, for which `&mut self` is needed. The server's callbacks
-        // reach values on this thread only, and not before this borrow ends: no call to the server is made with it.
+        // SAFETY: the value stays until the key is changed, for which `&mut self` is needed. The server's
+        // callbacks reach values on this thread only, and not before this borrow ends: no call to the server
+        // is made with it.
         unsafe { self.value::<T>().as_mut() }
     }
 
@@ -109,14 +110,15 @@ impl Key<'_> {
         if slot.is_null() || slot != T::slot().get() {
             return std::ptr::null_mut();
         }
-        // SAFETY: the key holds a value of this type, which `set` or the type's callbacks gave the server as a
-        // `Box<T>`.
+        // SAFETY: the key holds a value of this type, which `set` or the type's callbacks gave the server as
+        // a `Box<T>`.
         unsafe { api!(RedisModule_ModuleTypeGetValue)(self.raw) }.cast()
     }
 
-    /// Counts uses of a key that was opened without, if the server evicts by frequency. Its counter is logarithmic:
-    /// from c to c + 1 takes some (c - 5) x `lfu-log-factor` + 1 uses, 10 being the default factor (Redis 7.0, evict.c,
-    /// LFULogIncr). This computes the counter that `uses` calls would reach on average.
+    /// Counts uses of a key that was opened without, if the server evicts by frequency. Its counter is
+    /// logarithmic: from c to c + 1 takes some (c - 5) x `lfu-log-factor` + 1 uses, 10 being the default
+    /// factor (Redis 7.0, evict.c, LFULogIncr). This computes the counter that `uses` calls would reach on
+    /// average.
     pub fn count_uses(&mut self, mut uses: u32) {
         const FACTOR: i64 = 10;
         const NEW_KEY: i64 = 5;
@@ -140,8 +142,8 @@ impl Key<'_> {
         unsafe { set(self.raw, frequency) };
     }
 
-    /// Returns the number of the key's database. After a notification use this and not the context: inside MULTI,
-    /// Valkey 9.1 names the client's database for a MOVE into another (seen there).
+    /// Returns the number of the key's database. After a notification use this and not the context: inside
+    /// MULTI, Valkey 9.1 names the client's database for a MOVE into another (seen there).
     ///
     /// Only for a key with content.
     pub fn database(&self) -> i32 {
@@ -150,14 +152,15 @@ impl Key<'_> {
         unsafe { api!(RedisModule_GetDbIdFromModuleKey)(self.raw) }
     }
 
-    /// Stores a value in an empty key that was opened for writing. Returns false, and frees the value, on failure.
+    /// Stores a value in an empty key that was opened for writing. Returns false, and frees the value, on
+    /// failure.
     pub fn set<T: DataType>(&mut self, value: Box<T>) -> bool {
         if self.raw.is_null() {
             return false;
         }
         let value = Box::into_raw(value);
-        // SAFETY: the key is open, the value is of the slot's type, and on success the server owns it and frees it
-        // through the type's `free`.
+        // SAFETY: the key is open, the value is of the slot's type, and on success the server owns it and
+        // frees it through the type's `free`.
         let code = unsafe { api!(RedisModule_ModuleTypeSetValue)(self.raw, T::slot().get(), value.cast()) };
         if code != OK {
             // SAFETY: the server has not taken the value, which `Box::into_raw` gave.
@@ -171,7 +174,8 @@ impl Key<'_> {
         if self.raw.is_null() {
             return;
         }
-        // SAFETY: the key is open; the server takes an empty one, and refuses one that was opened for reading.
+        // SAFETY: the key is open; the server takes an empty one, and refuses one that was opened for
+        // reading.
         unsafe { api!(RedisModule_DeleteKey)(self.raw) };
     }
 

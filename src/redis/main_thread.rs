@@ -1,12 +1,12 @@
 //! State that only the server's main thread may touch.
 //!
-//! The server calls commands, timers, notifications and most data type callbacks on one thread, one at a time,
-//! so this state needs no lock; but the server also frees values on background threads. `MainThread` gives access
-//! on the main thread only, and to one borrower at a time: a callback that borrows the value again is a bug, and
-//! panics; the guard around the callback logs that.
+//! The server calls commands, timers, notifications and most data type callbacks on one thread, one at a
+//! time, so this state needs no lock; but the server also frees values on background threads. `MainThread`
+//! gives access on the main thread only, and to one borrower at a time: a callback that borrows the value
+//! again is a bug, and panics; the guard around the callback logs that.
 //!
-//! Users borrow for a few lines, and make no call to the server in between that may call back (opening a key for
-//! writing, deleting, setting a value).
+//! Users borrow for a few lines, and make no call to the server in between that may call back (opening a key
+//! for writing, deleting, setting a value).
 
 use std::cell::{Cell, RefCell};
 
@@ -22,8 +22,8 @@ pub fn here_is_main() {
 /// A value of the main thread, in a static.
 pub struct MainThread<T>(RefCell<T>);
 
-// SAFETY: `with` is the only access, and panics on every thread but the main one. The values are made in statics,
-// by the compiler, so no other thread has ever had a part of them.
+// SAFETY: `with` is the only access, and panics on every thread but the main one. The values are made in
+// statics, by the compiler, so no other thread has ever had a part of them.
 unsafe impl<T> Sync for MainThread<T> {}
 
 impl<T> MainThread<T> {

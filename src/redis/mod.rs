@@ -1,8 +1,8 @@
 //! The server's API, and all of the module's `unsafe`.
 //!
-//! The rooms above work with the safe types of this one: `Ctx` for the running callback, `Args`, `Key`, `Caller`,
-//! `OneTimer`, and the traits `Command`, `DataType`, `Events` and `Module` that they implement and the callbacks
-//! here are generic over. Every file here promises:
+//! The rooms above work with the safe types of this one: `Ctx` for the running callback, `Args`, `Key`,
+//! `Caller`, `OneTimer`, and the traits `Command`, `DataType`, `Events` and `Module` that they implement and
+//! the callbacks here are generic over. Every file here promises:
 //!
 //! - No panic crosses into the server: each callback runs in `guard::run`.
 //! - No API function is called before `api::first_missing` has found all of them, or `optional!` this one.

@@ -86,7 +86,8 @@ pub unsafe fn load<M: Module>(
     main_thread::here_is_main();
     guard::install_hook();
     guard::run("loading", ERR, || {
-        // SAFETY: the context is valid until the load ends, and this is the main thread, by this function's contract.
+        // SAFETY: the context is valid until the load ends, and this is the main thread, by this function's
+        // contract.
         let (ctx, registered) = unsafe { (Ctx::new(ctx), Ctx::new(ctx)) };
         // SAFETY: the server keeps the strings until the load ends.
         let args = unsafe { Args::new(argv, argc) };

@@ -32,8 +32,8 @@ impl Ctx<'_> {
             Class::Module => raw::REDISMODULE_NOTIFY_MODULE,
         };
         NOTIFYING.store(true, Ordering::Relaxed);
-        // SAFETY: the context is valid, and the string is valid during the call; the server counts a reference
-        // for a later use.
+        // SAFETY: the context is valid, and the string is valid during the call; the server counts a
+        // reference for a later use.
         key.into().with(|key| unsafe {
             api!(RedisModule_NotifyKeyspaceEvent)(self.raw(), class, event.as_ptr(), key);
         });

@@ -49,8 +49,8 @@ impl Ctx<'_> {
     /// Sends a command of this name to replicas and the AOF.
     pub fn replicate(&self, name: &CStr, mut command: ReplicatedCommand<'_>) {
         let words = &mut command.words;
-        // SAFETY: the context is valid. Format `v` takes an array of strings and its length; the strings outlive
-        // the call, which counts its own references.
+        // SAFETY: the context is valid. Format `v` takes an array of strings and its length; the strings
+        // outlive the call, which counts its own references.
         unsafe {
             api!(RedisModule_Replicate)(
                 self.raw(),
@@ -64,7 +64,8 @@ impl Ctx<'_> {
 
     /// Sends `UNLINK name` to replicas and the AOF.
     pub fn replicate_unlink(&self, name: &[u8]) {
-        // SAFETY: the context is valid. Format `b` takes a pointer and a length, and the call copies the bytes.
+        // SAFETY: the context is valid. Format `b` takes a pointer and a length, and the call copies the
+        // bytes.
         unsafe {
             api!(RedisModule_Replicate)(
                 self.raw(),

@@ -1,7 +1,7 @@
 //! Settings: numbers and choices for CONFIG GET, SET and REWRITE and for the arguments of loadmodule.
 //!
-//! A `Setting<T>` is a static with its name, default, range and type. The server and the list of all settings see it
-//! as an `AnySetting`, whose value is an integer.
+//! A `Setting<T>` is a static with its name, default, range and type. The server and the list of all settings
+//! see it as an `AnySetting`, whose value is an integer.
 
 use crate::redis::api::{OK, api};
 use crate::redis::args::Args;
@@ -226,8 +226,8 @@ pub(super) fn register(ctx: &Ctx<'_>, settings: &[&'static AnySetting]) -> Resul
 }
 
 fn register_number(ctx: &Ctx<'_>, setting: &'static AnySetting, flags: u32) -> c_int {
-    // SAFETY: the context is valid; the server copies the name. The private data is a static `AnySetting`, which the
-    // callbacks read it as.
+    // SAFETY: the context is valid; the server copies the name. The private data is a static `AnySetting`,
+    // which the callbacks read it as.
     unsafe {
         api!(RedisModule_RegisterNumericConfig)(
             ctx.raw(),
@@ -247,8 +247,8 @@ fn register_number(ctx: &Ctx<'_>, setting: &'static AnySetting, flags: u32) -> c
 fn register_choice(ctx: &Ctx<'_>, setting: &'static AnySetting, words: &'static [&'static CStr]) -> c_int {
     let mut names: Vec<*const c_char> = words.iter().map(|word| word.as_ptr()).collect();
     let values: Vec<c_int> = (0..).take(words.len()).collect();
-    // SAFETY: the context is valid; the server copies the name, and as many words and values as the length says. The
-    // private data is a static `AnySetting`, which the callbacks read it as.
+    // SAFETY: the context is valid; the server copies the name, and as many words and values as the length
+    // says. The private data is a static `AnySetting`, which the callbacks read it as.
     unsafe {
         api!(RedisModule_RegisterEnumConfig)(
             ctx.raw(),

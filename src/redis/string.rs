@@ -1,7 +1,7 @@
 //! The server's strings, ours and borrowed, and C strings for it.
 //!
-//! A string that the server lends is valid while the callback runs that received it; one that the module makes
-//! is freed by `ServerString`. Bytes from a user travel with their length and never as a C string.
+//! A string that the server lends is valid while the callback runs that received it; one that the module
+//! makes is freed by `ServerString`. Bytes from a user travel with their length and never as a C string.
 
 use crate::redis::api::api;
 use redis_module::raw::RedisModuleString;
@@ -37,7 +37,8 @@ pub(super) struct ServerString(*mut RedisModuleString);
 impl ServerString {
     /// Makes a string of a copy of `bytes`.
     pub(super) fn new(bytes: &[u8]) -> Self {
-        // SAFETY: the server copies `bytes.len()` bytes; a null context means that the module frees the string.
+        // SAFETY: the server copies `bytes.len()` bytes; a null context means that the module frees the
+        // string.
         ServerString(unsafe {
             api!(RedisModule_CreateString)(ptr::null_mut(), bytes.as_ptr().cast(), bytes.len())
         })

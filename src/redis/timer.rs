@@ -1,8 +1,8 @@
 //! One-shot timers on the main thread.
 //!
-//! Each timer of the server's is a node in a tree keyed by microsecond, and those of one millisecond are probed
-//! one by one, so thousands of them stall the event loop. A `OneTimer` therefore keeps at most one: an earlier
-//! deadline stops it and starts it anew.
+//! Each timer of the server's is a node in a tree keyed by microsecond, and those of one millisecond are
+//! probed one by one, so thousands of them stall the event loop. A `OneTimer` therefore keeps at most one: an
+//! earlier deadline stops it and starts it anew.
 
 use crate::redis::api::{OK, api};
 use crate::redis::ctx::Ctx;
@@ -44,8 +44,8 @@ impl<T: Timer> OneTimer<T> {
         self.running.with(|running| running.is_some())
     }
 
-    /// Makes the timer go off at `at`, rounded up to the next millisecond, or at the earlier moment that it is
-    /// already set for.
+    /// Makes the timer go off at `at`, rounded up to the next millisecond, or at the earlier moment that it
+    /// is already set for.
     pub fn set_no_later(&'static self, ctx: &Ctx<'_>, at: Instant) {
         self.running.with(|running| {
             match running.take() {
@@ -54,8 +54,8 @@ impl<T: Timer> OneTimer<T> {
                     return;
                 }
                 Some(Running { id, .. }) => {
-                    // SAFETY: the context is valid. The timer has not gone off, since `fire` would have cleared
-                    // it, so the server still has it; null asks for no data back.
+                    // SAFETY: the context is valid. The timer has not gone off, since `fire` would have
+                    // cleared it, so the server still has it; null asks for no data back.
                     let code = unsafe { api!(RedisModule_StopTimer)(ctx.raw(), id, ptr::null_mut()) };
                     debug_assert_eq!(code, OK);
                 }
@@ -64,7 +64,8 @@ impl<T: Timer> OneTimer<T> {
             let ms = at.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000).max(1);
             let ms = i64::try_from(ms).unwrap_or(i64::MAX);
             let data: *const Self = self;
-            // SAFETY: the context is valid; the callback reads the data as this `OneTimer<T>`, which is static.
+            // SAFETY: the context is valid; the callback reads the data as this `OneTimer<T>`, which is
+            // static.
             let id = unsafe {
                 api!(RedisModule_CreateTimer)(ctx.raw(), ms, Some(fire::<T>), data.cast_mut().cast())
             };

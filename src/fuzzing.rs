@@ -4,6 +4,8 @@
 //! A target in `fuzz/` is one call of one of these functions. The inputs worth keeping are in `tests/corpora`, a
 //! directory a target, and the unit tests feed them to the same functions.
 
+#![forbid(unsafe_code)]
+
 use crate::entry::codec::{ENCODING_VERSION, decode_header, encode_header};
 use crate::entry::compression::{self, Damaged, Encoding, MAX_RATIO};
 use crate::request::error::CommandError;

@@ -4,6 +4,8 @@
 //! live in. `docs/architecture.md` is the map.
 
 #![deny(unsafe_code)]
+#![deny(unsafe_op_in_unsafe_fn)]
+#![deny(clippy::undocumented_unsafe_blocks)]
 // Fuzz targets use of the tests only the models.
 #![cfg_attr(fuzzing, allow(dead_code, unused_imports))]
 
@@ -28,7 +30,7 @@ mod store;
 #[allow(unsafe_code)]
 mod redis;
 
-use redis::{Ctx, InfoSection, Load, Module, Setting};
+use redis::{AnySetting, Ctx, Info, InfoSection, Load, Module};
 use std::ffi::CStr;
 
 // Unit tests and fuzz targets have one that counts.
@@ -43,8 +45,8 @@ impl Module for Chatcache {
     /// 0.1.0, as MODULE LIST shows it.
     const VERSION: i32 = 100;
 
-    fn settings() -> &'static [Setting] {
-        config::all()
+    fn settings() -> &'static [&'static AnySetting] {
+        config::ALL
     }
 
     fn register(load: &Load<'_>) -> Result<(), String> {
@@ -71,7 +73,9 @@ impl Module for Chatcache {
         keyspace::loaded(ctx);
         ctx.log_notice(&format!("version {} is ready: {}", env!("CARGO_PKG_VERSION"), config::summary()));
     }
+}
 
+impl Info for Chatcache {
     fn info(section: &mut InfoSection) {
         for (name, value) in report::report().fields() {
             section.field(name, value);

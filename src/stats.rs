@@ -2,6 +2,8 @@
 //!
 //! They are plain numbers on the main thread, without atomics and without look-ups. `report` adds the state of the moment.
 
+#![forbid(unsafe_code)]
+
 use crate::tier::Tier;
 
 /// What was counted.

@@ -80,7 +80,7 @@ pub fn store(
     now_ms: i64,
 ) -> Result<Outcome, CommandError> {
     let Source::Argument(bytes) = write.source;
-    let limit = config::max_response_bytes();
+    let limit = config::MAX_RESPONSE_SIZE.get();
     if bytes.len() as u64 > limit && !ctx.is_replayed() {
         return Err(CommandError::ResponseTooLarge { limit });
     }
@@ -203,7 +203,7 @@ impl Lifetime {
 
 /// Reduces a TTL at random by 0 to `ttl-jitter` percent, so that responses stored together do not expire together.
 fn jittered(ctx: &Ctx<'_>, ttl_ms: i64) -> i64 {
-    let percent = config::ttl_jitter();
+    let percent = config::TTL_JITTER.get();
     if percent == 0 || ctx.is_replayed() {
         return ttl_ms;
     }

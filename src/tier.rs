@@ -3,6 +3,7 @@
 //! There are four tiers. They differ in the TTLs, which the settings hold, and in the parts of the key: user, persona
 //! and message. `request` builds keys from that.
 
+#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 use std::ffi::CStr;

@@ -14,7 +14,7 @@ use crate::cache::state::CACHE;
 use crate::config;
 use crate::entry::compression::{Compressor, Encoding, Method};
 use crate::entry::{Entry, Response};
-use crate::redis::{Background, Content, Ctx, MainThread, Timer};
+use crate::redis::{Background, Content, Ctx, MainThread, OneTimer, Timer};
 use std::collections::{HashSet, VecDeque};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -34,6 +34,8 @@ const BATCH_BYTES: usize = 256 * 1024;
 const LOOK: Duration = Duration::from_micros(250);
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+static NEXT_DUE: OneTimer<Due> = OneTimer::new();
 
 static COMPRESSOR: MainThread<State> = MainThread::new(State::new());
 
@@ -174,7 +176,7 @@ pub fn report() -> Report {
 }
 
 fn is_compressible(bytes: usize) -> bool {
-    bytes <= LONGEST && bytes as u64 >= config::compression_min_bytes()
+    bytes <= LONGEST && bytes as u64 >= config::COMPRESSION_MIN_BYTES.get()
 }
 
 /// Queues an entry that was stored raw or has arrived raw, if its response of `bytes` bytes is of a length to compress.
@@ -185,7 +187,7 @@ pub fn enqueue(ctx: &Ctx<'_>, location: Location, bytes: usize) {
 }
 
 fn enqueue_all(ctx: &Ctx<'_>, locations: impl IntoIterator<Item = Location>, since: Since) {
-    if config::compression() == Method::None {
+    if config::COMPRESSION.get() == Method::None {
         return;
     }
     let was_idle = COMPRESSOR.with(|state| {
@@ -205,7 +207,7 @@ fn wait(ctx: &Ctx<'_>) {
         Some(due_in_s)
     });
     if let Some(due_in_s) = due_in_s {
-        ctx.start_timer::<Due>((i64::from(due_in_s) * 1000).max(1));
+        NEXT_DUE.set_no_later(ctx, Instant::now() + Duration::from_secs(due_in_s.into()));
     }
 }
 
@@ -267,7 +269,7 @@ impl Timer for Due {
 
 /// Gives the thread the entries that are due, or waits until one is.
 fn give_job(ctx: &Ctx<'_>) {
-    let job = Job { method: config::compression(), items: due_items(ctx) };
+    let job = Job { method: config::COMPRESSION.get(), items: due_items(ctx) };
     if !job.items.is_empty() {
         COMPRESSOR.with(|state| {
             if state.thread.is_none() {

@@ -191,7 +191,7 @@ fn ends_at(found: &Found<'_>) -> i64 {
 
 /// Makes L1 of the size that is set. This costs one comparison where it has that size.
 pub fn follow_settings(ctx: &Ctx<'_>) {
-    let wanted = config::l1_max_bytes();
+    let wanted = config::L1_MAX_BYTES.get();
     if CACHE.with(|cache| cache.l1.as_ref().map_or(0, L1::max_bytes)) != wanted {
         renew_l1(ctx);
     }
@@ -199,7 +199,7 @@ pub fn follow_settings(ctx: &Ctx<'_>) {
 
 /// Replaces L1 by an empty one of the size that is set. Its entries are cold from now on.
 pub fn renew_l1(ctx: &Ctx<'_>) {
-    let max_bytes = config::l1_max_bytes();
+    let max_bytes = config::L1_MAX_BYTES.get();
     let [a, b] = [ctx.random(), ctx.random()].map(u128::from_le_bytes);
     let secret = [a as u64, (a >> 64) as u64, b as u64, (b >> 64) as u64];
     let old = CACHE.with(|cache| {

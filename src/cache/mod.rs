@@ -3,6 +3,8 @@
 //! `state` holds the indexes, L1 and the counters. `hot` reads from L1, `lookup` from an open key. `access` decides on the
 //! rights to entries of other personas, `names` makes the names of keys, and `compressor` compresses cold entries.
 
+#![forbid(unsafe_code)]
+
 pub(crate) mod access;
 pub(crate) mod compressor;
 pub(crate) mod hot;

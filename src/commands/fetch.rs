@@ -39,7 +39,7 @@ impl Command for Fetch {
             HotLookup::Miss(miss) => miss,
         };
         let name = names::key_name(&request);
-        let lease_ms = options.lease_ms.unwrap_or_else(config::lease_ms);
+        let lease_ms = options.lease_ms.unwrap_or_else(|| config::LEASE_MS.get());
         let lookup = lookup(ctx, ctx.open_read(&name), &request, now_ms)?;
         match access::visible(ctx, args, &request, lookup) {
             Lookup::Fresh(found) => {
@@ -66,7 +66,7 @@ impl Command for Fetch {
                     return Err(CommandError::LeaseOnReplica.into());
                 }
                 count_miss(ctx, asked.persona);
-                let waiters = config::max_waiters();
+                let waiters = config::MAX_WAITERS.get();
                 let reply = match is_forbidden {
                     true => Some(flight::dummy_lease(ctx, lease_ms)),
                     false => flight::fetch(ctx, &request, &name, lease_ms, options.wait_ms, waiters),

@@ -1,5 +1,7 @@
 //! The commands: each parses, acts through the rooms below, and replies.
 
+#![forbid(unsafe_code)]
+
 mod fetch;
 mod get;
 mod help;

@@ -1,6 +1,7 @@
 //! One response, in memory and on disk.
 
 #![warn(missing_docs)]
+#![forbid(unsafe_code)]
 
 pub mod codec;
 pub mod compression;

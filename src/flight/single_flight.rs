@@ -22,19 +22,21 @@ use crate::lease::{
     Ask, FetchOutcome, LeaseKey, LeaseTable, Leased, Leaving, Outcome, Report, Step, Token, VoidScope, Wait,
     WaiterId, Wake,
 };
-use crate::redis::{Blocked, Caller, Content, Ctx, MainThread, Timer, Waiting};
+use crate::redis::{Blocked, Caller, Content, Ctx, MainThread, OneTimer, Timer, Waiting};
 use crate::request::Request;
 use crate::request::fingerprint::Fingerprint;
 use crate::request::key_name::Layout;
 use crate::tier::Tier;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 static FLIGHT: MainThread<Option<Flight>> = MainThread::new(None);
 
 /// When the clock of the leases began. It never steps back, as the system's may.
 static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+static NEXT_DEADLINE: OneTimer<Waits> = OneTimer::new();
 
 /// The lease table, and the clients that it keeps waiting.
 struct Flight {
@@ -43,8 +45,6 @@ struct Flight {
     by_client: HashMap<u64, WaiterId>,
     /// Who waits no more, by client, with what they are to be told.
     finished: HashMap<u64, FinishedWait>,
-    /// When the earliest timer that was started goes off.
-    timer_at_ms: Option<i64>,
 }
 
 /// A waiting client, and where its answer would stand.
@@ -106,7 +106,6 @@ impl Flight {
             waiting: HashMap::new(),
             by_client: HashMap::new(),
             finished: HashMap::new(),
-            timer_at_ms: None,
         }
     }
 
@@ -296,20 +295,12 @@ fn look_again(ctx: &Ctx<'_>, waiter: WaiterId) -> Option<StoredResponse> {
     stored_response.filter(|stored_response| may_have(waiter, stored_response, &mut Rights::new()))
 }
 
-/// Has a timer go off when the table next has something to do.
+/// Sets the timer for the table's next deadline.
 fn set_timer(ctx: &Ctx<'_>) {
-    let now_ms = now_ms();
-    let delay_ms = FLIGHT.with(|flight| {
-        let flight = flight.as_mut()?;
-        let next_ms = flight.table.next_deadline()?;
-        if flight.timer_at_ms.is_some_and(|set_ms| set_ms <= next_ms) {
-            return None;
-        }
-        flight.timer_at_ms = Some(next_ms);
-        Some(next_ms.saturating_sub(now_ms).max(1))
-    });
-    if let Some(delay_ms) = delay_ms {
-        ctx.start_timer::<Waits>(delay_ms);
+    let next_ms = FLIGHT.with(|flight| flight.as_ref()?.table.next_deadline());
+    if let Some(next_ms) = next_ms {
+        let next = *BEGIN + Duration::from_millis(u64::try_from(next_ms).unwrap_or(0));
+        NEXT_DEADLINE.set_no_later(ctx, next);
     }
 }
 
@@ -318,11 +309,6 @@ struct Waits;
 
 impl Timer for Waits {
     fn fire(ctx: &Ctx<'_>) {
-        FLIGHT.with(|flight| {
-            if let Some(flight) = flight {
-                flight.timer_at_ms = None;
-            }
-        });
         step(ctx, None, |table, step| table.tick(step));
     }
 }

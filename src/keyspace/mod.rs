@@ -1,5 +1,7 @@
 //! The index in step with what others do to keys.
 
+#![forbid(unsafe_code)]
+
 mod events;
 pub mod reclaim;
 mod value_type;

@@ -14,7 +14,7 @@ use crate::cache::{CACHE, names};
 use crate::config;
 use crate::entry::Entry;
 use crate::index::{BatchId, Handle, Invalidated, Size};
-use crate::redis::{ArgumentWatch, Content, Ctx, EventLoop, MainThread, Timer, Watching};
+use crate::redis::{ArgumentWatch, Content, Ctx, EventLoop, MainThread, OneTimer, Timer, Watching};
 use std::time::{Duration, Instant};
 
 /// The share of the main thread that reclaiming takes while the rest of it is in use, and while none is.
@@ -38,6 +38,8 @@ const SMALL_ONES_A_COMMAND: u64 = 10;
 const TRANSACTION_LIMIT: u64 = 10_000;
 
 static RECLAIMER: MainThread<Reclaimer> = MainThread::new(Reclaimer { pace: None, watching: None });
+
+static NEXT_SLICE: OneTimer<Slice> = OneTimer::new();
 
 struct Reclaimer {
     /// None while there is nothing to reclaim.
@@ -97,7 +99,7 @@ impl AtOnce {
         if of_one_slot && !ctx.is_replayed() {
             return AtOnce { small: 0, keys: 0 };
         }
-        let limit = config::invalidate_sync_limit();
+        let limit = config::INVALIDATE_SYNC_LIMIT.get();
         let small = match ctx.is_replayed() && ctx.is_in_transaction() {
             true => limit.max(TRANSACTION_LIMIT),
             false => limit,
@@ -138,7 +140,7 @@ pub fn wake(ctx: &Ctx<'_>) {
         sleeping
     });
     if sleeping {
-        ctx.start_timer::<Slice>(1);
+        NEXT_SLICE.set_no_later(ctx, Instant::now());
     }
     watch_or_not(ctx, Work::Left);
 }
@@ -220,7 +222,8 @@ impl Timer for Slice {
         let now = Instant::now();
         RECLAIMER.with(|reclaimer| reclaimer.pace = more.then(|| Pace::new(now)));
         if more {
-            ctx.start_timer::<Slice>(pause_ms(now.duration_since(started), idle));
+            let pause_ms = pause_ms(now.duration_since(started), idle).unsigned_abs();
+            NEXT_SLICE.set_no_later(ctx, now + Duration::from_millis(pause_ms));
             watch_or_not(ctx, Work::Left);
         } else {
             watch_or_not(ctx, Work::Done);

@@ -1,17 +1,17 @@
 //! Access to the server's function table.
 //!
-//! redis-module keeps one `Option<fn>` for each function that any server version has; a server fills in those
-//! it knows. `check` runs once at load and names what is missing, so `api!` may then take a function as given
-//! without unwrapping anything at run time; functions that only some servers have are tested where they are
-//! used, with `optional!`.
+//! redis-module keeps one `Option<fn>` for each function of any server version, and a server fills in those
+//! that it has. `first_missing` runs once at load and names the first of the required functions that is
+//! missing, so `api!` finds each of them afterwards. `optional!` is for functions that only some servers
+//! have.
 
 use redis_module::raw;
 use std::os::raw::c_int;
 
-/// A function of the server that `check` has found.
+/// A function of the server that `first_missing` has found.
 macro_rules! api {
     ($name:ident) => {{
-        // SAFETY: the table is written once, before any other callback of the module can run.
+        // SAFETY: the server fills the table once, at load, before it calls back on any thread.
         #[allow(unused_unsafe)]
         let function = unsafe { redis_module::raw::$name };
         match function {
@@ -20,22 +20,24 @@ macro_rules! api {
         }
     }};
 }
+pub(super) use api;
 
-/// A function that not every supported server has.
+/// A function that not every supported server has, as an `Option`.
 macro_rules! optional {
-    ($name:ident) => {
-        // SAFETY: as in `api!`.
+    ($name:ident) => {{
+        // SAFETY: the server fills the table once, at load, before it calls back on any thread.
         unsafe { redis_module::raw::$name }
-    };
+    }};
 }
+pub(super) use optional;
 
 /// The functions without which the module does not load. All are in Redis 7.0.6 and every later server.
 macro_rules! required {
     ($($name:ident),* $(,)?) => {
-        /// The name of the first function that this server lacks, if any.
+        /// Returns the name of the first function that this server lacks, or None if it has all.
         pub fn first_missing() -> Option<&'static str> {
             $(
-                // SAFETY: as in `api!`.
+                // SAFETY: the server fills the table once, at load, before it calls back on any thread.
                 if unsafe { raw::$name }.is_none() {
                     return Some(stringify!($name));
                 }
@@ -127,6 +129,7 @@ required!(
     RedisModule_SetCommandInfo,
     RedisModule_SetModuleOptions,
     RedisModule_SignalModifiedKey,
+    RedisModule_StopTimer,
     RedisModule_StringPtrLen,
     RedisModule_SubscribeToKeyspaceEvents,
     RedisModule_SubscribeToServerEvent,
@@ -134,8 +137,8 @@ required!(
     RedisModule_WrongArity,
 );
 
-/// Reached only if a function that is not in the list above was called through `api!`: a bug here, which the
-/// guard around the callback turns into a log line.
+/// Panics for a function that `api!` calls and the list above lacks: a bug, which the guard around the
+/// callback logs.
 #[cold]
 pub fn missing(name: &str) -> ! {
     panic!("the server has no {name}")

@@ -1,50 +1,56 @@
 //! A command's arguments, as bytes.
 
-use crate::redis::ctx::KeyRef;
+use crate::redis::string::{KeyRef, bytes};
 use redis_module::raw::RedisModuleString;
+use std::os::raw::c_int;
 use std::slice;
 
-/// The arguments of a command, its name included, as the server holds them during the call.
+/// The arguments of a command, including its name, as the server holds them during the call.
 #[derive(Clone, Copy)]
-pub struct Args<'a>(pub(super) &'a [*mut RedisModuleString]);
+pub struct Args<'a>(
+    /// Each is valid and unchanged during `'a`.
+    &'a [*mut RedisModuleString],
+);
 
 impl<'a> Args<'a> {
-    /// How many there are, the command's name included.
+    /// The arguments as the server passes them to a callback.
+    ///
+    /// # Safety
+    /// `argv` points to `argc` valid strings, and neither the array nor a string changes or ends during `'a`.
+    pub(super) unsafe fn new(argv: *mut *mut RedisModuleString, argc: c_int) -> Self {
+        match usize::try_from(argc) {
+            // SAFETY: the array is valid by this function's contract.
+            Ok(count) if count > 0 => Args(unsafe { slice::from_raw_parts(argv, count) }),
+            _ => Args(&[]),
+        }
+    }
+
+    /// Returns the number of arguments, including the command's name.
     pub fn len(self) -> usize {
         self.0.len()
     }
 
-    /// Argument `position`; the command's name is 0. Empty where there is none.
+    /// Returns argument `position`, or no bytes if the command has fewer. The command's name is argument 0.
     pub fn get(self, position: usize) -> &'a [u8] {
-        self.0.get(position).map_or(&[], |&string| bytes(string))
+        // SAFETY: the string is valid during `'a`, as the field says.
+        self.0.get(position).map_or(&[], |&string| unsafe { bytes(string) })
     }
 
-    /// Argument `position` as the name of a key that the server is told of. Empty where there is none.
+    /// Returns argument `position` as a key's name for the server, or an empty name if the command has fewer.
     pub fn key(self, position: usize) -> KeyRef<'a> {
-        self.0.get(position).map_or(KeyRef::from(&[][..]), |&string| KeyRef::string(string))
+        // SAFETY: the string is valid during `'a`, as the field says.
+        self.0.get(position).map_or(KeyRef::from(&[][..]), |&string| unsafe { KeyRef::borrow(string) })
     }
 
-    /// The arguments from `position` on.
+    /// Returns the arguments from `position` on.
     pub fn from(self, position: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone {
-        self.0.get(position..).unwrap_or_default().iter().map(|&string| bytes(string))
+        // SAFETY: each string is valid during `'a`, as the field says.
+        self.0.get(position..).unwrap_or_default().iter().map(|&string| unsafe { bytes(string) })
     }
 
-    /// The first `count` arguments after the command's name, as the server's strings.
+    /// Returns the first `count` arguments after the command's name as the server's strings, valid during
+    /// `'a`.
     pub(super) fn strings(self, count: usize) -> &'a [*mut RedisModuleString] {
         self.0.get(1..=count).unwrap_or_default()
-    }
-}
-
-/// The bytes of a string that the server keeps for the length of the call.
-pub(super) fn bytes<'a>(string: *const RedisModuleString) -> &'a [u8] {
-    let mut length = 0;
-    // SAFETY: the caller took `string` from the server in the callback that is running, and the server keeps it
-    // unchanged until that returns; `'a` is bound to the callback by the types that hold it.
-    unsafe {
-        let start = api!(RedisModule_StringPtrLen)(string, &mut length);
-        match start.is_null() {
-            true => &[],
-            false => slice::from_raw_parts(start.cast(), length),
-        }
     }
 }

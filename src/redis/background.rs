@@ -1,11 +1,12 @@
-//! One thread beside the main one, for work on plain data: it takes a job, and the event loop hears when it is done.
+//! One thread beside the main one, for work on plain data: it takes a job, and wakes the event loop when it
+//! is done.
 //!
-//! No lock is held that a forked child could need: the child of a save has the main thread only, and touches neither the
-//! thread nor its channels.
+//! It holds no lock that a forked child could need: the child of a save has the main thread only, and touches
+//! neither this thread nor its channels.
 
-use crate::redis::api::OK;
+use crate::redis::api::{OK, api};
+use crate::redis::guard;
 use std::os::raw::c_void;
-use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -17,8 +18,8 @@ pub struct Background<Job, Done> {
 }
 
 impl<Job: Send + 'static, Done: Send + 'static> Background<Job, Done> {
-    /// Starts the thread, which keeps `state` from job to job; None where the system gives none. A job that panics
-    /// ends it: then nothing is done any more.
+    /// Starts the thread, which keeps `state` from job to job; returns None if the system gives no thread. A
+    /// job that panics is logged and ends the thread.
     pub fn start<State: Default>(
         name: &str,
         work: impl Fn(&mut State, Job) -> Done + Send + 'static,
@@ -28,12 +29,8 @@ impl<Job: Send + 'static, Done: Send + 'static> Background<Job, Done> {
         let run = move || {
             let mut state = State::default();
             for job in to_do {
-                let Ok(result) = panic::catch_unwind(AssertUnwindSafe(|| work(&mut state, job))) else {
-                    return;
-                };
-                if finished.send(result).is_err() {
-                    return;
-                }
+                let result = guard::run("a background job", None, || Some(work(&mut state, job)));
+                let Some(Ok(())) = result.map(|result| finished.send(result)) else { return };
                 wake_event_loop();
             }
         };
@@ -41,12 +38,12 @@ impl<Job: Send + 'static, Done: Send + 'static> Background<Job, Done> {
         Some(Background { jobs, done })
     }
 
-    /// Hands a job over; false if the thread has ended.
+    /// Gives the thread a job; returns false if it has ended.
     pub fn submit(&self, job: Job) -> bool {
         self.jobs.send(job).is_ok()
     }
 
-    /// What has been done since it was last asked for, oldest first.
+    /// Returns the oldest result not taken yet, or None.
     pub fn take_done(&self) -> Option<Done> {
         self.done.try_recv().ok()
     }
@@ -54,7 +51,8 @@ impl<Job: Send + 'static, Done: Send + 'static> Background<Job, Done> {
 
 /// Ends the event loop's sleep, from any thread.
 fn wake_event_loop() {
-    // SAFETY: the one call of the event loop that is made for other threads; it needs no data.
+    // SAFETY: the server allows this one call of its event loop from other threads; the callback takes no
+    // data.
     let code = unsafe { api!(RedisModule_EventLoopAddOneShot)(Some(awake), ptr::null_mut()) };
     debug_assert_eq!(code, OK);
 }

@@ -1,50 +1,52 @@
-//! What happens to the keyspace and the server that no callback of the type tells.
+//! Events of the keyspace and the server, beside the callbacks of the data type.
 
-use crate::redis::args::bytes;
+use crate::redis::api::{OK, api};
 use crate::redis::ctx::Ctx;
 use crate::redis::guard;
+use crate::redis::notify::is_own_notification;
+use crate::redis::string::bytes;
 use redis_module::raw::{
     self, RedisModuleClientInfoV1, RedisModuleCtx, RedisModuleEvent, RedisModuleFlushInfoV1,
     RedisModuleString, RedisModuleSwapDbInfoV1,
 };
 use std::ffi::CStr;
 use std::os::raw::{c_char, c_int, c_void};
-use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What an upper room wants to hear of.
+/// The handler of events.
 pub trait Events {
-    /// All keys of one database, or of all, are about to go; their values' `unlinked` is not called.
+    /// All keys of one database, or of all for None, are about to go. `unlinked` is not called for their
+    /// values.
     fn emptied(ctx: &Ctx<'_>, database: Option<i32>);
     /// Two databases have changed places.
     fn swapped(ctx: &Ctx<'_>, first: i32, second: i32);
-    /// A key has come without a command of ours. The context has its database selected.
+    /// A key has come without a command of the module. The context has its database selected.
     fn arrived(ctx: &Ctx<'_>, key: &[u8], how: Arrival);
-    /// The server is loading its data, and is between two keys or commands. Comes now and then, and when the
+    /// The server is loading its data, between two keys or commands. Called now and then, and when the
     /// commands of an AOF begin.
     fn loading(ctx: &Ctx<'_>);
-    /// A key was given another TTL, or none, by a command that is not ours.
+    /// A command of another module or the server has changed or removed a key's TTL.
     fn retimed(ctx: &Ctx<'_>, key: &[u8]);
-    /// A key was deleted by a command (not by expiry or eviction).
+    /// A command has deleted a key (not expiry, not eviction).
     fn deleted(ctx: &Ctx<'_>, key: &[u8]);
     /// A client's connection is closing.
     fn client_gone(ctx: &Ctx<'_>, client: u64);
-    /// This server has begun to follow a master.
+    /// This server has become a replica.
     fn became_replica(ctx: &Ctx<'_>);
-    /// The event loop is about to sleep, or has slept; often, so it must cost next to nothing.
+    /// The event loop is about to sleep, or has slept. Called often, so it must cost next to nothing.
     fn event_loop(ctx: &Ctx<'_>, event: EventLoop);
 }
 
-/// How a value comes under a key without a command of ours.
+/// The origin of a key that came without a command of the module.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
-    /// From an RDB file or a full sync, or by RESTORE.
+    /// An RDB file, a full sync or RESTORE.
     FromOutside,
-    /// By RENAME, MOVE or COPY, from a key that was here.
+    /// A key of this server, by RENAME, MOVE or COPY.
     FromAnotherKey,
 }
 
 impl Arrival {
-    /// What a notification tells, if it tells of an arrival.
+    /// Returns the origin that a notification tells of, or None if it tells of no arrival.
     fn of(event: &[u8]) -> Option<Arrival> {
         match event {
             b"loaded" | b"restore" => Some(Arrival::FromOutside),
@@ -54,22 +56,25 @@ impl Arrival {
     }
 }
 
-/// Whether the event loop is going to wait for something to do, or has waited.
+/// A moment in a turn of the event loop.
 #[derive(Clone, Copy)]
 pub enum EventLoop {
+    /// It is about to wait for work.
     Sleeps,
+    /// It has waited.
     Wakes,
 }
-
-/// Whether the notification that is under way is our own, which the server brings to us too.
-pub(super) static TELLING: AtomicBool = AtomicBool::new(false);
 
 /// The version of the event data that Redis 7.0 knows.
 const DATA_VERSION: u64 = 1;
 
+/// Subscribes `E` to the events.
+///
+/// # Errors
+/// If the server refuses a subscription.
 pub(super) fn register<E: Events>(ctx: &Ctx<'_>) -> Result<(), String> {
     let wanted = raw::REDISMODULE_NOTIFY_GENERIC | raw::REDISMODULE_NOTIFY_LOADED;
-    // SAFETY: called at load, with callbacks of the signatures asked for.
+    // SAFETY: the context is valid, and each callback takes the data of its event.
     let codes = unsafe {
         [
             subscribe(ctx, raw::REDISMODULE_EVENT_FLUSHDB, Some(flushed::<E>)),
@@ -78,10 +83,10 @@ pub(super) fn register<E: Events>(ctx: &Ctx<'_>) -> Result<(), String> {
             subscribe(ctx, raw::REDISMODULE_EVENT_CLIENT_CHANGE, Some(client_changed::<E>)),
             subscribe(ctx, raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, Some(role_changed::<E>)),
             subscribe(ctx, raw::REDISMODULE_EVENT_EVENTLOOP, Some(event_loop::<E>)),
-            api!(RedisModule_SubscribeToKeyspaceEvents)(ctx.raw, wanted, Some(notified::<E>)),
+            api!(RedisModule_SubscribeToKeyspaceEvents)(ctx.raw(), wanted, Some(notified::<E>)),
         ]
     };
-    match codes.iter().all(|&code| code == crate::redis::api::OK) {
+    match codes.iter().all(|&code| code == OK) {
         true => Ok(()),
         false => Err("the server refused a subscription to its events".into()),
     }
@@ -89,13 +94,18 @@ pub(super) fn register<E: Events>(ctx: &Ctx<'_>) -> Result<(), String> {
 
 type Callback = unsafe extern "C" fn(*mut RedisModuleCtx, RedisModuleEvent, u64, *mut c_void);
 
+/// Subscribes a callback to an event, and returns the server's code.
+///
 /// # Safety
-/// The callback must take the data of that event.
+/// The callback takes the data of that event.
 unsafe fn subscribe(ctx: &Ctx<'_>, id: u64, callback: Option<Callback>) -> c_int {
     let event = RedisModuleEvent { id, dataver: DATA_VERSION };
-    unsafe { api!(RedisModule_SubscribeToServerEvent)(ctx.raw, event, callback) }
+    // SAFETY: the context is valid; the callback is right by this function's contract.
+    unsafe { api!(RedisModule_SubscribeToServerEvent)(ctx.raw(), event, callback) }
 }
 
+/// # Safety
+/// Only the server may call this, for the event it is subscribed to.
 unsafe extern "C" fn flushed<E: Events>(
     ctx: *mut RedisModuleCtx,
     _: RedisModuleEvent,
@@ -106,13 +116,16 @@ unsafe extern "C" fn flushed<E: Events>(
         if subevent != raw::REDISMODULE_SUBEVENT_FLUSHDB_START {
             return;
         }
-        // SAFETY: the event carries this struct.
+        // SAFETY: the data of this event is this struct, valid during the callback.
         let info = unsafe { data.cast::<RedisModuleFlushInfoV1>().as_ref() };
         let database = info.map(|info| info.dbnum).filter(|&number| number >= 0);
-        E::emptied(&Ctx::new(ctx), database);
+        // SAFETY: the context is this callback's.
+        E::emptied(&unsafe { Ctx::new(ctx) }, database);
     });
 }
 
+/// # Safety
+/// Only the server may call this, for the event it is subscribed to.
 unsafe extern "C" fn swapped<E: Events>(
     ctx: *mut RedisModuleCtx,
     _: RedisModuleEvent,
@@ -120,13 +133,16 @@ unsafe extern "C" fn swapped<E: Events>(
     data: *mut c_void,
 ) {
     guard::run("a SWAPDB event", (), || {
-        // SAFETY: the event carries this struct.
+        // SAFETY: the data of this event is this struct, valid during the callback.
         if let Some(info) = unsafe { data.cast::<RedisModuleSwapDbInfoV1>().as_ref() } {
-            E::swapped(&Ctx::new(ctx), info.dbnum_first, info.dbnum_second);
+            // SAFETY: the context is this callback's.
+            E::swapped(&unsafe { Ctx::new(ctx) }, info.dbnum_first, info.dbnum_second);
         }
     });
 }
 
+/// # Safety
+/// Only the server may call this, for the event it is subscribed to.
 unsafe extern "C" fn client_changed<E: Events>(
     ctx: *mut RedisModuleCtx,
     _: RedisModuleEvent,
@@ -134,14 +150,17 @@ unsafe extern "C" fn client_changed<E: Events>(
     data: *mut c_void,
 ) {
     guard::run("a client event", (), || {
-        // SAFETY: the event carries this struct.
+        // SAFETY: the data of this event is this struct, valid during the callback.
         let info = unsafe { data.cast::<RedisModuleClientInfoV1>().as_ref() };
         if let (raw::REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED, Some(info)) = (subevent, info) {
-            E::client_gone(&Ctx::new(ctx), info.id);
+            // SAFETY: the context is this callback's.
+            E::client_gone(&unsafe { Ctx::new(ctx) }, info.id);
         }
     });
 }
 
+/// # Safety
+/// Only the server may call this, for the event it is subscribed to.
 unsafe extern "C" fn role_changed<E: Events>(
     ctx: *mut RedisModuleCtx,
     _: RedisModuleEvent,
@@ -150,20 +169,28 @@ unsafe extern "C" fn role_changed<E: Events>(
 ) {
     guard::run("a role event", (), || {
         if subevent == raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_REPLICA {
-            E::became_replica(&Ctx::new(ctx));
+            // SAFETY: the context is this callback's.
+            E::became_replica(&unsafe { Ctx::new(ctx) });
         }
     });
 }
 
+/// # Safety
+/// Only the server may call this, for the event it is subscribed to.
 unsafe extern "C" fn loading<E: Events>(
     ctx: *mut RedisModuleCtx,
     _: RedisModuleEvent,
     _: u64,
     _: *mut c_void,
 ) {
-    guard::run("a loading event", (), || E::loading(&Ctx::new(ctx)));
+    guard::run("a loading event", (), || {
+        // SAFETY: the context is this callback's.
+        E::loading(&unsafe { Ctx::new(ctx) });
+    });
 }
 
+/// # Safety
+/// Only the server may call this, for the event it is subscribed to.
 unsafe extern "C" fn event_loop<E: Events>(
     ctx: *mut RedisModuleCtx,
     _: RedisModuleEvent,
@@ -175,10 +202,13 @@ unsafe extern "C" fn event_loop<E: Events>(
             raw::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP => EventLoop::Sleeps,
             _ => EventLoop::Wakes,
         };
-        E::event_loop(&Ctx::new(ctx), event);
+        // SAFETY: the context is this callback's.
+        E::event_loop(&unsafe { Ctx::new(ctx) }, event);
     });
 }
 
+/// # Safety
+/// Only the server may call this, for the event it is subscribed to.
 unsafe extern "C" fn notified<E: Events>(
     ctx: *mut RedisModuleCtx,
     _: c_int,
@@ -186,15 +216,19 @@ unsafe extern "C" fn notified<E: Events>(
     key: *mut RedisModuleString,
 ) -> c_int {
     guard::run("a notification", (), || {
-        // SAFETY: the server passes a C string.
+        // SAFETY: the server passes a C string, valid during the callback.
         let event = unsafe { CStr::from_ptr(event) }.to_bytes();
+        // SAFETY: the server keeps the key's name unchanged during the callback.
+        let key = unsafe { bytes(key) };
+        // SAFETY: the context is this callback's.
+        let ctx = unsafe { Ctx::new(ctx) };
         if let Some(how) = Arrival::of(event) {
-            E::arrived(&Ctx::new(ctx), bytes(key), how);
+            E::arrived(&ctx, key, how);
         } else if event == b"del" {
-            E::deleted(&Ctx::new(ctx), bytes(key));
-        } else if matches!(event, b"expire" | b"persist") && !TELLING.load(Ordering::Relaxed) {
-            E::retimed(&Ctx::new(ctx), bytes(key));
+            E::deleted(&ctx, key);
+        } else if matches!(event, b"expire" | b"persist") && !is_own_notification() {
+            E::retimed(&ctx, key);
         }
     });
-    crate::redis::api::OK
+    OK
 }

@@ -1,56 +1,78 @@
-//! A command for replicas and the AOF: words of the running command, which are lent, and words that are made.
+//! Commands for replicas and the AOF.
 
+use crate::redis::api::api;
 use crate::redis::args::Args;
-use crate::redis::ctx::{Ctx, ServerString};
+use crate::redis::ctx::Ctx;
+use crate::redis::string::ServerString;
 use redis_module::raw::RedisModuleString;
 use std::ffi::CStr;
 use std::marker::PhantomData;
+use std::os::raw::c_char;
 
-/// See the head of this file.
+/// The arguments of a command for replicas and the AOF: some of the running command's, then new ones.
 pub struct ReplicatedCommand<'a> {
+    /// All arguments; each is valid during `'a` or is one of `made`.
     words: Vec<*mut RedisModuleString>,
-    /// How many of the words, the first ones, are the running command's.
-    lent: usize,
+    made: Vec<ServerString>,
     command: PhantomData<&'a ()>,
 }
 
 impl<'a> ReplicatedCommand<'a> {
-    /// Begins with the first `count` arguments of the running command.
+    /// Begins with the first `count` arguments of the running command, after its name.
     pub fn new(args: Args<'a>, count: usize) -> Self {
-        // Room for what is to come, too.
-        let mut words = Vec::with_capacity(16);
-        words.extend_from_slice(args.strings(count));
-        ReplicatedCommand { lent: words.len(), words, command: PhantomData }
+        ReplicatedCommand { words: args.strings(count).to_vec(), made: Vec::new(), command: PhantomData }
     }
 
+    /// Adds an argument.
     pub fn bytes(&mut self, bytes: &[u8]) {
-        self.words.push(ServerString::new(bytes).keep());
+        self.add(ServerString::new(bytes));
     }
 
+    /// Adds a number as an argument.
     pub fn number(&mut self, number: i64) {
-        self.words.push(ServerString::of_number(number).keep());
+        self.add(ServerString::of_number(number));
     }
-}
 
-impl Drop for ReplicatedCommand<'_> {
-    fn drop(&mut self) {
-        self.words.drain(self.lent..).for_each(|made| drop(ServerString(made)));
+    fn add(&mut self, string: ServerString) {
+        self.words.push(string.raw());
+        self.made.push(string);
     }
 }
 
 impl Ctx<'_> {
+    /// Sends the running command, as it came, to replicas and the AOF.
+    pub fn replicate_verbatim(&self) {
+        // SAFETY: the context is a running command's.
+        unsafe { api!(RedisModule_ReplicateVerbatim)(self.raw()) };
+    }
+
     /// Sends a command of this name to replicas and the AOF.
     pub fn replicate(&self, name: &CStr, mut command: ReplicatedCommand<'_>) {
         let words = &mut command.words;
-        // SAFETY: format `v` takes an array of strings and its length; the strings outlive the call, which
-        // keeps its own references.
+        // SAFETY: the context is valid. Format `v` takes an array of strings and its length; the strings
+        // outlive the call, which counts its own references.
         unsafe {
             api!(RedisModule_Replicate)(
-                self.raw,
+                self.raw(),
                 name.as_ptr(),
                 c"v".as_ptr(),
                 words.as_mut_ptr(),
                 words.len(),
+            )
+        };
+    }
+
+    /// Sends `UNLINK name` to replicas and the AOF.
+    pub fn replicate_unlink(&self, name: &[u8]) {
+        // SAFETY: the context is valid. Format `b` takes a pointer and a length, and the call copies the
+        // bytes.
+        unsafe {
+            api!(RedisModule_Replicate)(
+                self.raw(),
+                c"UNLINK".as_ptr(),
+                c"b".as_ptr(),
+                name.as_ptr().cast::<c_char>(),
+                name.len(),
             )
         };
     }

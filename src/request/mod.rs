@@ -4,6 +4,7 @@
 //! grammar into the structs of `options`; `parts`, `fingerprint` and `key_name` tell requests apart; `args` has the
 //! request itself.
 
+#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod args;

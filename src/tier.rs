@@ -4,7 +4,7 @@
 //! is which of user, persona and message the key is made of; `request` builds keys from that.
 
 /// Who shares an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Tier {
     /// Everybody who asks the same message.

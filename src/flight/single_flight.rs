@@ -18,8 +18,8 @@ use crate::entry::Entry;
 use crate::entry::Response;
 use crate::index::Handle;
 use crate::lease::{
-    Ask, FetchOutcome, LeaseKey, LeaseTable, Leased, Leaving, Outcome, Report, Step, Token, VoidScope, Wait,
-    WaiterId, Wake,
+    FetchOutcome, GrantedLease, LeaseKey, LeaseReport, LeaseRequest, LeaseTable, LeaveReason, Step, Token,
+    VoidScope, Wait, WaitOutcome, WaiterId, Wake,
 };
 use crate::redis::{Blocked, Caller, Content, Ctx, MainThread, Timer, Waiting};
 use crate::request::Request;
@@ -125,7 +125,7 @@ impl Flight {
     }
 
     /// Ends the wait of a client whom the server has unblocked: its handle, and what is left of the lease.
-    fn leave(&mut self, client: u64, leaving: Leaving) -> Option<(Blocked, u64)> {
+    fn leave(&mut self, client: u64, leaving: LeaveReason) -> Option<(Blocked, u64)> {
         let waiter = *self.by_client.get(&client)?;
         let left_ms = self.table.leave(waiter, leaving, now_ms());
         Some((self.take(waiter)?.blocked, left_ms.unwrap_or(0)))
@@ -217,20 +217,20 @@ fn may_have(waiter: WaiterId, stored_response: &StoredResponse, rights: &mut Rig
 /// Wakes a client, or looks again for its answer.
 fn perform(ctx: &Ctx<'_>, wake: Wake, stored_response: Option<&StoredResponse>, rights: &mut Rights) {
     let response = match (wake.outcome, stored_response) {
-        (Outcome::Lease { token, ms }, _) => FetchReply::Lease { token, ms },
-        (Outcome::Busy { ms }, _) => FetchReply::Busy { ms },
-        (Outcome::Hit, Some(stored_response)) if may_have(wake.waiter, stored_response, rights) => {
+        (WaitOutcome::Lease { token, ms }, _) => FetchReply::Lease { token, ms },
+        (WaitOutcome::Busy { ms }, _) => FetchReply::Busy { ms },
+        (WaitOutcome::Hit, Some(stored_response)) if may_have(wake.waiter, stored_response, rights) => {
             hit(stored_response)
         }
         // It has lost its rights while it waited: when it asks again it hears what holds now.
-        (Outcome::Hit, Some(_)) => FetchReply::Busy { ms: 0 },
+        (WaitOutcome::Hit, Some(_)) => FetchReply::Busy { ms: 0 },
         // An answer that has come by another way, or (a hit without one) has gone again.
-        (Outcome::Hit, None) => FetchReply::Busy { ms: 0 },
-        (Outcome::LookAgain, _) => match look_again(ctx, wake.waiter) {
+        (WaitOutcome::Hit, None) => FetchReply::Busy { ms: 0 },
+        (WaitOutcome::Recheck, _) => match look_again(ctx, wake.waiter) {
             Some(stored_response) => {
                 FLIGHT.with(|flight| {
                     let table = flight.as_mut().map(|flight| &mut flight.table);
-                    table.map(|table| table.leave(wake.waiter, Leaving::Answered, now_ms()))
+                    table.map(|table| table.leave(wake.waiter, LeaveReason::Answered, now_ms()))
                 });
                 hit(&stored_response)
             }
@@ -338,7 +338,7 @@ impl Waiting for Waits {
             reply(ctx, &response);
             return Some(blocked);
         }
-        let left = FLIGHT.with(|flight| flight.as_mut()?.leave(client, Leaving::TimedOut));
+        let left = FLIGHT.with(|flight| flight.as_mut()?.leave(client, LeaveReason::TimedOut));
         let (blocked, ms) = left?;
         reply(ctx, &FetchReply::Busy { ms });
         Some(blocked)
@@ -352,7 +352,7 @@ impl Waiting for Waits {
             }
             return Some(blocked);
         }
-        let left = FLIGHT.with(|flight| flight.as_mut()?.leave(client, Leaving::Gone));
+        let left = FLIGHT.with(|flight| flight.as_mut()?.leave(client, LeaveReason::Gone));
         left.map(|(blocked, _)| blocked)
     }
 }
@@ -396,8 +396,8 @@ pub fn parse_token(text: &[u8]) -> Option<Token> {
     hex::parse(text.try_into().ok()?).map(Token::from_bytes)
 }
 
-fn ask<'a>(ctx: &Ctx<'_>, request: &Request<'a>, lease_ms: i64) -> Ask<'a> {
-    Ask {
+fn ask<'a>(ctx: &Ctx<'_>, request: &Request<'a>, lease_ms: i64) -> LeaseRequest<'a> {
+    LeaseRequest {
         lease_key: shared_lease_key(ctx, request),
         persona: request.persona,
         user: request.user,
@@ -421,7 +421,7 @@ pub fn fetch(
         false => Wait::No,
     };
     match step(ctx, None, |table, step| table.fetch(&ask, wait, step)) {
-        FetchOutcome::Leased(Leased { token, ms }) => Some(FetchReply::Lease { token, ms }),
+        FetchOutcome::Leased(GrantedLease { token, ms }) => Some(FetchReply::Lease { token, ms }),
         FetchOutcome::Busy { ms } => Some(FetchReply::Busy { ms }),
         FetchOutcome::Waiting(waiter) => {
             let seat = WaitingClient {
@@ -553,6 +553,6 @@ pub fn end_all(ctx: &Ctx<'_>) {
 }
 
 /// What the table has seen, and holds now.
-pub fn report() -> Report {
+pub fn report() -> LeaseReport {
     FLIGHT.with(|flight| flight.as_ref().map(|flight| flight.table.report()).unwrap_or_default())
 }

@@ -1,20 +1,20 @@
-//! The flights: the questions that somebody has the lease of, and the leases by whom and what they belong to.
+//! The flights: the lease keys that are leased, and their leases by holder, persona, user and tier.
 //!
-//! A lease hangs in up to four chains, so that a drop or a disconnect finds those that it ends without a look at
-//! any other. A flight keeps its place when its lease passes on; the lease is another one, in other chains.
+//! Each lease stands in the set of marks once for every mark it has, so an invalidation or a disconnect finds the
+//! leases that it ends without a look at any other. A flight keeps its ID when its lease passes on; the lease is
+//! another one, with other marks.
 //!
-//! Invariants: `by_question` leads to every flight; a lease is in the chains of its marks and in no others; a
-//! chain without leases has no head.
+//! Invariants: `by_key` leads to every flight; a lease is in the set with its own marks and no others, and among the
+//! deadlines once.
 
+use std::collections::BTreeSet;
 use std::hash::RandomState;
 
 use hashbrown::HashMap;
 
-use super::deadlines::Deadlines;
-use super::ids::{FlightId, IdMap, Ids, Link, trim};
+use super::ids::{FlightId, IdMap, Ids, most_bytes, trim};
 use super::names::{NameHash, Names};
 use super::types::{LeaseKey, Token};
-use super::waiters::Queue;
 use crate::tier::Tier;
 
 pub(super) struct Lease {
@@ -27,7 +27,7 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// What is left of it; nothing once it has run out.
+    /// Milliseconds left; zero once the lease has run out.
     pub fn left_ms(&self, now_ms: i64) -> u64 {
         u64::try_from(self.ends_at_ms.saturating_sub(now_ms)).unwrap_or(0)
     }
@@ -36,12 +36,10 @@ impl Lease {
 pub(super) struct Flight {
     pub lease_key: LeaseKey,
     pub lease: Lease,
-    pub queue: Queue,
-    links: [Link<FlightId>; 4],
 }
 
 /// What a lease can be found by.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Mark {
     Tier(i32, Tier),
     Persona(i32, NameHash),
@@ -49,23 +47,7 @@ pub(super) enum Mark {
     Holder(u64),
 }
 
-impl Mark {
-    /// Which of a flight's links is the one in this mark's chain.
-    fn slot(self) -> usize {
-        match self {
-            Mark::Tier(..) => 0,
-            Mark::Persona(..) => 1,
-            Mark::User(..) => 2,
-            Mark::Holder(..) => 3,
-        }
-    }
-}
-
 impl Flight {
-    fn link(&self, mark: Mark) -> Link<FlightId> {
-        self.links.get(mark.slot()).copied().unwrap_or_default()
-    }
-
     fn marks(&self) -> impl Iterator<Item = Mark> + use<> {
         let LeaseKey { database, tier, .. } = self.lease_key;
         let Names { persona, user } = self.lease.names;
@@ -83,9 +65,8 @@ impl Flight {
 pub(super) struct Flights {
     by_id: IdMap<FlightId, Flight>,
     by_key: HashMap<LeaseKey, FlightId, RandomState>,
-    /// The youngest lease of each chain.
-    heads: HashMap<Mark, FlightId, RandomState>,
-    ends: Deadlines<FlightId>,
+    marks: BTreeSet<(Mark, FlightId)>,
+    ends: BTreeSet<(i64, FlightId)>,
 }
 
 impl Flights {
@@ -93,8 +74,8 @@ impl Flights {
         Flights {
             by_id: IdMap::default(),
             by_key: HashMap::default(),
-            heads: HashMap::default(),
-            ends: Deadlines::new(),
+            marks: BTreeSet::new(),
+            ends: BTreeSet::new(),
         }
     }
 
@@ -110,42 +91,30 @@ impl Flights {
         self.by_id.get(&id)
     }
 
-    pub fn get_mut(&mut self, id: FlightId) -> Option<&mut Flight> {
-        self.by_id.get_mut(&id)
-    }
-
-    /// Opens a flight for a question that has none.
+    /// Opens a flight for a lease key that has none.
     pub fn open(&mut self, ids: &mut Ids, lease_key: LeaseKey, lease: Lease) {
         let id = ids.flight();
-        self.ends.push(lease.ends_at_ms, id);
         self.by_key.insert(lease_key, id);
-        self.by_id
-            .insert(id, Flight { lease_key, lease, queue: Queue::default(), links: Default::default() });
-        self.link(id);
+        self.insert(id, Flight { lease_key, lease });
     }
 
     /// Puts a new lease in the place of one that has ended.
     pub fn renew(&mut self, id: FlightId, lease: Lease) {
-        self.unlink(id);
-        let Some(flight) = self.by_id.get_mut(&id) else { return };
-        self.ends.push(lease.ends_at_ms, id);
-        flight.lease = lease;
-        self.link(id);
+        if let Some(Flight { lease_key, .. }) = self.remove(id) {
+            self.insert(id, Flight { lease_key, lease });
+        }
     }
 
-    pub fn close(&mut self, id: FlightId) -> Option<Flight> {
-        self.unlink(id);
-        let flight = self.by_id.remove(&id)?;
-        self.by_key.remove(&flight.lease_key);
-        Some(flight)
+    pub fn close(&mut self, id: FlightId) {
+        if let Some(flight) = self.remove(id) {
+            self.by_key.remove(&flight.lease_key);
+        }
     }
 
-    /// Those whose leases have this mark, the oldest first.
+    /// The flights whose leases have this mark, the oldest first.
     pub fn marked(&self, mark: Mark) -> Vec<FlightId> {
-        let next = |id: &FlightId| self.by_id.get(id)?.link(mark).next;
-        let mut ids: Vec<_> = std::iter::successors(self.heads.get(&mark).copied(), next).collect();
-        ids.reverse();
-        ids
+        let range = (mark, FlightId::FIRST)..=(mark, FlightId::LAST);
+        self.marks.range(range).map(|(_, id)| *id).collect()
     }
 
     pub fn of_database(&self, database: i32) -> Vec<FlightId> {
@@ -158,96 +127,57 @@ impl Flights {
         ids
     }
 
-    /// One whose lease has run out, as often as there is one: it is for the caller to close or renew.
-    pub fn run_out(&mut self, now_ms: i64) -> Option<FlightId> {
-        loop {
-            let (at_ms, id) = self.ends.pop_due(now_ms)?;
-            if self.by_id.get(&id).is_some_and(|flight| flight.lease.ends_at_ms == at_ms) {
-                return Some(id);
-            }
-        }
+    /// The flight whose lease ends first, if it has run out. The caller closes or renews it.
+    pub fn run_out(&self, now_ms: i64) -> Option<FlightId> {
+        self.ends.first().filter(|(at_ms, _)| *at_ms <= now_ms).map(|(_, id)| *id)
     }
 
     pub fn next_end(&self) -> Option<i64> {
-        self.ends.next()
+        self.ends.first().map(|(at_ms, _)| *at_ms)
     }
 
     pub fn tidy(&mut self) {
-        self.ends.tidy(self.by_id.len(), |at_ms, id| {
-            self.by_id.get(&id).is_some_and(|flight| flight.lease.ends_at_ms == at_ms)
-        });
         trim(&mut self.by_id);
         trim(&mut self.by_key);
-        trim(&mut self.heads);
     }
 
     pub fn heap_bytes(&self) -> usize {
         self.by_id.allocation_size()
             + self.by_key.allocation_size()
-            + self.heads.allocation_size()
-            + self.ends.heap_bytes()
+            + most_bytes(&self.marks)
+            + most_bytes(&self.ends)
     }
 
-    fn link(&mut self, id: FlightId) {
-        let Some(flight) = self.by_id.get(&id) else { return };
+    fn insert(&mut self, id: FlightId, flight: Flight) {
+        self.marks.extend(flight.marks().map(|mark| (mark, id)));
+        self.ends.insert((flight.lease.ends_at_ms, id));
+        self.by_id.insert(id, flight);
+    }
+
+    fn remove(&mut self, id: FlightId) -> Option<Flight> {
+        let flight = self.by_id.remove(&id)?;
         for mark in flight.marks() {
-            let next = self.heads.insert(mark, id);
-            self.set(next, mark, |link| link.prev = Some(id));
-            self.set(Some(id), mark, |link| *link = Link { prev: None, next });
+            self.marks.remove(&(mark, id));
         }
-    }
-
-    fn unlink(&mut self, id: FlightId) {
-        let Some(flight) = self.by_id.get(&id) else { return };
-        for mark in flight.marks() {
-            let Some(flight) = self.by_id.get(&id) else { return };
-            let Link { prev, next } = flight.link(mark);
-            self.set(next, mark, |link| link.prev = prev);
-            match (prev, next) {
-                (Some(_), _) => self.set(prev, mark, |link| link.next = next),
-                (None, Some(next)) => {
-                    self.heads.insert(mark, next);
-                }
-                (None, None) => {
-                    self.heads.remove(&mark);
-                }
-            }
-        }
-    }
-
-    fn set(&mut self, id: Option<FlightId>, mark: Mark, change: impl FnOnce(&mut Link<FlightId>)) {
-        if let Some(flight) = id.and_then(|id| self.by_id.get_mut(&id))
-            && let Some(link) = flight.links.get_mut(mark.slot())
-        {
-            change(link);
-        }
+        self.ends.remove(&(flight.lease.ends_at_ms, id));
+        Some(flight)
     }
 }
 
 #[cfg(any(test, fuzzing))]
 impl Flights {
     pub fn validate(&self) {
-        use std::collections::{HashMap, HashSet};
-        let mut by_mark: HashMap<Mark, HashSet<_>> = HashMap::new();
-        for id in self.all() {
-            let flight = self.get(id).unwrap();
-            assert_eq!(self.find(&flight.lease_key), Some(id));
+        let mut marks = 0;
+        for (id, flight) in &self.by_id {
+            assert_eq!(self.find(&flight.lease_key), Some(*id));
+            assert!(self.ends.contains(&(flight.lease.ends_at_ms, *id)));
             for mark in flight.marks() {
-                by_mark.entry(mark).or_default().insert(id);
+                assert!(self.marks.contains(&(mark, *id)));
+                marks += 1;
             }
         }
         assert_eq!(self.by_key.len(), self.by_id.len());
-        assert_eq!(self.heads.len(), by_mark.len());
-        for (mark, expected) in by_mark {
-            let chain = self.marked(mark);
-            assert_eq!(chain.len(), expected.len());
-            assert_eq!(chain.iter().copied().collect::<HashSet<_>>(), expected);
-            let backwards = chain.iter().copied().chain([chain[0]]).skip(1);
-            for (id, prev) in chain.iter().zip(backwards).take(chain.len() - 1) {
-                assert_eq!(self.get(*id).unwrap().link(mark).prev, Some(prev));
-            }
-        }
-        let first = self.by_id.values().map(|flight| flight.lease.ends_at_ms).min();
-        assert_eq!(self.next_end(), first);
+        assert_eq!(self.ends.len(), self.by_id.len());
+        assert_eq!(self.marks.len(), marks);
     }
 }

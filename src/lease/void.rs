@@ -1,32 +1,33 @@
-//! Drops: the leases that end because what they would answer is dropped, so that no late answer comes.
+//! Invalidations: they end the leases whose responses they would invalidate, so that no late response is stored.
 //!
-//! A drop is of one database, found by chains (`flights`), and costs as much as there are leases that it ends.
+//! An invalidation concerns one database. It finds its leases by their marks (`flights`) and costs as much as there
+//! are leases that it ends.
 //!
-//! **SWAPDB** lets clients keep the number of their database while its contents change, so leases and waiters
-//! stay under their number too: an answer goes where its client's SET goes. The waiters look again, as there may
-//! be an answer in the new contents. But these may bring a drop with them: a persona invalidated in database 1
-//! must not get an answer that was begun for database 0 before that, because the two were swapped. So a swap
-//! ends the leases that are older than the last drop in the contents that come (whatever that drop was: swaps
-//! are rare, and a lease too many costs one model call). Only drops younger than the oldest lease matter, so
-//! nothing is kept while there are no leases.
+//! **SWAPDB** lets clients keep the number of their database while its contents change, so leases and waiters stay
+//! under their number too: a response goes where its client's SET goes. The waiters recheck, as the new contents may
+//! hold their response. But these contents may bring an invalidation with them: a persona invalidated in database 1
+//! must not get a response that was begun for database 0 before that, just because the two were swapped. So a swap
+//! ends the leases that are older than the last invalidation of any kind in the contents that come. (Swaps are rare,
+//! and one lease too many costs one model call.) Only invalidations younger than the oldest lease matter, so the table
+//! keeps none while there are no leases.
 
 use super::flights::Mark;
 use super::ids::FlightId;
 use super::names::NameHash;
-use super::report::End;
+use super::report::LeaseEnd;
 use super::table::LeaseTable;
-use super::types::{LeaseKey, Outcome, Step, Wake};
+use super::types::{LeaseKey, Step, WaitOutcome, Wake};
 use super::waiters::Waiter;
 use crate::tier::Tier;
 
-/// What was dropped, and in which database: the leases of that end.
+/// What an invalidation concerns: it voids these leases. The numbers are databases.
 #[derive(Clone, Copy, Debug)]
 pub enum VoidScope<'a> {
-    /// DEL, in whatever guise.
+    /// One response was deleted: CHATCACHE.DEL, DEL, UNLINK and the like.
     LeaseKey(LeaseKey),
-    /// INVALIDATE.
+    /// INVALIDATE and SOFTINVALIDATE of a persona.
     Persona(i32, &'a [u8]),
-    /// FORGET.
+    /// FORGET of a user.
     User(i32, &'a [u8]),
     /// FLUSH of a tier.
     Tier(i32, Tier),
@@ -37,8 +38,8 @@ pub enum VoidScope<'a> {
 }
 
 impl LeaseTable {
-    /// Something was dropped: the tokens of its leases never hold again, and the first waiter of each, whose
-    /// question is still without an answer, gets a new one. How many leases ended.
+    /// Voids these leases: their tokens never prove anything again, and the first waiter of each gets a new lease.
+    /// Returns the number of leases that ended.
     pub fn void(&mut self, what: VoidScope<'_>, step: &mut Step<'_>) -> usize {
         let (database, ids) = match what {
             VoidScope::LeaseKey(lease_key) => {
@@ -58,7 +59,7 @@ impl LeaseTable {
             VoidScope::Database(database) => (Some(database), self.flights.of_database(database)),
             VoidScope::All => (None, self.flights.all()),
         };
-        // No lease is older than a drop of all.
+        // After an invalidation of all no older lease remains.
         if let Some(database) = database {
             self.voided_at.insert(database, step.now_ms);
         }
@@ -67,37 +68,36 @@ impl LeaseTable {
         ids.len()
     }
 
-    /// Two databases have swapped their contents; see the head of this file.
+    /// Two databases have swapped their contents. The head of this file tells what follows.
     pub fn swapped(&mut self, one: i32, other: i32, step: &mut Step<'_>) {
         if one == other {
             return;
         }
-        let dropped = (self.voided_at.remove(&one), self.voided_at.remove(&other));
-        for (database, dropped) in [(one, dropped.1), (other, dropped.0)] {
+        let voided = (self.voided_at.remove(&one), self.voided_at.remove(&other));
+        for (database, voided) in [(one, voided.1), (other, voided.0)] {
             let ids = self.flights.of_database(database);
-            if let Some(dropped) = dropped {
-                self.voided_at.insert(database, dropped);
+            if let Some(voided) = voided {
+                self.voided_at.insert(database, voided);
                 let is_older =
-                    |id: &FlightId| self.flights.get(*id).is_some_and(|f| f.lease.granted_at_ms <= dropped);
+                    |id: &FlightId| self.flights.get(*id).is_some_and(|f| f.lease.granted_at_ms <= voided);
                 let old: Vec<_> = ids.iter().copied().filter(is_older).collect();
                 self.void_each(&old, step);
             }
             for id in ids {
-                self.look_again(id, step);
+                self.recheck(id, step);
             }
         }
         self.tidy();
     }
 
-    /// The server gives up its part (it shuts down, or becomes a replica): all leases end, and all waits with
-    /// `Busy`.
+    /// Ends all leases, and all waits with `Busy`: the server shuts down or becomes a replica.
     pub fn end_all(&mut self, step: &mut Step<'_>) {
         for id in self.flights.all() {
-            let Some(mut flight) = self.flights.close(id) else { continue };
-            self.counters.ended.count(End::Voided);
-            while let Some((waiter, Waiter { client, .. })) = self.waiters.pop(&mut flight.queue) {
+            self.flights.close(id);
+            self.counters.ended.count(LeaseEnd::Voided);
+            while let Some((waiter, Waiter { client, .. })) = self.waiters.pop(id) {
                 self.counters.waits_over += 1;
-                step.wakes.push(Wake { waiter, client, outcome: Outcome::Busy { ms: 0 } });
+                step.wakes.push(Wake { waiter, client, outcome: WaitOutcome::Busy { ms: 0 } });
             }
         }
         self.tidy();
@@ -105,7 +105,7 @@ impl LeaseTable {
 
     fn void_each(&mut self, ids: &[FlightId], step: &mut Step<'_>) {
         for id in ids {
-            self.pass_on(*id, End::Voided, step);
+            self.pass_on(*id, LeaseEnd::Voided, step);
         }
     }
 }

@@ -30,7 +30,7 @@ pub enum Expected {
     Hit,
     Lease { ms: u64 },
     Busy { ms: u64 },
-    LookAgain,
+    Recheck,
 }
 
 /// The plain lists.
@@ -106,7 +106,7 @@ impl Model {
     pub fn wake_all(&mut self, lease_key: LeaseKey, expected: Expected) {
         let woken = self.waiters.iter().filter(|waiter| waiter.lease_key == lease_key);
         self.wakes.extend(woken.map(|waiter| (waiter.id, waiter.client, expected)));
-        if expected != Expected::LookAgain {
+        if expected != Expected::Recheck {
             self.waiters.retain(|waiter| waiter.lease_key != lease_key);
         }
     }

@@ -6,9 +6,11 @@ use rand::RngExt;
 use rand::seq::IndexedRandom;
 
 use super::lists::{Expected, Lease, Model, Waiting};
-use super::support::Desk;
+use super::support::Harness;
 use crate::fuzzing::Dice;
-use crate::lease::{Ask, FetchOutcome, LeaseKey, Leaving, Outcome, Token, VoidScope, WaiterId, Wake};
+use crate::lease::{
+    FetchOutcome, LeaseKey, LeaseRequest, LeaveReason, Token, VoidScope, WaitOutcome, WaiterId, Wake,
+};
 use crate::tier::Tier;
 
 /// How wide a run is, and how fast its time goes.
@@ -24,7 +26,7 @@ struct Plan {
 struct Run<'a> {
     rng: Dice<'a>,
     plan: Plan,
-    desk: Desk,
+    harness: Harness,
     model: Model,
     issued: Vec<(LeaseKey, Token)>,
     ended: HashSet<WaiterId>,
@@ -33,7 +35,7 @@ struct Run<'a> {
 
 #[cfg(test)]
 #[test]
-fn the_table_agrees_with_plain_lists_after_any_interleaving() {
+fn the_harnessagrees_with_plain_lists_after_any_interleaving() {
     let seed = std::env::var("CHATCACHE_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(rand::random::<u64>);
     println!("CHATCACHE_SEED={seed}");
@@ -70,7 +72,7 @@ impl Run<'_> {
         Run {
             rng,
             plan,
-            desk: Desk::with_at_most(plan.max_waiters),
+            harness: Harness::with_at_most(plan.max_waiters),
             model: Model::default(),
             issued: Vec::new(),
             ended: HashSet::new(),
@@ -83,16 +85,16 @@ impl Run<'_> {
             if self.rng.is_over() {
                 break;
             }
-            self.desk.now_ms += self.rng.random_range(0..=self.plan.step_ms);
+            self.harness.now_ms += self.rng.random_range(0..=self.plan.step_ms);
             self.step();
         }
         // Nothing more comes: all ends by itself, timer by timer.
-        while let Some(deadline) = self.desk.table.next_deadline() {
-            self.desk.now_ms = self.desk.now_ms.max(deadline);
+        while let Some(deadline) = self.harness.table.next_deadline() {
+            self.harness.now_ms = self.harness.now_ms.max(deadline);
             self.tick();
         }
         assert!(self.model.leases.is_empty() && self.model.waiters.is_empty());
-        assert_eq!(self.desk.table.heap_bytes(), 0);
+        assert_eq!(self.harness.table.heap_bytes(), 0);
         self.seen
     }
 
@@ -139,12 +141,12 @@ impl Run<'_> {
     }
 
     fn fetch(&mut self) {
-        let (lease_key, client, now) = (self.lease_key(), self.client(), self.desk.now_ms);
+        let (lease_key, client, now) = (self.lease_key(), self.client(), self.harness.now_ms);
         let (persona, user) = (self.name(&["p", "q", "r"]), self.name(&["", "ann", "bob"]));
         let lease_ms = self.rng.random_range(1..400);
-        let ask = Ask { lease_ms, ..Desk::ask(lease_key, persona, user, client) };
+        let request = LeaseRequest { lease_ms, ..Harness::request(lease_key, persona, user, client) };
         let wait = if self.rng.random_range(0..5) == 0 { 0 } else { self.rng.random_range(1..600) };
-        let (fetched, wakes) = self.desk.fetch(ask, wait);
+        let (fetched, wakes) = self.harness.fetch(request, wait);
         if self.model.lease(lease_key).is_some_and(|lease| lease.ends <= now) {
             self.model.pass_on(lease_key, now);
         }
@@ -154,7 +156,7 @@ impl Run<'_> {
             None => {
                 let FetchOutcome::Leased(leased) = fetched else { panic!("{fetched:?}") };
                 assert_eq!(leased.ms, lease_ms);
-                self.granted(ask, leased.token);
+                self.granted(request, leased.token);
                 self.saw("leased");
             }
             Some(holder) => {
@@ -181,25 +183,25 @@ impl Run<'_> {
     }
 
     fn refresh(&mut self) {
-        let (lease_key, client, now) = (self.lease_key(), self.client(), self.desk.now_ms);
-        let ask = Ask { lease_ms: 100, ..Desk::ask(lease_key, "p", "ann", client) };
-        let (leased, wakes) = self.desk.step(|table, step| table.refresh(&ask, step));
+        let (lease_key, client, now) = (self.lease_key(), self.client(), self.harness.now_ms);
+        let request = LeaseRequest { lease_ms: 100, ..Harness::request(lease_key, "p", "ann", client) };
+        let (leased, wakes) = self.harness.step(|table, step| table.refresh(&request, step));
         if self.model.lease(lease_key).is_some_and(|lease| lease.ends <= now) {
             self.model.pass_on(lease_key, now);
         }
         assert_eq!(leased.is_some(), self.model.lease(lease_key).is_none());
         if let Some(leased) = leased {
-            self.granted(ask, leased.token);
+            self.granted(request, leased.token);
             self.saw("refreshes");
         }
         self.agree(wakes);
     }
 
-    fn granted(&mut self, ask: Ask<'_>, token: Token) {
+    fn granted(&mut self, request: LeaseRequest<'_>, token: Token) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (persona, user) = (text(ask.persona), text(ask.user));
-        let Ask { lease_key, client: holder, lease_ms, .. } = ask;
-        let (granted, ends) = (self.desk.now_ms, self.desk.now_ms + lease_ms as i64);
+        let (persona, user) = (text(request.persona), text(request.user));
+        let LeaseRequest { lease_key, client: holder, lease_ms, .. } = request;
+        let (granted, ends) = (self.harness.now_ms, self.harness.now_ms + lease_ms as i64);
         self.model.leases.push(Lease { lease_key, token, holder, granted, ends, persona, user });
         self.issue(lease_key, token);
     }
@@ -210,20 +212,20 @@ impl Run<'_> {
     }
 
     fn store(&mut self) {
-        let now = self.desk.now_ms;
+        let now = self.harness.now_ms;
         let mut lease_key = self.lease_key();
         if self.rng.random_range(0..4) > 0 {
             let Some((of, token)) = self.token() else { return };
             lease_key = of;
             let held = self.model.holds(lease_key, token, now).map(|lease| (now - lease.granted) as u64);
-            assert_eq!(self.desk.check(lease_key, token), held, "a token that should not hold, or should");
+            assert_eq!(self.harness.check(lease_key, token), held, "a token that should not hold, or should");
             if held.is_none() {
                 self.saw("refused");
                 return;
             }
             self.saw("accepted");
         }
-        let wakes = self.desk.stored(lease_key);
+        let wakes = self.harness.stored(lease_key);
         self.model.leases.retain(|lease| lease.lease_key != lease_key);
         self.model.wake_all(lease_key, Expected::Hit);
         self.agree(wakes);
@@ -231,8 +233,8 @@ impl Run<'_> {
 
     fn release(&mut self) {
         let Some((lease_key, token)) = self.token() else { return };
-        let now = self.desk.now_ms;
-        let (released, wakes) = self.desk.release(lease_key, token);
+        let now = self.harness.now_ms;
+        let (released, wakes) = self.harness.release(lease_key, token);
         assert_eq!(released, self.model.holds(lease_key, token, now).is_some());
         if released {
             self.model.pass_on(lease_key, now);
@@ -242,38 +244,38 @@ impl Run<'_> {
     }
 
     fn gone(&mut self) {
-        let (client, now) = (self.client(), self.desk.now_ms);
-        let wakes = self.desk.gone(client);
+        let (client, now) = (self.client(), self.harness.now_ms);
+        let wakes = self.harness.gone(client);
         self.model.waiters.retain(|waiter| waiter.client != client);
         self.model.end_where(now, |lease| lease.holder == client);
         self.agree(wakes);
     }
 
     fn leave(&mut self) {
-        let now = self.desk.now_ms;
+        let now = self.harness.now_ms;
         let Some(waiter) = self.model.waiters.choose(&mut self.rng).map(|waiter| waiter.id) else { return };
         let lease_key = self.model.remove(waiter).lease_key;
-        let why = [Leaving::Answered, Leaving::TimedOut, Leaving::Gone];
+        let why = [LeaveReason::Answered, LeaveReason::TimedOut, LeaveReason::Gone];
         let why = why.choose(&mut self.rng).copied().unwrap();
-        assert_eq!(self.desk.table.leave(waiter, why, now), Some(self.model.left(lease_key, now)));
+        assert_eq!(self.harness.table.leave(waiter, why, now), Some(self.model.left(lease_key, now)));
         self.ended.insert(waiter);
         let other = self.ended.iter().next().copied().unwrap();
-        assert_eq!(self.desk.table.leave(other, why, now), None);
+        assert_eq!(self.harness.table.leave(other, why, now), None);
         self.saw("leaves");
         self.agree(Vec::new());
     }
 
     fn tick(&mut self) {
-        let now = self.desk.now_ms;
-        let wakes = self.desk.pass(0);
+        let now = self.harness.now_ms;
+        let wakes = self.harness.pass(0);
         self.model.tick(now);
         self.agree(wakes);
         assert!(self.model.waiters.iter().all(|waiter| waiter.deadline > now), "a wait without end");
-        assert!(self.desk.table.next_deadline().is_none_or(|deadline| deadline > now));
+        assert!(self.harness.table.next_deadline().is_none_or(|deadline| deadline > now));
     }
 
     fn void(&mut self) {
-        let (lease_key, now) = (self.lease_key(), self.desk.now_ms);
+        let (lease_key, now) = (self.lease_key(), self.harness.now_ms);
         let LeaseKey { database, tier, .. } = lease_key;
         let (persona, user) = (self.name(&["p", "q", "r"]), self.name(&["", "ann", "bob"]));
         let (void, what) = match self.rng.random_range(0..20) {
@@ -284,7 +286,7 @@ impl Run<'_> {
             18 => (VoidScope::Database(database), "void database"),
             _ => (VoidScope::All, "void all"),
         };
-        let (voided, wakes) = self.desk.void(void);
+        let (voided, wakes) = self.harness.void(void);
         let expected = self.model.end_where(now, |lease| {
             let here = lease.lease_key.database == database;
             match void {
@@ -306,15 +308,15 @@ impl Run<'_> {
 
     fn appeared(&mut self) {
         let lease_key = self.lease_key();
-        let ((), wakes) = self.desk.step(|table, step| table.response_appeared(&lease_key, step));
-        self.model.wake_all(lease_key, Expected::LookAgain);
+        let ((), wakes) = self.harness.step(|table, step| table.response_appeared(&lease_key, step));
+        self.model.wake_all(lease_key, Expected::Recheck);
         self.agree(wakes);
     }
 
     fn swap(&mut self) {
         let (one, other) = (self.rng.random_range(0..3), self.rng.random_range(0..3));
-        let now = self.desk.now_ms;
-        let ((), wakes) = self.desk.step(|table, step| table.swapped(one, other, step));
+        let now = self.harness.now_ms;
+        let ((), wakes) = self.harness.step(|table, step| table.swapped(one, other, step));
         if one != other {
             let (of_one, of_other) = (self.model.dropped.remove(&one), self.model.dropped.remove(&other));
             for (database, dropped) in [(one, of_other), (other, of_one)] {
@@ -327,18 +329,18 @@ impl Run<'_> {
             }
             let lease_keys: Vec<_> = self.model.leases.iter().map(|lease| lease.lease_key).collect();
             for lease_key in lease_keys.into_iter().filter(|q| [one, other].contains(&q.database)) {
-                self.model.wake_all(lease_key, Expected::LookAgain);
+                self.model.wake_all(lease_key, Expected::Recheck);
             }
         }
         self.agree(wakes);
     }
 
     fn end_all(&mut self) {
-        let ((), wakes) = self.desk.step(|table, step| table.end_all(step));
+        let ((), wakes) = self.harness.step(|table, step| table.end_all(step));
         for lease in std::mem::take(&mut self.model.leases) {
             self.model.wake_all(lease.lease_key, Expected::Busy { ms: 0 });
         }
-        assert_eq!(self.desk.table.heap_bytes(), 0);
+        assert_eq!(self.harness.table.heap_bytes(), 0);
         self.agree(wakes);
     }
 
@@ -348,10 +350,10 @@ impl Run<'_> {
         for Wake { waiter, client, outcome } in wakes {
             assert!(!self.ended.contains(&waiter), "woken after its end");
             let outcome = match outcome {
-                Outcome::Hit => Expected::Hit,
-                Outcome::Busy { ms } => Expected::Busy { ms },
-                Outcome::LookAgain => Expected::LookAgain,
-                Outcome::Lease { token, ms } => {
+                WaitOutcome::Hit => Expected::Hit,
+                WaitOutcome::Busy { ms } => Expected::Busy { ms },
+                WaitOutcome::Recheck => Expected::Recheck,
+                WaitOutcome::Lease { token, ms } => {
                     let mut leases = self.model.leases.iter_mut();
                     let unnamed =
                         |lease: &&mut Lease| lease.holder == client && *lease.token.as_bytes() == [0; 16];
@@ -367,9 +369,9 @@ impl Run<'_> {
                 Expected::Hit => "woken with a hit",
                 Expected::Lease { .. } => "woken with a lease",
                 Expected::Busy { .. } => "woken to be busy",
-                Expected::LookAgain => "woken to look again",
+                Expected::Recheck => "woken to look again",
             });
-            if outcome != Expected::LookAgain {
+            if outcome != Expected::Recheck {
                 self.ended.insert(waiter);
             }
             seen.push((waiter, client, outcome));
@@ -384,8 +386,8 @@ impl Run<'_> {
         let lease_keys: HashSet<_> = self.model.leases.iter().map(|lease| lease.lease_key).collect();
         assert_eq!(lease_keys.len(), self.model.leases.len(), "two leases for one lease_key");
         assert!(self.model.waiters.iter().all(|waiter| lease_keys.contains(&waiter.lease_key)));
-        let report = self.desk.table.report();
+        let report = self.harness.table.report();
         assert_eq!((report.leases, report.waiters), (self.model.leases.len(), self.model.waiters.len()));
-        assert_eq!(self.desk.table.next_deadline(), self.model.next_deadline());
+        assert_eq!(self.harness.table.next_deadline(), self.model.next_deadline());
     }
 }

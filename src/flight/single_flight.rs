@@ -33,6 +33,12 @@ use std::time::Instant;
 
 static FLIGHT: MainThread<Option<Flight>> = MainThread::new(None);
 
+/// The bound on leases.
+const MAX_LEASES: usize = 100_000;
+
+/// Leases and waits that end in one turn of the event loop: each takes a few microseconds.
+const SLICE: usize = 200;
+
 /// When the clock of the leases began. It never steps back, as the system's may.
 static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
@@ -174,7 +180,12 @@ fn step<R>(
     let mut wakes = Vec::new();
     let result = FLIGHT.with(|flight| {
         let table = &mut flight.get_or_insert_with(Flight::new).table;
-        event(table, &mut Step { now_ms: now_ms(), random: &mut || ctx.random(), wakes: &mut wakes })
+        let mut step = Step { now_ms: now_ms(), random: &mut || ctx.random(), wakes: &mut wakes };
+        let result = event(table, &mut step);
+        if table.has_backlog(step.now_ms) {
+            table.advance(&mut step, SLICE);
+        }
+        result
     });
     let mut rights = Rights::new();
     for wake in wakes {
@@ -301,6 +312,7 @@ fn set_timer(ctx: &Ctx<'_>) {
     let delay_ms = FLIGHT.with(|flight| {
         let flight = flight.as_mut()?;
         let next_ms = flight.table.next_deadline()?;
+        let next_ms = if flight.table.has_backlog(now_ms) { now_ms } else { next_ms };
         if flight.timer_at_ms.is_some_and(|set_ms| set_ms <= next_ms) {
             return None;
         }
@@ -322,7 +334,7 @@ impl Timer for Waits {
                 flight.timer_at_ms = None;
             }
         });
-        step(ctx, None, |table, step| table.tick(step));
+        step(ctx, None, |_, _| ());
     }
 }
 
@@ -403,6 +415,7 @@ fn ask<'a>(ctx: &Ctx<'_>, request: &Request<'a>, lease_ms: i64) -> LeaseRequest<
         user: request.user,
         client: ctx.client(),
         lease_ms: lease_ms.unsigned_abs(),
+        max_leases: MAX_LEASES,
     }
 }
 
@@ -422,6 +435,7 @@ pub fn fetch(
     };
     match step(ctx, None, |table, step| table.fetch(&ask, wait, step)) {
         FetchOutcome::Leased(GrantedLease { token, ms }) => Some(FetchReply::Lease { token, ms }),
+        FetchOutcome::Unshared => Some(dummy_lease(ctx, lease_ms)),
         FetchOutcome::Busy { ms } => Some(FetchReply::Busy { ms }),
         FetchOutcome::Waiting(waiter) => {
             let seat = WaitingClient {
@@ -502,9 +516,7 @@ pub fn release(ctx: &Ctx<'_>, request: &Request<'_>, token: &[u8]) -> bool {
 
 /// What these leases were to answer has been dropped: what is computed for them comes too late.
 pub fn void(ctx: &Ctx<'_>, what: VoidScope<'_>) {
-    step_if_leases(ctx, None, |table, step| {
-        table.void(what, step);
-    });
+    step_if_leases(ctx, None, |table, step| table.void(what, step));
 }
 
 /// The same for one answer.
@@ -544,7 +556,7 @@ pub fn swapped(ctx: &Ctx<'_>, first: i32, second: i32) {
 }
 
 pub fn client_gone(ctx: &Ctx<'_>, client: u64) {
-    step_if_leases(ctx, None, |table, step| table.client_gone(client, step));
+    step_if_leases(ctx, None, |table, step| table.client_gone(client, step.now_ms));
 }
 
 /// This server gives no more leases: nobody waits any longer.

@@ -7,17 +7,19 @@
 //! Invariants: `by_key` leads to every flight; a lease is in the set with its own marks and no others, and among the
 //! deadlines once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
+use std::ops::Bound;
 
 use hashbrown::HashMap;
 
-use super::ids::{FlightId, IdMap, Ids, most_bytes, trim};
+use super::ids::{FlightId, IdMap, Ids, LeaseId, most_bytes, trim};
 use super::names::{NameHash, Names};
 use super::types::{LeaseKey, Token};
 use crate::tier::Tier;
 
 pub(super) struct Lease {
+    pub id: LeaseId,
     pub token: Token,
     /// The client that has it.
     pub holder: u64,
@@ -38,7 +40,7 @@ pub(super) struct Flight {
     pub lease: Lease,
 }
 
-/// What a lease can be found by.
+/// A property by which leases are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Mark {
     Tier(i32, Tier),
@@ -47,7 +49,32 @@ pub(super) enum Mark {
     Holder(u64),
 }
 
+/// The leases that one event voids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Scope {
+    Mark(Mark),
+    Database(i32),
+    All,
+}
+
+impl Scope {
+    /// The first and the last mark of the scope.
+    fn marks(self) -> (Mark, Mark) {
+        match self {
+            Scope::Mark(mark) => (mark, mark),
+            Scope::Database(number) => (Mark::Tier(number, Tier::Msg), Mark::Tier(number, Tier::Response)),
+            Scope::All => (Mark::Tier(i32::MIN, Tier::Msg), Mark::Tier(i32::MAX, Tier::Response)),
+        }
+    }
+}
+
 impl Flight {
+    /// The scopes that the lease belongs to.
+    pub fn scopes(&self) -> impl Iterator<Item = Scope> + use<> {
+        let wide = [Scope::Database(self.lease_key.database), Scope::All];
+        self.marks().map(Scope::Mark).chain(wide)
+    }
+
     fn marks(&self) -> impl Iterator<Item = Mark> + use<> {
         let LeaseKey { database, tier, .. } = self.lease_key;
         let Names { persona, user } = self.lease.names;
@@ -65,7 +92,9 @@ impl Flight {
 pub(super) struct Flights {
     by_id: IdMap<FlightId, Flight>,
     by_key: HashMap<LeaseKey, FlightId, RandomState>,
-    marks: BTreeSet<(Mark, FlightId)>,
+    marks: BTreeMap<(Mark, LeaseId), FlightId>,
+    /// The number of leases of each client that holds one.
+    by_holder: IdMap<u64, usize>,
     ends: BTreeSet<(i64, FlightId)>,
 }
 
@@ -74,7 +103,8 @@ impl Flights {
         Flights {
             by_id: IdMap::default(),
             by_key: HashMap::default(),
-            marks: BTreeSet::new(),
+            marks: BTreeMap::new(),
+            by_holder: IdMap::default(),
             ends: BTreeSet::new(),
         }
     }
@@ -111,14 +141,29 @@ impl Flights {
         }
     }
 
-    /// The flights whose leases have this mark, the oldest first.
-    pub fn marked(&self, mark: Mark) -> Vec<FlightId> {
-        let range = (mark, FlightId::FIRST)..=(mark, FlightId::LAST);
-        self.marks.range(range).map(|(_, id)| *id).collect()
+    /// The number of leases that the client holds.
+    pub fn held_by(&self, client: u64) -> usize {
+        self.by_holder.get(&client).copied().unwrap_or(0)
+    }
+
+    /// A flight of the scope whose lease has an ID smaller than `before`: the oldest of its first mark that has one.
+    /// The search visits each mark of the scope once, and a database has four.
+    pub fn older(&self, scope: Scope, before: LeaseId) -> Option<FlightId> {
+        let (first, last) = scope.marks();
+        let end = Bound::Included((last, LeaseId::LAST));
+        let mut start = Bound::Included((first, LeaseId::FIRST));
+        loop {
+            let ((mark, lease), id) = self.marks.range((start, end)).next()?;
+            if *lease < before {
+                return Some(*id);
+            }
+            start = Bound::Excluded((*mark, LeaseId::LAST));
+        }
     }
 
     pub fn of_database(&self, database: i32) -> Vec<FlightId> {
-        Tier::ALL.into_iter().flat_map(|tier| self.marked(Mark::Tier(database, tier))).collect()
+        let (first, last) = Scope::Database(database).marks();
+        self.marks.range((first, LeaseId::FIRST)..=(last, LeaseId::LAST)).map(|(_, id)| *id).collect()
     }
 
     pub fn all(&self) -> Vec<FlightId> {
@@ -139,17 +184,20 @@ impl Flights {
     pub fn tidy(&mut self) {
         trim(&mut self.by_id);
         trim(&mut self.by_key);
+        trim(&mut self.by_holder);
     }
 
     pub fn heap_bytes(&self) -> usize {
         self.by_id.allocation_size()
             + self.by_key.allocation_size()
-            + most_bytes(&self.marks)
-            + most_bytes(&self.ends)
+            + most_bytes::<(Mark, LeaseId, FlightId)>(self.marks.len())
+            + most_bytes::<(i64, FlightId)>(self.ends.len())
+            + self.by_holder.allocation_size()
     }
 
     fn insert(&mut self, id: FlightId, flight: Flight) {
-        self.marks.extend(flight.marks().map(|mark| (mark, id)));
+        self.marks.extend(flight.marks().map(|mark| ((mark, flight.lease.id), id)));
+        *self.by_holder.entry(flight.lease.holder).or_default() += 1;
         self.ends.insert((flight.lease.ends_at_ms, id));
         self.by_id.insert(id, flight);
     }
@@ -157,7 +205,13 @@ impl Flights {
     fn remove(&mut self, id: FlightId) -> Option<Flight> {
         let flight = self.by_id.remove(&id)?;
         for mark in flight.marks() {
-            self.marks.remove(&(mark, id));
+            self.marks.remove(&(mark, flight.lease.id));
+        }
+        if let Some(held) = self.by_holder.get_mut(&flight.lease.holder) {
+            *held -= 1;
+            if *held == 0 {
+                self.by_holder.remove(&flight.lease.holder);
+            }
         }
         self.ends.remove(&(flight.lease.ends_at_ms, id));
         Some(flight)
@@ -172,12 +226,14 @@ impl Flights {
             assert_eq!(self.find(&flight.lease_key), Some(*id));
             assert!(self.ends.contains(&(flight.lease.ends_at_ms, *id)));
             for mark in flight.marks() {
-                assert!(self.marks.contains(&(mark, *id)));
+                assert_eq!(self.marks.get(&(mark, flight.lease.id)), Some(id));
                 marks += 1;
             }
         }
         assert_eq!(self.by_key.len(), self.by_id.len());
         assert_eq!(self.ends.len(), self.by_id.len());
         assert_eq!(self.marks.len(), marks);
+        assert_eq!(self.by_holder.values().sum::<usize>(), self.by_id.len());
+        assert!(self.by_holder.values().all(|held| *held > 0));
     }
 }

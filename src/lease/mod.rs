@@ -10,9 +10,11 @@
 //! The waiters to wake come out as `Wake`s, in order, for the caller to perform once the table is no longer borrowed.
 //! Nothing here knows of Redis, reads a clock or blocks.
 //!
-//! Promises: a waiter only waits while its lease key is leased; one `Wake` ends its wait (`Recheck` does not);
-//! `tick`, called at `next_deadline`, ends every lease and every wait in time; with the last lease the table returns
-//! all its memory.
+//! Events that end many leases void them at once and in constant time. `advance` passes them on in slices: the caller
+//! calls it at `next_deadline` and again while `has_backlog`.
+//!
+//! Promises: a waiter only waits while its lease key has a lease, if a void one; one `Wake` ends its wait (`Recheck`
+//! does not); `advance` ends every lease and every wait in time; with the last lease the table returns all its memory.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -32,6 +34,7 @@ mod types;
 #[cfg(any(test, fuzzing))]
 mod validate;
 mod void;
+mod voids;
 mod waiters;
 
 pub use ids::WaiterId;

@@ -59,6 +59,8 @@ pub struct Counters {
     pub waits_over: u64,
     /// Waits that ended because their client was gone.
     pub waits_left: u64,
+    /// Leases that nobody shares, because of `max_leases`. They are not in `granted`.
+    pub unshared: u64,
     /// Callers that heard `busy` because of `max_waiters`.
     pub turned_away: u64,
 }
@@ -66,7 +68,7 @@ pub struct Counters {
 /// The counters and the table's present size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeaseReport {
-    /// Leases held now.
+    /// Leases held now, with those that are void and have not passed on yet.
     pub leases: usize,
     /// Clients that wait now.
     pub waiters: usize,

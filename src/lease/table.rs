@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::hash::RandomState;
 
-use super::flights::{Flights, Lease, Mark};
-use super::ids::{FlightId, Ids, WaiterId};
+use super::flights::{Flight, Flights, Lease, Mark, Scope};
+use super::ids::{FlightId, Ids, LeaseId, WaiterId, most_bytes};
 use super::names::{NameHash, Names};
 use super::report::{Counters, LeaseEnd, LeaseReport};
 use super::types::{
     FetchOutcome, GrantedLease, LeaseKey, LeaseRequest, LeaveReason, Step, Token, Wait, WaitOutcome, Wake,
 };
+use super::voids::Voids;
 use super::waiters::{Waiter, Waiters};
 
 /// Number of waits that `would_deadlock` follows.
@@ -20,8 +21,9 @@ pub struct LeaseTable {
     pub(super) flights: Flights,
     pub(super) waiters: Waiters,
     pub(super) ids: Ids,
-    /// The time of the last invalidation in each database, as far as older leases remain; see `void`.
-    pub(super) voided_at: BTreeMap<i32, i64>,
+    pub(super) voids: Voids,
+    /// For each database an ID greater than those of the leases before its last invalidation; see `void`.
+    pub(super) invalidated: BTreeMap<i32, LeaseId>,
     pub(super) names: RandomState,
     pub(super) counters: Counters,
 }
@@ -39,7 +41,8 @@ impl LeaseTable {
             flights: Flights::new(),
             waiters: Waiters::new(),
             ids: Ids::default(),
-            voided_at: BTreeMap::new(),
+            voids: Voids::new(),
+            invalidated: BTreeMap::new(),
             names: RandomState::new(),
             counters: Counters::default(),
         }
@@ -52,7 +55,13 @@ impl LeaseTable {
     /// holder waits, directly or indirectly, for the caller. A client has one wait at a time.
     pub fn fetch(&mut self, request: &LeaseRequest<'_>, wait: Wait, step: &mut Step<'_>) -> FetchOutcome {
         let Some(id) = self.current(&request.lease_key, step) else {
-            return FetchOutcome::Leased(self.grant(request, step));
+            return match self.grant(request, step) {
+                Some(lease) => FetchOutcome::Leased(lease),
+                None => {
+                    self.counters.unshared += 1;
+                    FetchOutcome::Unshared
+                }
+            };
         };
         let busy = FetchOutcome::Busy { ms: self.left_ms(id, step.now_ms) };
         let Wait::Until { deadline_ms, max_waiters } = wait else { return busy };
@@ -74,25 +83,24 @@ impl LeaseTable {
     }
 
     /// A caller found a stale response and uses it. Returns the lease if it is free, so that one caller refreshes.
+    /// Returns None too if `max_leases` forbids one more lease.
     pub fn refresh(&mut self, request: &LeaseRequest<'_>, step: &mut Step<'_>) -> Option<GrantedLease> {
         match self.current(&request.lease_key, step) {
             Some(_) => None,
-            None => Some(self.grant(request, step)),
+            None => self.grant(request, step),
         }
     }
 
     /// Returns false if the lease is held for another persona or user: a token proves it for no others.
     pub fn is_for(&self, lease_key: &LeaseKey, persona: &[u8], user: &[u8]) -> bool {
-        let lease =
-            self.flights.find(lease_key).and_then(|id| self.flights.get(id)).map(|flight| &flight.lease);
-        lease.is_none_or(|lease| lease.names == Names::new(&self.names, persona, user))
+        let flight = self.valid(lease_key);
+        flight.is_none_or(|flight| flight.lease.names == Names::new(&self.names, persona, user))
     }
 
     /// Returns false if the lease is held for another persona.
     pub fn is_for_persona(&self, lease_key: &LeaseKey, persona: &[u8]) -> bool {
-        let lease =
-            self.flights.find(lease_key).and_then(|id| self.flights.get(id)).map(|flight| &flight.lease);
-        lease.is_none_or(|lease| lease.names.persona == NameHash::of(&self.names, persona))
+        let flight = self.valid(lease_key);
+        flight.is_none_or(|flight| flight.lease.names.persona == NameHash::of(&self.names, persona))
     }
 
     /// Returns true if the token proves the lease of this key.
@@ -119,8 +127,11 @@ impl LeaseTable {
     /// and every waiter has a hit.
     pub fn stored(&mut self, lease_key: &LeaseKey, step: &mut Step<'_>) {
         let Some(id) = self.flights.find(lease_key) else { return };
+        match self.flights.get(id).and_then(|flight| self.voids.voided(flight)) {
+            Some(end) => self.counters.ended.count(end),
+            None => self.counters.answered += 1,
+        }
         self.flights.close(id);
-        self.counters.answered += 1;
         while let Some((waiter, Waiter { client, .. })) = self.waiters.pop(id) {
             self.counters.waits_hit += 1;
             step.wakes.push(Wake { waiter, client, outcome: WaitOutcome::Hit });
@@ -144,48 +155,73 @@ impl LeaseTable {
         true
     }
 
-    /// A client's connection has closed: its wait ends, and its leases pass on.
-    pub fn client_gone(&mut self, client: u64, step: &mut Step<'_>) {
+    /// A client's connection has closed: its wait ends, and its leases are void.
+    pub fn client_gone(&mut self, client: u64, now_ms: i64) {
         if let Some(waiter) = self.waiters.of_client(client) {
-            self.leave(waiter, LeaveReason::Gone, step.now_ms);
+            self.leave(waiter, LeaveReason::Gone, now_ms);
         }
-        for id in self.flights.marked(Mark::Holder(client)) {
-            self.pass_on(id, LeaseEnd::Disconnected, step);
-        }
-        self.tidy();
+        let next = self.ids.lease();
+        self.void_before(Scope::Mark(Mark::Holder(client)), next);
     }
 
     /// A waiter leaves the queue for a reason outside this table. Returns the milliseconds left of the lease that it
     /// waited for, or None if its wait had ended before.
-    pub fn leave(&mut self, waiter: WaiterId, why: LeaveReason, now_ms: i64) -> Option<u64> {
-        let id = self.waiters.get(waiter)?.flight;
-        self.waiters.remove(waiter)?;
-        let counter = match why {
+    pub fn leave(&mut self, waiter: WaiterId, reason: LeaveReason, now_ms: i64) -> Option<u64> {
+        let left_ms = self.end_wait(waiter, reason, now_ms);
+        self.tidy();
+        left_ms
+    }
+
+    fn end_wait(&mut self, waiter: WaiterId, reason: LeaveReason, now_ms: i64) -> Option<u64> {
+        let Waiter { flight, .. } = self.waiters.remove(waiter)?;
+        let counter = match reason {
             LeaveReason::Answered => &mut self.counters.waits_hit,
             LeaveReason::TimedOut => &mut self.counters.waits_over,
             LeaveReason::Gone => &mut self.counters.waits_left,
         };
         *counter += 1;
-        let ms = self.left_ms(id, now_ms);
-        self.tidy();
-        Some(ms)
+        Some(self.left_ms(flight, now_ms))
     }
 
-    /// Time has passed: leases that have run out pass on, and waits past their deadline end.
-    pub fn tick(&mut self, step: &mut Step<'_>) {
-        while let Some(id) = self.flights.run_out(step.now_ms) {
-            self.pass_on(id, LeaseEnd::RanOut, step);
-        }
-        while let Some(waiter) = self.waiters.overdue(step.now_ms) {
-            let Some(client) = self.waiters.get(waiter).map(|waiter| waiter.client) else { continue };
-            if let Some(ms) = self.leave(waiter, LeaveReason::TimedOut, step.now_ms) {
-                step.wakes.push(Wake { waiter, client, outcome: WaitOutcome::Busy { ms } });
+    /// Ends waits past their deadline, and passes on leases that have run out or are void, in this order. `budget`
+    /// bounds the steps taken, each of them one wait, one lease or one scope that has no void lease left.
+    pub fn advance(&mut self, step: &mut Step<'_>, budget: usize) {
+        for _ in 0..budget {
+            if !self.advance_once(step) {
+                break;
             }
         }
         self.tidy();
     }
 
-    /// The time of the next `tick` in milliseconds of the step's clock; it may be in the past. None without leases.
+    fn advance_once(&mut self, step: &mut Step<'_>) -> bool {
+        if let Some(waiter) = self.waiters.overdue(step.now_ms) {
+            let client = self.waiters.get(waiter).map(|waiter| waiter.client);
+            let left = self.end_wait(waiter, LeaveReason::TimedOut, step.now_ms);
+            if let (Some(client), Some(ms)) = (client, left) {
+                step.wakes.push(Wake { waiter, client, outcome: WaitOutcome::Busy { ms } });
+            }
+            true
+        } else if let Some(id) = self.flights.run_out(step.now_ms) {
+            self.settle(id, step);
+            true
+        } else if let Some((scope, before)) = self.voids.rotate() {
+            match self.flights.older(scope, before) {
+                Some(id) => self.settle(id, step),
+                None => self.voids.forget_last(),
+            }
+            true
+        } else {
+            false
+        }
+    }
+
+    /// Returns true if `advance` has something to do at this time.
+    pub fn has_backlog(&self, now_ms: i64) -> bool {
+        !self.voids.is_empty() || self.next_deadline().is_some_and(|deadline_ms| deadline_ms <= now_ms)
+    }
+
+    /// The time of the next deadline in milliseconds of the step's clock; it may be in the past. None without leases.
     pub fn next_deadline(&self) -> Option<i64> {
         [self.flights.next_end(), self.waiters.next_deadline()].into_iter().flatten().min()
     }
@@ -197,17 +233,17 @@ impl LeaseTable {
 
     /// Bytes that the table takes beside itself; an upper bound, within a factor of two.
     pub fn heap_bytes(&self) -> usize {
-        // The map has a node for at most every five of its entries, and one at least.
-        let entry = size_of::<(i32, i64)>();
-        let nodes = self.voided_at.len().div_ceil(5);
-        self.flights.heap_bytes() + self.waiters.heap_bytes() + nodes * (11 * entry + 16)
+        self.flights.heap_bytes()
+            + self.waiters.heap_bytes()
+            + self.voids.heap_bytes()
+            + most_bytes::<(i32, LeaseId)>(self.invalidated.len())
     }
 
-    /// The flight of a lease key. A lease that has run out unnoticed first passes on or closes.
+    /// The flight of a lease key. A lease that is void or has run out first passes on, or its flight closes.
     pub(super) fn current(&mut self, lease_key: &LeaseKey, step: &mut Step<'_>) -> Option<FlightId> {
         let id = self.flights.find(lease_key)?;
         if self.left_ms(id, step.now_ms) == 0 {
-            self.pass_on(id, LeaseEnd::RanOut, step);
+            self.settle(id, step);
             self.tidy();
         }
         self.flights.find(lease_key)
@@ -215,20 +251,47 @@ impl LeaseTable {
 
     pub(super) fn holds(&self, lease_key: &LeaseKey, token: &Token, now_ms: i64) -> Option<FlightId> {
         let id = self.flights.find(lease_key)?;
-        let lease = &self.flights.get(id)?.lease;
-        (lease.token == *token && lease.left_ms(now_ms) > 0).then_some(id)
+        let flight = self.flights.get(id)?;
+        (flight.lease.token == *token && self.left_ms(id, now_ms) > 0).then_some(id)
     }
 
+    /// Milliseconds left of the flight's lease; zero if it is void or has run out.
     pub(super) fn left_ms(&self, id: FlightId, now_ms: i64) -> u64 {
-        self.flights.get(id).map_or(0, |flight| flight.lease.left_ms(now_ms))
+        let flight = self.flights.get(id).filter(|flight| self.voids.voided(flight).is_none());
+        flight.map_or(0, |flight| flight.lease.left_ms(now_ms))
     }
 
-    pub(super) fn grant(&mut self, request: &LeaseRequest<'_>, step: &mut Step<'_>) -> GrantedLease {
+    /// The flight of a lease key whose lease is not void; it may have run out unnoticed.
+    fn valid(&self, lease_key: &LeaseKey) -> Option<&Flight> {
+        let flight = self.flights.get(self.flights.find(lease_key)?)?;
+        self.voids.voided(flight).is_none().then_some(flight)
+    }
+
+    /// Voids the scope's leases with IDs smaller than `before`. `advance` passes them on.
+    pub(super) fn void_before(&mut self, scope: Scope, before: LeaseId) {
+        if self.flights.older(scope, before).is_some() {
+            self.voids.note(scope, before);
+        }
+    }
+
+    /// Ends a lease that is void or has run out.
+    fn settle(&mut self, id: FlightId, step: &mut Step<'_>) {
+        let voided = self.flights.get(id).and_then(|flight| self.voids.voided(flight));
+        self.pass_on(id, voided.unwrap_or(LeaseEnd::RanOut), step);
+    }
+
+    /// Grants a lease of a key that has none, unless the bounds forbid it.
+    pub(super) fn grant(&mut self, request: &LeaseRequest<'_>, step: &mut Step<'_>) -> Option<GrantedLease> {
+        if self.flights.len() >= request.max_leases
+            || self.flights.held_by(request.client) >= request.max_leases_per_client()
+        {
+            return None;
+        }
         let names = Names::new(&self.names, request.persona, request.user);
         let lease = self.new_lease(request.client, length(request.lease_ms), names, step);
         let leased = leased(&lease);
         self.flights.open(&mut self.ids, request.lease_key, lease);
-        leased
+        Some(leased)
     }
 
     pub(super) fn new_lease(
@@ -241,7 +304,8 @@ impl LeaseTable {
         self.counters.granted += 1;
         let ends_at_ms = step.now_ms.saturating_add(length_ms);
         let token = Token::from_bytes((step.random)());
-        Lease { token, holder, granted_at_ms: step.now_ms, ends_at_ms, names }
+        let id = self.ids.lease();
+        Lease { id, token, holder, granted_at_ms: step.now_ms, ends_at_ms, names }
     }
 
     /// A lease has ended without a response: the first waiter before its deadline gets a new lease. Waiters ahead of
@@ -306,7 +370,8 @@ impl LeaseTable {
         self.flights.tidy();
         self.waiters.tidy();
         if self.flights.len() == 0 {
-            self.voided_at = BTreeMap::new();
+            self.invalidated = BTreeMap::new();
+            self.voids.clear();
         }
     }
 }

@@ -70,6 +70,15 @@ pub struct LeaseRequest<'a> {
     pub client: u64,
     /// Length of the lease in milliseconds, whether it is granted now or at the end of a wait.
     pub lease_ms: u64,
+    /// The bound on leases of all lease keys together. One client holds at most a tenth of it, and at least one.
+    pub max_leases: usize,
+}
+
+impl LeaseRequest<'_> {
+    /// The bound on the leases of one client.
+    pub(super) fn max_leases_per_client(&self) -> usize {
+        (self.max_leases / 10).max(1)
+    }
 }
 
 /// Whether a caller waits if the lease is held.
@@ -100,6 +109,8 @@ pub struct GrantedLease {
 pub enum FetchOutcome {
     /// The caller computes the response.
     Leased(GrantedLease),
+    /// The lease key is free, and `max_leases` forbids one more lease: the caller computes the response for itself.
+    Unshared,
     /// Another client holds the lease.
     Busy {
         /// Milliseconds left of that lease.

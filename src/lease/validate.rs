@@ -9,6 +9,7 @@ impl LeaseTable {
     pub fn validate(&self) {
         self.flights.validate();
         self.waiters.validate();
+        self.voids.validate();
         let mut queued = HashSet::new();
         for id in self.flights.all() {
             for (waiter, wait) in self.waiters.queued(id) {

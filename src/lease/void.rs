@@ -1,7 +1,6 @@
 //! Invalidations: they end the leases whose responses they would invalidate, so that no late response is stored.
 //!
-//! An invalidation concerns one database. It finds its leases by their marks (`flights`) and costs as much as there
-//! are leases that it ends.
+//! An invalidation concerns one database. It voids its leases with one note (`voids`); `advance` passes them on.
 //!
 //! **SWAPDB** lets clients keep the number of their database while its contents change, so leases and waiters stay
 //! under their number too: a response goes where its client's SET goes. The waiters recheck, as the new contents may
@@ -11,8 +10,7 @@
 //! and one lease too many costs one model call.) Only invalidations younger than the oldest lease matter, so the table
 //! keeps none while there are no leases.
 
-use super::flights::Mark;
-use super::ids::FlightId;
+use super::flights::{Mark, Scope};
 use super::names::NameHash;
 use super::report::LeaseEnd;
 use super::table::LeaseTable;
@@ -38,34 +36,32 @@ pub enum VoidScope<'a> {
 }
 
 impl LeaseTable {
-    /// Voids these leases: their tokens never prove anything again, and the first waiter of each gets a new lease.
-    /// Returns the number of leases that ended.
-    pub fn void(&mut self, what: VoidScope<'_>, step: &mut Step<'_>) -> usize {
-        let (database, ids) = match what {
+    /// Voids these leases: from now on their tokens prove nothing. Their first waiters get new leases, at once for a
+    /// lease key, and for the other scopes by `advance`.
+    pub fn void(&mut self, what: VoidScope<'_>, step: &mut Step<'_>) {
+        let next = self.ids.lease();
+        let (database, scope) = match what {
             VoidScope::LeaseKey(lease_key) => {
-                (Some(lease_key.database), Vec::from_iter(self.flights.find(&lease_key)))
+                self.invalidated.insert(lease_key.database, next);
+                if let Some(id) = self.flights.find(&lease_key) {
+                    self.pass_on(id, LeaseEnd::Voided, step);
+                }
+                return self.tidy();
             }
             VoidScope::Persona(database, name) => {
-                let name = NameHash::of(&self.names, name);
-                (Some(database), self.flights.marked(Mark::Persona(database, name)))
+                (database, Scope::Mark(Mark::Persona(database, NameHash::of(&self.names, name))))
             }
             VoidScope::User(database, name) => {
-                let name = NameHash::of(&self.names, name);
-                (Some(database), self.flights.marked(Mark::User(database, name)))
+                (database, Scope::Mark(Mark::User(database, NameHash::of(&self.names, name))))
             }
-            VoidScope::Tier(database, tier) => {
-                (Some(database), self.flights.marked(Mark::Tier(database, tier)))
-            }
-            VoidScope::Database(database) => (Some(database), self.flights.of_database(database)),
-            VoidScope::All => (None, self.flights.all()),
+            VoidScope::Tier(database, tier) => (database, Scope::Mark(Mark::Tier(database, tier))),
+            VoidScope::Database(database) => (database, Scope::Database(database)),
+            VoidScope::All => return self.void_before(Scope::All, next),
         };
-        // After an invalidation of all no older lease remains.
-        if let Some(database) = database {
-            self.voided_at.insert(database, step.now_ms);
+        if self.flights.len() > 0 {
+            self.invalidated.insert(database, next);
         }
-        self.void_each(&ids, step);
-        self.tidy();
-        ids.len()
+        self.void_before(scope, next);
     }
 
     /// Two databases have swapped their contents. The head of this file tells what follows.
@@ -73,21 +69,16 @@ impl LeaseTable {
         if one == other {
             return;
         }
-        let voided = (self.voided_at.remove(&one), self.voided_at.remove(&other));
-        for (database, voided) in [(one, voided.1), (other, voided.0)] {
-            let ids = self.flights.of_database(database);
-            if let Some(voided) = voided {
-                self.voided_at.insert(database, voided);
-                let is_older =
-                    |id: &FlightId| self.flights.get(*id).is_some_and(|f| f.lease.granted_at_ms <= voided);
-                let old: Vec<_> = ids.iter().copied().filter(is_older).collect();
-                self.void_each(&old, step);
+        let invalidated = (self.invalidated.remove(&one), self.invalidated.remove(&other));
+        for (database, before) in [(one, invalidated.1), (other, invalidated.0)] {
+            if let Some(before) = before {
+                self.invalidated.insert(database, before);
+                self.void_before(Scope::Database(database), before);
             }
-            for id in ids {
+            for id in self.flights.of_database(database) {
                 self.recheck(id, step);
             }
         }
-        self.tidy();
     }
 
     /// Ends all leases, and all waits with `Busy`: the server shuts down or becomes a replica.
@@ -101,11 +92,5 @@ impl LeaseTable {
             }
         }
         self.tidy();
-    }
-
-    fn void_each(&mut self, ids: &[FlightId], step: &mut Step<'_>) {
-        for id in ids {
-            self.pass_on(*id, LeaseEnd::Voided, step);
-        }
     }
 }

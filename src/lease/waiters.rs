@@ -96,8 +96,8 @@ impl Waiters {
     pub fn heap_bytes(&self) -> usize {
         self.by_id.allocation_size()
             + self.by_client.allocation_size()
-            + most_bytes(&self.queues)
-            + most_bytes(&self.deadlines)
+            + most_bytes::<(FlightId, WaiterId)>(self.queues.len())
+            + most_bytes::<(i64, WaiterId)>(self.deadlines.len())
     }
 }
 

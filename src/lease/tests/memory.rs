@@ -11,7 +11,7 @@ fn request(lease_key: u64, client: u64, user: &[u8]) -> LeaseRequest<'_> {
     let mut identity = [0; 32];
     identity[..8].copy_from_slice(&lease_key.to_le_bytes());
     let lease_key = LeaseKey { database: 0, tier: Tier::Response, identity };
-    LeaseRequest { lease_key, persona: b"p", user, client, lease_ms: 1000 }
+    LeaseRequest { lease_key, persona: b"p", user, client, lease_ms: 1000, max_leases: MANY }
 }
 
 fn event<R>(event: impl FnOnce(&mut Step<'_>) -> R) -> (R, Vec<Wake>) {
@@ -87,7 +87,7 @@ fn ten_thousand_waiters_that_join_and_leave_keep_no_memory() {
     let before = table.heap_bytes();
     for client in 0..10_000 {
         assert!(wait(&mut table, 0, 2000 + client));
-        event(|step| table.client_gone(2000 + client, step));
+        event(|step| table.client_gone(2000 + client, step.now_ms));
         table.validate();
     }
     assert!(table.heap_bytes() <= before + 2000, "{} of {before}", table.heap_bytes());

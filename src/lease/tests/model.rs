@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
-use super::lists::{Expected, Lease, Model, Waiting};
-use super::support::Harness;
+use super::lists::{Expected, Lease, Model, Scope, Waiting};
+use super::support::{Harness, MANY};
 use crate::fuzzing::Dice;
 use crate::lease::{
     FetchOutcome, LeaseKey, LeaseRequest, LeaveReason, Token, VoidScope, WaitOutcome, WaiterId, Wake,
@@ -19,6 +19,7 @@ struct Plan {
     lease_keys: u8,
     clients: u64,
     max_waiters: usize,
+    max_leases: usize,
     steps: u32,
     step_ms: i64,
 }
@@ -35,15 +36,15 @@ struct Run<'a> {
 
 #[cfg(test)]
 #[test]
-fn the_harnessagrees_with_plain_lists_after_any_interleaving() {
+fn the_lease_table_agrees_with_plain_lists_after_any_interleaving() {
     let seed = std::env::var("CHATCACHE_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(rand::random::<u64>);
     println!("CHATCACHE_SEED={seed}");
     let plans = [
-        Plan { lease_keys: 1, clients: 6, max_waiters: 100, steps: 4000, step_ms: 20 },
-        Plan { lease_keys: 4, clients: 12, max_waiters: 4, steps: 8000, step_ms: 20 },
-        Plan { lease_keys: 12, clients: 100, max_waiters: 1000, steps: 8000, step_ms: 4 },
-        Plan { lease_keys: 60, clients: 300, max_waiters: 1000, steps: 8000, step_ms: 2 },
+        Plan { lease_keys: 1, clients: 6, max_waiters: 100, max_leases: MANY, steps: 4000, step_ms: 20 },
+        Plan { lease_keys: 4, clients: 12, max_waiters: 4, max_leases: MANY, steps: 8000, step_ms: 20 },
+        Plan { lease_keys: 12, clients: 100, max_waiters: 1000, max_leases: MANY, steps: 8000, step_ms: 4 },
+        Plan { lease_keys: 60, clients: 300, max_waiters: 1000, max_leases: 40, steps: 8000, step_ms: 2 },
     ];
     let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
     for (n, plan) in plans.into_iter().enumerate() {
@@ -53,7 +54,7 @@ fn the_harnessagrees_with_plain_lists_after_any_interleaving() {
     }
     println!("{seen:?}");
     assert!(
-        seen.len() == 23 && seen.values().all(|times| *times > 5),
+        seen.len() == 25 && seen.values().all(|times| *times > 5),
         "a run that missed something: {seen:?}"
     );
 }
@@ -61,8 +62,9 @@ fn the_harnessagrees_with_plain_lists_after_any_interleaving() {
 /// The interleaving that these bytes stand for.
 pub(crate) fn follow(bytes: &[u8]) {
     let mut dice = Dice::Bytes(bytes);
-    let few = Plan { lease_keys: 2, clients: 5, max_waiters: 4, steps: 4000, step_ms: 40 };
-    let many = Plan { lease_keys: 12, clients: 40, max_waiters: 100, steps: 4000, step_ms: 4 };
+    let few = Plan { lease_keys: 2, clients: 5, max_waiters: 4, max_leases: MANY, steps: 4000, step_ms: 40 };
+    let many =
+        Plan { lease_keys: 12, clients: 40, max_waiters: 100, max_leases: MANY, steps: 4000, step_ms: 4 };
     let plan = if dice.random::<bool>() { few } else { many };
     Run::new(dice, plan).go();
 }
@@ -91,7 +93,7 @@ impl Run<'_> {
         // Nothing more comes: all ends by itself, timer by timer.
         while let Some(deadline) = self.harness.table.next_deadline() {
             self.harness.now_ms = self.harness.now_ms.max(deadline);
-            self.tick();
+            self.advance_all();
         }
         assert!(self.model.leases.is_empty() && self.model.waiters.is_empty());
         assert_eq!(self.harness.table.heap_bytes(), 0);
@@ -131,12 +133,13 @@ impl Run<'_> {
             63..69 => self.release(),
             69..73 => self.gone(),
             73..78 => self.leave(),
-            78..92 => self.tick(),
+            78..88 => self.advance(),
+            88..92 => self.advance_all(),
             92..97 => self.void(),
             97 => self.appeared(),
             98 => self.swap(),
             _ if self.rng.random_range(0..10) == 0 => self.end_all(),
-            _ => self.tick(),
+            _ => self.advance_all(),
         }
     }
 
@@ -144,15 +147,21 @@ impl Run<'_> {
         let (lease_key, client, now) = (self.lease_key(), self.client(), self.harness.now_ms);
         let (persona, user) = (self.name(&["p", "q", "r"]), self.name(&["", "ann", "bob"]));
         let lease_ms = self.rng.random_range(1..400);
-        let request = LeaseRequest { lease_ms, ..Harness::request(lease_key, persona, user, client) };
+        let max_leases = self.plan.max_leases;
+        let request =
+            LeaseRequest { lease_ms, max_leases, ..Harness::request(lease_key, persona, user, client) };
         let wait = if self.rng.random_range(0..5) == 0 { 0 } else { self.rng.random_range(1..600) };
         let (fetched, wakes) = self.harness.fetch(request, wait);
-        if self.model.lease(lease_key).is_some_and(|lease| lease.ends <= now) {
+        if self.model.left(lease_key, now) == 0 {
             self.model.pass_on(lease_key, now);
         }
         let deadline = now + wait as i64;
         let ms = self.model.left(lease_key, now);
         match self.model.lease(lease_key).map(|lease| lease.holder) {
+            None if self.is_full(client) => {
+                assert_eq!(fetched, FetchOutcome::Unshared);
+                self.saw("unshared");
+            }
             None => {
                 let FetchOutcome::Leased(leased) = fetched else { panic!("{fetched:?}") };
                 assert_eq!(leased.ms, lease_ms);
@@ -182,14 +191,24 @@ impl Run<'_> {
         self.agree(wakes);
     }
 
+    /// Returns true if `max_leases` forbids this client one more lease.
+    fn is_full(&self, client: u64) -> bool {
+        let held = self.model.leases.iter().filter(|lease| lease.holder == client).count();
+        self.model.leases.len() >= self.plan.max_leases || held >= (self.plan.max_leases / 10).max(1)
+    }
+
     fn refresh(&mut self) {
         let (lease_key, client, now) = (self.lease_key(), self.client(), self.harness.now_ms);
-        let request = LeaseRequest { lease_ms: 100, ..Harness::request(lease_key, "p", "ann", client) };
+        let request = LeaseRequest {
+            lease_ms: 100,
+            max_leases: self.plan.max_leases,
+            ..Harness::request(lease_key, "p", "ann", client)
+        };
         let (leased, wakes) = self.harness.step(|table, step| table.refresh(&request, step));
-        if self.model.lease(lease_key).is_some_and(|lease| lease.ends <= now) {
+        if self.model.left(lease_key, now) == 0 {
             self.model.pass_on(lease_key, now);
         }
-        assert_eq!(leased.is_some(), self.model.lease(lease_key).is_none());
+        assert_eq!(leased.is_some(), self.model.lease(lease_key).is_none() && !self.is_full(client));
         if let Some(leased) = leased {
             self.granted(request, leased.token);
             self.saw("refreshes");
@@ -202,7 +221,18 @@ impl Run<'_> {
         let (persona, user) = (text(request.persona), text(request.user));
         let LeaseRequest { lease_key, client: holder, lease_ms, .. } = request;
         let (granted, ends) = (self.harness.now_ms, self.harness.now_ms + lease_ms as i64);
-        self.model.leases.push(Lease { lease_key, token, holder, granted, ends, persona, user });
+        let (flight, number) = (self.model.number(), self.model.number());
+        self.model.leases.push(Lease {
+            lease_key,
+            token,
+            holder,
+            number,
+            flight,
+            granted,
+            ends,
+            persona,
+            user,
+        });
         self.issue(lease_key, token);
     }
 
@@ -244,10 +274,11 @@ impl Run<'_> {
     }
 
     fn gone(&mut self) {
-        let (client, now) = (self.client(), self.harness.now_ms);
-        let wakes = self.harness.gone(client);
+        let client = self.client();
+        let ((), wakes) = self.harness.step(|table, step| table.client_gone(client, step.now_ms));
         self.model.waiters.retain(|waiter| waiter.client != client);
-        self.model.end_where(now, |lease| lease.holder == client);
+        let before = self.model.number();
+        self.model.void(Scope::Holder(client), before);
         self.agree(wakes);
     }
 
@@ -265,13 +296,22 @@ impl Run<'_> {
         self.agree(Vec::new());
     }
 
-    fn tick(&mut self) {
+    /// One slice.
+    fn advance(&mut self) {
+        let budget = self.rng.random_range(0..4);
+        let wakes = self.harness.advance(budget);
         let now = self.harness.now_ms;
-        let wakes = self.harness.pass(0);
-        self.model.tick(now);
+        (0..budget).take_while(|_| self.model.advance_once(now)).for_each(drop);
         self.agree(wakes);
-        assert!(self.model.waiters.iter().all(|waiter| waiter.deadline > now), "a wait without end");
-        assert!(self.harness.table.next_deadline().is_none_or(|deadline| deadline > now));
+    }
+
+    /// All slices, until nothing is left to do.
+    fn advance_all(&mut self) {
+        let now = self.harness.now_ms;
+        let wakes = self.harness.advance(MANY);
+        while self.model.advance_once(now) {}
+        self.agree(wakes);
+        assert!(!self.harness.table.has_backlog(now), "an end that is overdue");
     }
 
     fn void(&mut self) {
@@ -286,21 +326,24 @@ impl Run<'_> {
             18 => (VoidScope::Database(database), "void database"),
             _ => (VoidScope::All, "void all"),
         };
-        let (voided, wakes) = self.harness.void(void);
-        let expected = self.model.end_where(now, |lease| {
-            let here = lease.lease_key.database == database;
-            match void {
-                VoidScope::LeaseKey(lease_key) => lease.lease_key == lease_key,
-                VoidScope::Persona(..) => here && lease.persona == persona,
-                VoidScope::User(..) => here && lease.user == user && !user.is_empty(),
-                VoidScope::Tier(..) => here && lease.lease_key.tier == tier,
-                VoidScope::Database(..) => here,
-                VoidScope::All => true,
+        let ((), wakes) = self.harness.step(|table, step| table.void(void, step));
+        let before = self.model.number();
+        let scope = match void {
+            VoidScope::LeaseKey(_) => None,
+            VoidScope::Persona(..) => Some(Scope::Persona(database, persona.into())),
+            VoidScope::User(..) => Some(Scope::User(database, user.into())),
+            VoidScope::Tier(..) => Some(Scope::Tier(database, tier)),
+            VoidScope::Database(..) => Some(Scope::Database(database)),
+            VoidScope::All => Some(Scope::All),
+        };
+        match scope {
+            Some(scope) => {
+                self.model.void(scope, before);
             }
-        });
-        assert_eq!(voided, expected, "{void:?}");
+            None => self.model.pass_on(lease_key, now),
+        }
         if !matches!(void, VoidScope::All) {
-            self.model.dropped.insert(database, now);
+            self.model.invalidated.insert(database, before);
         }
         self.saw(what);
         self.agree(wakes);
@@ -315,15 +358,14 @@ impl Run<'_> {
 
     fn swap(&mut self) {
         let (one, other) = (self.rng.random_range(0..3), self.rng.random_range(0..3));
-        let now = self.harness.now_ms;
         let ((), wakes) = self.harness.step(|table, step| table.swapped(one, other, step));
         if one != other {
-            let (of_one, of_other) = (self.model.dropped.remove(&one), self.model.dropped.remove(&other));
-            for (database, dropped) in [(one, of_other), (other, of_one)] {
-                let Some(dropped) = dropped else { continue };
-                self.model.dropped.insert(database, dropped);
-                let is_older = |l: &Lease| l.lease_key.database == database && l.granted <= dropped;
-                if self.model.end_where(now, is_older) > 0 {
+            let (of_one, of_other) =
+                (self.model.invalidated.remove(&one), self.model.invalidated.remove(&other));
+            for (database, before) in [(one, of_other), (other, of_one)] {
+                let Some(before) = before else { continue };
+                self.model.invalidated.insert(database, before);
+                if self.model.void(Scope::Database(database), before) {
                     self.saw("void by swap");
                 }
             }
@@ -380,14 +422,18 @@ impl Run<'_> {
         seen.sort_unstable();
         expected.sort_unstable();
         assert_eq!(seen, expected);
-        if self.model.leases.is_empty() {
-            self.model.dropped.clear();
-        }
+        self.model.tidy();
         let lease_keys: HashSet<_> = self.model.leases.iter().map(|lease| lease.lease_key).collect();
         assert_eq!(lease_keys.len(), self.model.leases.len(), "two leases for one lease_key");
         assert!(self.model.waiters.iter().all(|waiter| lease_keys.contains(&waiter.lease_key)));
         let report = self.harness.table.report();
         assert_eq!((report.leases, report.waiters), (self.model.leases.len(), self.model.waiters.len()));
         assert_eq!(self.harness.table.next_deadline(), self.model.next_deadline());
+        let overdue = self.model.next_deadline().is_some_and(|deadline| deadline <= self.harness.now_ms);
+        let has_backlog = overdue || !self.model.voids.is_empty();
+        assert_eq!(self.harness.table.has_backlog(self.harness.now_ms), has_backlog);
+        if !self.model.voids.is_empty() {
+            self.saw("a backlog of voids");
+        }
     }
 }

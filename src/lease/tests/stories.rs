@@ -1,7 +1,9 @@
 //! What callers live through, one thing at a time.
 
-use super::support::{Harness, LEASE_MS, hits, lease_key, passed_on};
-use crate::lease::{FetchOutcome, LeaseKey, LeaveReason, Token, VoidScope, WaitOutcome, WaiterId, Wake};
+use super::support::{Harness, LEASE_MS, MANY, hits, lease_key, passed_on};
+use crate::lease::{
+    FetchOutcome, LeaseKey, LeaseRequest, LeaveReason, Token, VoidScope, WaitOutcome, WaiterId, Wake,
+};
 use crate::tier::Tier;
 
 const Q: fn(u8) -> LeaseKey = lease_key;
@@ -128,8 +130,8 @@ fn a_late_timer_gives_no_lease_to_a_waiter_past_its_deadline() {
     let next = harness.wait(Q(1), 3, 9000);
     let last = harness.wait(Q(1), 4, 1500);
     let wakes = outcomes(&harness.pass(2000));
-    assert!(matches!(wakes[0], (waiter, WaitOutcome::Lease { ms: LEASE_MS, .. }) if waiter == next));
-    assert_eq!(wakes[1..], [(over, WaitOutcome::Busy { ms: 1000 }), (last, WaitOutcome::Busy { ms: 1000 })]);
+    assert!(matches!(wakes[2], (waiter, WaitOutcome::Lease { ms: LEASE_MS, .. }) if waiter == next));
+    assert_eq!(wakes[..2], [(over, WaitOutcome::Busy { ms: 0 }), (last, WaitOutcome::Busy { ms: 0 })]);
 }
 
 #[test]
@@ -182,8 +184,7 @@ fn an_invalidation_voids_the_leases_of_its_persona_and_passes_them_on() {
     let elsewhere = LeaseKey { database: 1, ..Q(1) };
     let there = harness.lease(elsewhere, 1);
     let (first, second) = (harness.wait(Q(1), 2, 5000), harness.wait(Q(1), 3, 5000));
-    let (voided, wakes) = harness.void(VoidScope::Persona(0, b"p"));
-    assert_eq!(voided, 1);
+    let wakes = harness.void(VoidScope::Persona(0, b"p"));
     let (waiter, next) = passed_on(&wakes);
     assert_eq!(waiter, first, "it starts with the new prompt");
     assert_eq!(harness.check(Q(1), token), None);
@@ -199,10 +200,10 @@ fn a_lease_that_passed_on_is_voided_with_the_waiters_persona_and_user() {
     let token = harness.lease_as(Harness::request(msg, "p", "ann", 1));
     harness.wait_as(Harness::request(msg, "q", "bob", 2), 5000);
     let (_, next) = passed_on(&harness.release(msg, token).1);
-    assert_eq!(harness.void(VoidScope::Persona(0, b"p")).0, 0);
-    assert_eq!(harness.void(VoidScope::User(0, b"ann")).0, 0);
+    harness.void(VoidScope::Persona(0, b"p"));
+    harness.void(VoidScope::User(0, b"ann"));
     assert!(harness.check(msg, next).is_some());
-    assert_eq!(harness.void(VoidScope::User(0, b"bob")).0, 1);
+    harness.void(VoidScope::User(0, b"bob"));
     assert_eq!(harness.check(msg, next), None);
 }
 
@@ -232,8 +233,7 @@ fn forget_flush_delete_and_flushdb_void_their_leases() {
             .zip(&requests)
             .map(|(client, request)| harness.wait(request.lease_key, client, 5000))
             .collect();
-        let (voided, wakes) = harness.void(void);
-        assert_eq!(voided, gone.len(), "{void:?}");
+        let wakes = harness.void(void);
         assert!(wakes.iter().all(|wake| matches!(wake.outcome, WaitOutcome::Lease { .. })));
         let mut woken: Vec<_> = wakes.iter().map(|wake| wake.waiter).collect();
         woken.sort_unstable();
@@ -338,7 +338,8 @@ fn swapdb_voids_leases_older_than_the_invalidation_of_the_contents() {
     harness.now_ms += 10;
     let young = harness.lease(Q(2), 3);
     let (_, wakes) = harness.step(|table, step| table.swapped(0, 1, step));
-    assert_eq!(passed_on(&wakes).0, waiter);
+    assert_eq!(outcomes(&wakes), [(waiter, WaitOutcome::Recheck)]);
+    assert_eq!(passed_on(&harness.advance(MANY)).0, waiter);
     assert_eq!(harness.check(Q(1), old), None);
     assert!(harness.check(Q(2), young).is_some());
     // The drop went with the contents: a swap with a database without drops ends nothing.
@@ -379,4 +380,58 @@ fn extreme_times_and_empty_users_are_accepted() {
 #[test]
 fn debug_output_hides_a_token() {
     assert_eq!(format!("{:?}", Token::from_bytes([7; 16])), "Token");
+}
+
+#[test]
+fn an_invalidation_voids_a_thousand_leases_at_once_and_passes_them_on_in_slices() {
+    let mut harness = Harness::new();
+    let key = |n: u64| LeaseKey { identity: [(n % 256) as u8; 32], database: (n / 256) as i32, ..Q(0) };
+    let tokens: Vec<_> = (0..1000).map(|n| harness.lease(key(n), n)).collect();
+    let waiting: Vec<_> = (0..1000).map(|n| harness.wait(key(n), 2000 + n, 5000)).collect();
+    harness.step(|table, step| table.void(VoidScope::All, step));
+    assert!((0..1000).all(|n| harness.check(key(n), tokens[n as usize]).is_none()));
+    assert!(harness.table.has_backlog(harness.now_ms));
+    let newcomer = harness.fetch(Harness::request(key(999), "p", "ann", 5000), 0);
+    assert_eq!(newcomer.0, FetchOutcome::Busy { ms: LEASE_MS }, "the waiter comes before the newcomer");
+    let mut woken = vec![passed_on(&newcomer.1).0];
+    while harness.table.has_backlog(harness.now_ms) {
+        let wakes = harness.advance(10);
+        assert!(wakes.len() <= 10);
+        woken.extend(wakes.iter().map(|wake| wake.waiter));
+    }
+    woken.sort_unstable();
+    assert_eq!(woken, waiting);
+}
+
+#[test]
+fn a_fetch_of_a_void_lease_gets_a_new_one_that_the_slices_leave_alone() {
+    let mut harness = Harness::new();
+    harness.lease(Q(1), 1);
+    harness.lease(Q(2), 1);
+    harness.step(|table, step| table.client_gone(1, step.now_ms));
+    let token = harness.lease(Q(1), 2);
+    assert_eq!(harness.table.report().leases, 2);
+    harness.advance(MANY);
+    assert_eq!(harness.table.report().leases, 1);
+    assert!(harness.check(Q(1), token).is_some());
+    assert_eq!(harness.table.report().counters.ended.disconnected, 2);
+}
+
+#[test]
+fn a_caller_beyond_max_leases_gets_a_lease_that_nobody_shares() {
+    let mut harness = Harness::new();
+    let request =
+        |n: u8, client| LeaseRequest { max_leases: 20, ..Harness::request(Q(n), "p", "ann", client) };
+    for n in 0..2 {
+        harness.lease_as(request(n, 1));
+    }
+    assert_eq!(harness.fetch(request(2, 1), 0).0, FetchOutcome::Unshared, "a tenth for one client");
+    for n in 2..20 {
+        harness.lease_as(request(n, n.into()));
+    }
+    assert_eq!(harness.fetch(request(20, 30), 0).0, FetchOutcome::Unshared);
+    assert_eq!(harness.table.report().counters.unshared, 2);
+    assert_eq!(harness.fetch(request(5, 30), 0).0, FetchOutcome::Busy { ms: LEASE_MS });
+    harness.stored(Q(5));
+    harness.lease_as(request(20, 30));
 }

@@ -54,7 +54,7 @@ impl Harness {
         client: u64,
     ) -> LeaseRequest<'a> {
         let (persona, user) = (persona.as_bytes(), user.as_bytes());
-        LeaseRequest { lease_key, persona, user, client, lease_ms: LEASE_MS }
+        LeaseRequest { lease_key, persona, user, client, lease_ms: LEASE_MS, max_leases: MANY }
     }
 
     pub fn fetch(&mut self, request: LeaseRequest<'_>, wait_ms: u64) -> (FetchOutcome, Vec<Wake>) {
@@ -119,18 +119,29 @@ impl Harness {
         self.step(|table, step| table.release(&lease_key, &token, step))
     }
 
+    /// A client disconnects, and the table passes all its leases on.
     pub fn gone(&mut self, client: u64) -> Vec<Wake> {
-        self.step(|table, step| table.client_gone(client, step)).1
+        let ((), wakes) = self.step(|table, step| table.client_gone(client, step.now_ms));
+        assert_eq!(wakes, vec![]);
+        self.advance(MANY)
     }
 
-    pub fn void(&mut self, what: VoidScope<'_>) -> (usize, Vec<Wake>) {
-        self.step(|table, step| table.void(what, step))
+    /// An invalidation, after which the table passes all void leases on.
+    pub fn void(&mut self, what: VoidScope<'_>) -> Vec<Wake> {
+        let ((), mut wakes) = self.step(|table, step| table.void(what, step));
+        wakes.extend(self.advance(MANY));
+        wakes
+    }
+
+    /// One slice.
+    pub fn advance(&mut self, budget: usize) -> Vec<Wake> {
+        self.step(|table, step| table.advance(step, budget)).1
     }
 
     /// Time passes, and the timer fires.
     pub fn pass(&mut self, ms: i64) -> Vec<Wake> {
         self.now_ms += ms;
-        self.step(|table, step| table.tick(step)).1
+        self.advance(MANY)
     }
 }
 

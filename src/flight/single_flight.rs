@@ -18,8 +18,8 @@ use crate::entry::Entry;
 use crate::entry::Response;
 use crate::index::Handle;
 use crate::lease::{
-    FetchOutcome, GrantedLease, LeaseKey, LeaseReport, LeaseRequest, LeaseTable, LeaveReason, Step, Token,
-    VoidScope, Wait, WaitOutcome, WaiterId, Wake,
+    FetchOutcome, GrantedLease, LeaseKey, LeaseReport, LeaseRequest, LeaseTable, LeaveReason, Step, Tie,
+    Token, VoidScope, Wait, WaitOutcome, WaiterId, Wake,
 };
 use crate::redis::{Blocked, Caller, Content, Ctx, MainThread, Timer, Waiting};
 use crate::request::Request;
@@ -414,6 +414,7 @@ fn ask<'a>(ctx: &Ctx<'_>, request: &Request<'a>, lease_ms: i64) -> LeaseRequest<
         persona: request.persona,
         user: request.user,
         client: ctx.client(),
+        tie: Tie::Connection,
         lease_ms: lease_ms.unsigned_abs(),
         max_leases: MAX_LEASES,
     }

@@ -15,14 +15,15 @@ use hashbrown::HashMap;
 
 use super::ids::{FlightId, IdMap, Ids, LeaseId, most_bytes, trim};
 use super::names::{NameHash, Names};
-use super::types::{LeaseKey, Token};
+use super::types::{LeaseKey, Tie, Token};
 use crate::tier::Tier;
 
 pub(super) struct Lease {
     pub id: LeaseId,
     pub token: Token,
-    /// The client that has it.
+    /// The client that it was granted to; it counts for the client's share even if it is detached.
     pub holder: u64,
+    pub tie: Tie,
     pub granted_at_ms: i64,
     pub ends_at_ms: i64,
     pub names: Names,
@@ -82,7 +83,7 @@ impl Flight {
             Some(Mark::Tier(database, tier)),
             Some(Mark::Persona(database, persona)),
             user.map(|user| Mark::User(database, user)),
-            Some(Mark::Holder(self.lease.holder)),
+            (self.lease.tie == Tie::Connection).then_some(Mark::Holder(self.lease.holder)),
         ]
         .into_iter()
         .flatten()

@@ -41,6 +41,7 @@ pub use ids::WaiterId;
 pub use report::{Counters, LeaseEnds, LeaseReport};
 pub use table::LeaseTable;
 pub use types::{
-    FetchOutcome, GrantedLease, LeaseKey, LeaseRequest, LeaveReason, Step, Token, Wait, WaitOutcome, Wake,
+    FetchOutcome, GrantedLease, LeaseKey, LeaseRequest, LeaveReason, Step, Tie, Token, Wait, WaitOutcome,
+    Wake,
 };
 pub use void::VoidScope;

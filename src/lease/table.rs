@@ -8,13 +8,11 @@ use super::ids::{FlightId, Ids, LeaseId, WaiterId, most_bytes};
 use super::names::{NameHash, Names};
 use super::report::{Counters, LeaseEnd, LeaseReport};
 use super::types::{
-    FetchOutcome, GrantedLease, LeaseKey, LeaseRequest, LeaveReason, Step, Token, Wait, WaitOutcome, Wake,
+    FetchOutcome, GrantedLease, LeaseKey, LeaseRequest, LeaveReason, Step, Tie, Token, Wait, WaitOutcome,
+    Wake,
 };
 use super::voids::Voids;
 use super::waiters::{Waiter, Waiters};
-
-/// Number of waits that `would_deadlock` follows.
-const LONGEST_CHAIN: usize = 64;
 
 /// The leases and waiters of one server; `mod.rs` tells the idea.
 pub struct LeaseTable {
@@ -50,9 +48,9 @@ impl LeaseTable {
 
     /// A caller found no response, not even a stale one: it gets the lease, hears that the lease is held, or waits.
     ///
-    /// The holder itself hears `Busy` at once for any `wait`: blocked, it could not store the response. (Callers that
-    /// share a connection are one client here.) The same holds for a caller whose wait would close a circle, as the
-    /// holder waits, directly or indirectly, for the caller. A client has one wait at a time.
+    /// A client that holds the lease waits as any other: with a connection pool, the next FETCH on that connection is
+    /// another caller's. A client has one wait at a time. REFRESH is a fetch too; its caller treats the response that
+    /// is there as missing.
     pub fn fetch(&mut self, request: &LeaseRequest<'_>, wait: Wait, step: &mut Step<'_>) -> FetchOutcome {
         let Some(id) = self.current(&request.lease_key, step) else {
             return match self.grant(request, step) {
@@ -68,16 +66,14 @@ impl LeaseTable {
         if deadline_ms <= step.now_ms || self.waiters.of_client(request.client).is_some() {
             return busy;
         }
-        if self.would_deadlock(id, request.client) {
-            return busy;
-        }
         if self.waiters.len() >= max_waiters {
             self.counters.turned_away += 1;
             return busy;
         }
         let names = Names::new(&self.names, request.persona, request.user);
         let lease_ms = length(request.lease_ms);
-        let waiter = Waiter { flight: id, client: request.client, deadline_ms, lease_ms, names };
+        let LeaseRequest { client, tie, .. } = *request;
+        let waiter = Waiter { flight: id, client, tie, deadline_ms, lease_ms, names };
         self.counters.waited += 1;
         FetchOutcome::Waiting(self.waiters.push(&mut self.ids, waiter))
     }
@@ -288,7 +284,7 @@ impl LeaseTable {
             return None;
         }
         let names = Names::new(&self.names, request.persona, request.user);
-        let lease = self.new_lease(request.client, length(request.lease_ms), names, step);
+        let lease = self.new_lease(request.client, request.tie, length(request.lease_ms), names, step);
         let leased = leased(&lease);
         self.flights.open(&mut self.ids, request.lease_key, lease);
         Some(leased)
@@ -297,6 +293,7 @@ impl LeaseTable {
     pub(super) fn new_lease(
         &mut self,
         holder: u64,
+        tie: Tie,
         length_ms: i64,
         names: Names,
         step: &mut Step<'_>,
@@ -305,7 +302,7 @@ impl LeaseTable {
         let ends_at_ms = step.now_ms.saturating_add(length_ms);
         let token = Token::from_bytes((step.random)());
         let id = self.ids.lease();
-        Lease { id, token, holder, granted_at_ms: step.now_ms, ends_at_ms, names }
+        Lease { id, token, holder, tie, granted_at_ms: step.now_ms, ends_at_ms, names }
     }
 
     /// A lease has ended without a response: the first waiter before its deadline gets a new lease. Waiters ahead of
@@ -322,9 +319,9 @@ impl LeaseTable {
             over.push((waiter, wait.client));
         }
         match next {
-            Some((waiter, Waiter { client, lease_ms, names, .. })) => {
+            Some((waiter, Waiter { client, tie, lease_ms, names, .. })) => {
                 self.counters.passed_on.count(end);
-                let lease = self.new_lease(client, lease_ms, names, step);
+                let lease = self.new_lease(client, tie, lease_ms, names, step);
                 let GrantedLease { token, ms } = leased(&lease);
                 self.flights.renew(id, lease);
                 step.wakes.push(Wake { waiter, client, outcome: WaitOutcome::Lease { token, ms } });
@@ -346,23 +343,6 @@ impl LeaseTable {
             client: wait.client,
             outcome: WaitOutcome::Recheck,
         }));
-    }
-
-    /// Returns true if the holder is the client or waits for it, directly or indirectly. A chain too long to follow
-    /// counts as a circle. No circle arises otherwise: a client that gets a lease later has ended its wait by then.
-    pub(super) fn would_deadlock(&self, mut id: FlightId, client: u64) -> bool {
-        for _ in 0..LONGEST_CHAIN {
-            let Some(holder) = self.flights.get(id).map(|flight| flight.lease.holder) else { return false };
-            if holder == client {
-                return true;
-            }
-            let Some(wait) = self.waiters.of_client(holder).and_then(|waiter| self.waiters.get(waiter))
-            else {
-                return false;
-            };
-            id = wait.flight;
-        }
-        true
     }
 
     /// Returns spare memory; called at the end of every event that ends something.

@@ -68,10 +68,21 @@ pub struct LeaseRequest<'a> {
     pub user: &'a [u8],
     /// The client's ID.
     pub client: u64,
+    /// Whether the lease ends with the client's connection.
+    pub tie: Tie,
     /// Length of the lease in milliseconds, whether it is granted now or at the end of a wait.
     pub lease_ms: u64,
     /// The bound on leases of all lease keys together. One client holds at most a tenth of it, and at least one.
     pub max_leases: usize,
+}
+
+/// Whether a lease ends with its holder's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tie {
+    /// The end of the connection ends the lease.
+    Connection,
+    /// DETACHED: the lease outlives the connection.
+    Detached,
 }
 
 impl LeaseRequest<'_> {

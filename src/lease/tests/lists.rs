@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::lease::{LeaseKey, Token, WaiterId};
+use crate::lease::{LeaseKey, Tie, Token, WaiterId};
 use crate::tier::Tier;
 
 pub struct Lease {
     pub lease_key: LeaseKey,
     pub token: Token,
     pub holder: u64,
+    pub tie: Tie,
     /// The place of the lease in the order of grants and voids.
     pub number: u64,
     /// The same of the first lease in the row of those that passed on.
@@ -23,6 +24,7 @@ pub struct Waiting {
     pub id: WaiterId,
     pub lease_key: LeaseKey,
     pub client: u64,
+    pub tie: Tie,
     pub deadline: i64,
     pub lease_ms: u64,
     pub persona: String,
@@ -58,7 +60,7 @@ impl Scope {
             Scope::Tier(here, of) => *here == database && *of == tier,
             Scope::Database(here) => *here == database,
             Scope::All => true,
-            Scope::Holder(client) => *client == lease.holder,
+            Scope::Holder(client) => *client == lease.holder && lease.tie == Tie::Connection,
         }
     }
 
@@ -110,15 +112,6 @@ impl Model {
         self.waiters.iter().find(|waiter| waiter.client == client)
     }
 
-    /// Returns true if the holder is the client or waits for it.
-    pub fn leads_to(&self, holder: u64, client: u64) -> bool {
-        holder == client
-            || self.waits(holder).is_some_and(|wait| {
-                let next = self.leases.iter().find(|lease| lease.lease_key == wait.lease_key).unwrap();
-                self.leads_to(next.holder, client)
-            })
-    }
-
     pub fn remove(&mut self, id: WaiterId) -> Waiting {
         let n = self.waiters.iter().position(|waiter| waiter.id == id).unwrap();
         self.waiters.remove(n)
@@ -132,7 +125,7 @@ impl Model {
         let next = queue.map(|waiter| waiter.id).nth(over.len());
         let mut left = 0;
         if let Some(next) = next {
-            let Waiting { client, lease_ms, persona, user, .. } = self.remove(next);
+            let Waiting { client, tie, lease_ms, persona, user, .. } = self.remove(next);
             left = lease_ms;
             self.wakes.push((next, client, Expected::Lease { ms: left }));
             let (token, number) = (Token::from_bytes([0; 16]), self.number());
@@ -141,6 +134,7 @@ impl Model {
                 lease_key,
                 token,
                 holder,
+                tie,
                 number,
                 flight,
                 granted,

@@ -9,7 +9,7 @@ use super::lists::{Expected, Lease, Model, Scope, Waiting};
 use super::support::{Harness, MANY};
 use crate::fuzzing::Dice;
 use crate::lease::{
-    FetchOutcome, LeaseKey, LeaseRequest, LeaveReason, Token, VoidScope, WaitOutcome, WaiterId, Wake,
+    FetchOutcome, LeaseKey, LeaseRequest, LeaveReason, Tie, Token, VoidScope, WaitOutcome, WaiterId, Wake,
 };
 use crate::tier::Tier;
 
@@ -148,8 +148,9 @@ impl Run<'_> {
         let (persona, user) = (self.name(&["p", "q", "r"]), self.name(&["", "ann", "bob"]));
         let lease_ms = self.rng.random_range(1..400);
         let max_leases = self.plan.max_leases;
+        let tie = if self.rng.random_range(0..4) == 0 { Tie::Detached } else { Tie::Connection };
         let request =
-            LeaseRequest { lease_ms, max_leases, ..Harness::request(lease_key, persona, user, client) };
+            LeaseRequest { lease_ms, max_leases, tie, ..Harness::request(lease_key, persona, user, client) };
         let wait = if self.rng.random_range(0..5) == 0 { 0 } else { self.rng.random_range(1..600) };
         let (fetched, wakes) = self.harness.fetch(request, wait);
         if self.model.left(lease_key, now) == 0 {
@@ -169,10 +170,12 @@ impl Run<'_> {
                 self.saw("leased");
             }
             Some(holder) => {
+                if holder == client {
+                    self.saw("the holder fetches again");
+                }
                 let what = match () {
                     () if wait == 0 => "no wait",
                     () if self.model.waits(client).is_some() => "waits already",
-                    () if self.model.leads_to(holder, client) => "a circle",
                     () if self.model.waiters.len() >= self.plan.max_waiters => "too many",
                     () => "waits",
                 };
@@ -181,7 +184,7 @@ impl Run<'_> {
                     let FetchOutcome::Waiting(id) = fetched else { panic!("{fetched:?}") };
                     assert!(self.model.waiters.iter().all(|waiter| waiter.id < id));
                     let (persona, user) = (persona.into(), user.into());
-                    let waiter = Waiting { id, lease_key, client, deadline, lease_ms, persona, user };
+                    let waiter = Waiting { id, lease_key, client, tie, deadline, lease_ms, persona, user };
                     self.model.waiters.push(waiter);
                 } else {
                     assert_eq!(fetched, FetchOutcome::Busy { ms }, "{what}");
@@ -219,13 +222,14 @@ impl Run<'_> {
     fn granted(&mut self, request: LeaseRequest<'_>, token: Token) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (persona, user) = (text(request.persona), text(request.user));
-        let LeaseRequest { lease_key, client: holder, lease_ms, .. } = request;
+        let LeaseRequest { lease_key, client: holder, tie, lease_ms, .. } = request;
         let (granted, ends) = (self.harness.now_ms, self.harness.now_ms + lease_ms as i64);
         let (flight, number) = (self.model.number(), self.model.number());
         self.model.leases.push(Lease {
             lease_key,
             token,
             holder,
+            tie,
             number,
             flight,
             granted,

@@ -2,7 +2,7 @@
 
 use super::support::{Harness, LEASE_MS, MANY, hits, lease_key, passed_on};
 use crate::lease::{
-    FetchOutcome, LeaseKey, LeaseRequest, LeaveReason, Token, VoidScope, WaitOutcome, WaiterId, Wake,
+    FetchOutcome, LeaseKey, LeaseRequest, LeaveReason, Tie, Token, VoidScope, WaitOutcome, WaiterId, Wake,
 };
 use crate::tier::Tier;
 
@@ -260,25 +260,39 @@ fn one_caller_of_a_stale_response_gets_the_lease() {
 }
 
 #[test]
-fn a_client_never_waits_for_itself() {
+fn a_fetch_by_the_client_that_holds_the_lease_waits_as_any_other() {
     let mut harness = Harness::new();
     let token = harness.lease(Q(1), 1);
-    assert_eq!(harness.busy(Q(1), 1, 5000), LEASE_MS);
-    assert!(harness.check(Q(1), token).is_some(), "and its lease is as it was");
+    let waiter = harness.wait(Q(1), 1, 5000);
+    assert!(harness.check(Q(1), token).is_some());
+    assert_eq!(hits(&harness.stored(Q(1))), [waiter]);
+    // Two connections of a pool may even wait for each other's leases: neither wait outlasts the lease.
+    harness.lease(Q(1), 1);
+    harness.lease(Q(2), 2);
+    let waiting = [harness.wait(Q(2), 1, 5000), harness.wait(Q(1), 2, 5000)];
+    let mut woken: Vec<_> = harness.pass(LEASE_MS as i64).iter().map(|wake| wake.waiter).collect();
+    woken.sort_unstable();
+    assert_eq!(woken, waiting);
 }
 
 #[test]
-fn two_clients_never_wait_for_each_other() {
+fn a_detached_lease_outlives_its_connection_and_counts_for_its_client() {
     let mut harness = Harness::new();
-    for client in 1..=3 {
-        harness.lease(Q(client as u8), client);
-    }
-    harness.wait(Q(2), 1, 5000);
-    let second = harness.wait(Q(3), 2, 5000);
-    assert_eq!(harness.busy(Q(1), 3, 5000), LEASE_MS, "1 waits for 2, 2 for 3");
-    harness.wait(Q(1), 4, 5000);
-    harness.table.leave(second, LeaveReason::TimedOut, harness.now_ms);
-    harness.wait(Q(1), 3, 5000);
+    let detached = |n, client| LeaseRequest {
+        tie: Tie::Detached,
+        max_leases: 20,
+        ..Harness::request(Q(n), "p", "ann", client)
+    };
+    let tokens = [harness.lease_as(detached(1, 1)), harness.lease_as(detached(2, 1))];
+    assert_eq!(harness.fetch(detached(3, 1), 0).0, FetchOutcome::Unshared);
+    let waiter = harness.wait_as(detached(1, 2), 5000);
+    assert_eq!(harness.gone(1), vec![]);
+    let (released, wakes) = harness.release(Q(1), tokens[0]);
+    assert!(released);
+    assert_eq!(passed_on(&wakes).0, waiter);
+    assert_eq!(harness.gone(2), vec![]);
+    assert!(harness.check(Q(2), tokens[1]).is_some());
+    assert_eq!(harness.table.report().leases, 2);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::lease::{
-    FetchOutcome, GrantedLease, LeaseKey, LeaseRequest, LeaseTable, Step, Token, VoidScope, Wait,
+    FetchOutcome, GrantedLease, LeaseKey, LeaseRequest, LeaseTable, Step, Tie, Token, VoidScope, Wait,
     WaitOutcome, WaiterId, Wake,
 };
 use crate::tier::Tier;
@@ -54,7 +54,15 @@ impl Harness {
         client: u64,
     ) -> LeaseRequest<'a> {
         let (persona, user) = (persona.as_bytes(), user.as_bytes());
-        LeaseRequest { lease_key, persona, user, client, lease_ms: LEASE_MS, max_leases: MANY }
+        LeaseRequest {
+            lease_key,
+            persona,
+            user,
+            client,
+            tie: Tie::Connection,
+            lease_ms: LEASE_MS,
+            max_leases: MANY,
+        }
     }
 
     pub fn fetch(&mut self, request: LeaseRequest<'_>, wait_ms: u64) -> (FetchOutcome, Vec<Wake>) {

@@ -9,7 +9,7 @@
 use std::ffi::CStr;
 
 /// The callers who share a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Tier {
     /// All who send the same message.

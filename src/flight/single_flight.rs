@@ -19,8 +19,8 @@ use crate::entry::Entry;
 use crate::entry::Response;
 use crate::index::Handle;
 use crate::lease::{
-    Ask, FetchOutcome, LeaseKey, LeaseTable, Leased, Leaving, Outcome, Report, Step, Token, VoidScope, Wait,
-    WaiterId, Wake,
+    FetchOutcome, GrantedLease, LeaseKey, LeaseReport, LeaseRequest, LeaseTable, LeaveReason, Step, Tie,
+    Token, VoidScope, Wait, WaitOutcome, WaiterId, Wake,
 };
 use crate::redis::{Blocked, Caller, Content, Ctx, MainThread, OneTimer, Timer, Waiting};
 use crate::request::Request;
@@ -32,6 +32,12 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 static FLIGHT: MainThread<Option<Flight>> = MainThread::new(None);
+
+/// The bound on leases.
+const MAX_LEASES: usize = 100_000;
+
+/// Leases and waits that end in one turn of the event loop: each takes a few microseconds.
+const SLICE: usize = 200;
 
 /// When the clock of the leases began. It never steps back, as the system's may.
 static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -124,7 +130,7 @@ impl Flight {
     }
 
     /// Ends the wait of a client whom the server has unblocked: its handle, and what is left of the lease.
-    fn leave(&mut self, client: u64, leaving: Leaving) -> Option<(Blocked, u64)> {
+    fn leave(&mut self, client: u64, leaving: LeaveReason) -> Option<(Blocked, u64)> {
         let waiter = *self.by_client.get(&client)?;
         let left_ms = self.table.leave(waiter, leaving, now_ms());
         Some((self.take(waiter)?.blocked, left_ms.unwrap_or(0)))
@@ -173,7 +179,12 @@ fn step<R>(
     let mut wakes = Vec::new();
     let result = FLIGHT.with(|flight| {
         let table = &mut flight.get_or_insert_with(Flight::new).table;
-        event(table, &mut Step { now_ms: now_ms(), random: &mut || ctx.random(), wakes: &mut wakes })
+        let mut step = Step { now_ms: now_ms(), random: &mut || ctx.random(), wakes: &mut wakes };
+        let result = event(table, &mut step);
+        if table.has_backlog(step.now_ms) {
+            table.advance(&mut step, SLICE);
+        }
+        result
     });
     let mut rights = Rights::new();
     for wake in wakes {
@@ -216,20 +227,20 @@ fn may_have(waiter: WaiterId, stored_response: &StoredResponse, rights: &mut Rig
 /// Wakes a client, or looks again for its answer.
 fn perform(ctx: &Ctx<'_>, wake: Wake, stored_response: Option<&StoredResponse>, rights: &mut Rights) {
     let response = match (wake.outcome, stored_response) {
-        (Outcome::Lease { token, ms }, _) => FetchReply::Lease { token, ms },
-        (Outcome::Busy { ms }, _) => FetchReply::Busy { ms },
-        (Outcome::Hit, Some(stored_response)) if may_have(wake.waiter, stored_response, rights) => {
+        (WaitOutcome::Lease { token, ms }, _) => FetchReply::Lease { token, ms },
+        (WaitOutcome::Busy { ms }, _) => FetchReply::Busy { ms },
+        (WaitOutcome::Hit, Some(stored_response)) if may_have(wake.waiter, stored_response, rights) => {
             hit(stored_response)
         }
         // It has lost its rights while it waited: when it asks again it hears what holds now.
-        (Outcome::Hit, Some(_)) => FetchReply::Busy { ms: 0 },
+        (WaitOutcome::Hit, Some(_)) => FetchReply::Busy { ms: 0 },
         // An answer that has come by another way, or (a hit without one) has gone again.
-        (Outcome::Hit, None) => FetchReply::Busy { ms: 0 },
-        (Outcome::LookAgain, _) => match look_again(ctx, wake.waiter) {
+        (WaitOutcome::Hit, None) => FetchReply::Busy { ms: 0 },
+        (WaitOutcome::Recheck, _) => match look_again(ctx, wake.waiter) {
             Some(stored_response) => {
                 FLIGHT.with(|flight| {
                     let table = flight.as_mut().map(|flight| &mut flight.table);
-                    table.map(|table| table.leave(wake.waiter, Leaving::Answered, now_ms()))
+                    table.map(|table| table.leave(wake.waiter, LeaveReason::Answered, now_ms()))
                 });
                 hit(&stored_response)
             }
@@ -297,7 +308,12 @@ fn look_again(ctx: &Ctx<'_>, waiter: WaiterId) -> Option<StoredResponse> {
 
 /// Sets the timer for the table's next deadline.
 fn set_timer(ctx: &Ctx<'_>) {
-    let next_ms = FLIGHT.with(|flight| flight.as_ref()?.table.next_deadline());
+    let now_ms = now_ms();
+    let next_ms = FLIGHT.with(|flight| {
+        let table = &flight.as_ref()?.table;
+        let next_ms = table.next_deadline()?;
+        Some(if table.has_backlog(now_ms) { now_ms } else { next_ms })
+    });
     if let Some(next_ms) = next_ms {
         let next = *BEGIN + Duration::from_millis(u64::try_from(next_ms).unwrap_or(0));
         NEXT_DEADLINE.set_no_later(ctx, next);
@@ -309,7 +325,7 @@ struct Waits;
 
 impl Timer for Waits {
     fn fire(ctx: &Ctx<'_>) {
-        step(ctx, None, |table, step| table.tick(step));
+        step(ctx, None, |_, _| ());
     }
 }
 
@@ -325,7 +341,7 @@ impl Waiting for Waits {
             reply(ctx, &response);
             return Some(blocked);
         }
-        let left = FLIGHT.with(|flight| flight.as_mut()?.leave(client, Leaving::TimedOut));
+        let left = FLIGHT.with(|flight| flight.as_mut()?.leave(client, LeaveReason::TimedOut));
         let (blocked, ms) = left?;
         reply(ctx, &FetchReply::Busy { ms });
         Some(blocked)
@@ -339,7 +355,7 @@ impl Waiting for Waits {
             }
             return Some(blocked);
         }
-        let left = FLIGHT.with(|flight| flight.as_mut()?.leave(client, Leaving::Gone));
+        let left = FLIGHT.with(|flight| flight.as_mut()?.leave(client, LeaveReason::Gone));
         left.map(|(blocked, _)| blocked)
     }
 }
@@ -386,13 +402,15 @@ pub fn parse_token(text: &[u8]) -> Option<Token> {
     const_hex::decode_to_array(digits).ok().map(Token::from_bytes)
 }
 
-fn ask<'a>(ctx: &Ctx<'_>, request: &Request<'a>, lease_ms: i64) -> Ask<'a> {
-    Ask {
+fn ask<'a>(ctx: &Ctx<'_>, request: &Request<'a>, lease_ms: i64) -> LeaseRequest<'a> {
+    LeaseRequest {
         lease_key: shared_lease_key(ctx, request),
         persona: request.persona,
         user: request.user,
         client: ctx.client(),
+        tie: Tie::Connection,
         lease_ms: lease_ms.unsigned_abs(),
+        max_leases: MAX_LEASES,
     }
 }
 
@@ -411,7 +429,8 @@ pub fn fetch(
         false => Wait::No,
     };
     match step(ctx, None, |table, step| table.fetch(&ask, wait, step)) {
-        FetchOutcome::Leased(Leased { token, ms }) => Some(FetchReply::Lease { token, ms }),
+        FetchOutcome::Leased(GrantedLease { token, ms }) => Some(FetchReply::Lease { token, ms }),
+        FetchOutcome::Unshared => Some(dummy_lease(ctx, lease_ms)),
         FetchOutcome::Busy { ms } => Some(FetchReply::Busy { ms }),
         FetchOutcome::Waiting(waiter) => {
             let seat = WaitingClient {
@@ -492,9 +511,7 @@ pub fn release(ctx: &Ctx<'_>, request: &Request<'_>, token: &[u8]) -> bool {
 
 /// What these leases were to answer has been dropped: what is computed for them comes too late.
 pub fn void(ctx: &Ctx<'_>, what: VoidScope<'_>) {
-    step_if_leases(ctx, None, |table, step| {
-        table.void(what, step);
-    });
+    step_if_leases(ctx, None, |table, step| table.void(what, step));
 }
 
 /// The same for one answer.
@@ -534,7 +551,7 @@ pub fn swapped(ctx: &Ctx<'_>, first: i32, second: i32) {
 }
 
 pub fn client_gone(ctx: &Ctx<'_>, client: u64) {
-    step_if_leases(ctx, None, |table, step| table.client_gone(client, step));
+    step_if_leases(ctx, None, |table, step| table.client_gone(client, step.now_ms));
 }
 
 /// This server gives no more leases: nobody waits any longer.
@@ -543,6 +560,6 @@ pub fn end_all(ctx: &Ctx<'_>) {
 }
 
 /// What the table has seen, and holds now.
-pub fn report() -> Report {
+pub fn report() -> LeaseReport {
     FLIGHT.with(|flight| flight.as_ref().map(|flight| flight.table.report()).unwrap_or_default())
 }

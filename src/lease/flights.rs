@@ -1,33 +1,36 @@
-//! The flights: the questions that somebody has the lease of, and the leases by whom and what they belong to.
+//! The flights: the lease keys that are leased, and their leases by holder, persona, user and tier.
 //!
-//! A lease hangs in up to four chains, so that a drop or a disconnect finds those that it ends without a look at
-//! any other. A flight keeps its place when its lease passes on; the lease is another one, in other chains.
+//! Each lease stands in the set of marks once for every mark it has, so an invalidation or a disconnect finds the
+//! leases that it ends without a look at any other. A flight keeps its ID when its lease passes on; the lease is
+//! another one, with other marks.
 //!
-//! Invariants: `by_question` leads to every flight; a lease is in the chains of its marks and in no others; a
-//! chain without leases has no head.
+//! Invariants: `by_key` leads to every flight; a lease is in the set with its own marks and no others, and among the
+//! deadlines once.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
+use std::ops::Bound;
 
 use hashbrown::HashMap;
 
-use super::deadlines::Deadlines;
-use super::ids::{FlightId, IdMap, Ids, Link, trim};
+use super::ids::{FlightId, IdMap, Ids, LeaseId, most_bytes, trim};
 use super::names::{NameHash, Names};
-use super::types::{LeaseKey, Token};
-use super::waiters::Queue;
+use super::types::{LeaseKey, Tie, Token};
 use crate::tier::Tier;
 
 pub(super) struct Lease {
+    pub id: LeaseId,
     pub token: Token,
-    /// The client that has it.
+    /// The client that it was granted to; it counts for the client's share even if it is detached.
     pub holder: u64,
+    pub tie: Tie,
     pub granted_at_ms: i64,
     pub ends_at_ms: i64,
     pub names: Names,
 }
 
 impl Lease {
-    /// What is left of it; nothing once it has run out.
+    /// Milliseconds left; zero once the lease has run out.
     pub fn left_ms(&self, now_ms: i64) -> u64 {
         u64::try_from(self.ends_at_ms.saturating_sub(now_ms)).unwrap_or(0)
     }
@@ -36,12 +39,10 @@ impl Lease {
 pub(super) struct Flight {
     pub lease_key: LeaseKey,
     pub lease: Lease,
-    pub queue: Queue,
-    links: [Link<FlightId>; 4],
 }
 
-/// What a lease can be found by.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// A property by which leases are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Mark {
     Tier(i32, Tier),
     Persona(i32, NameHash),
@@ -49,21 +50,30 @@ pub(super) enum Mark {
     Holder(u64),
 }
 
-impl Mark {
-    /// Which of a flight's links is the one in this mark's chain.
-    fn slot(self) -> usize {
+/// The leases that one event voids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Scope {
+    Mark(Mark),
+    Database(i32),
+    All,
+}
+
+impl Scope {
+    /// The first and the last mark of the scope.
+    fn marks(self) -> (Mark, Mark) {
         match self {
-            Mark::Tier(..) => 0,
-            Mark::Persona(..) => 1,
-            Mark::User(..) => 2,
-            Mark::Holder(..) => 3,
+            Scope::Mark(mark) => (mark, mark),
+            Scope::Database(number) => (Mark::Tier(number, Tier::Msg), Mark::Tier(number, Tier::Response)),
+            Scope::All => (Mark::Tier(i32::MIN, Tier::Msg), Mark::Tier(i32::MAX, Tier::Response)),
         }
     }
 }
 
 impl Flight {
-    fn link(&self, mark: Mark) -> Link<FlightId> {
-        self.links.get(mark.slot()).copied().unwrap_or_default()
+    /// The scopes that the lease belongs to.
+    pub fn scopes(&self) -> impl Iterator<Item = Scope> + use<> {
+        let wide = [Scope::Database(self.lease_key.database), Scope::All];
+        self.marks().map(Scope::Mark).chain(wide)
     }
 
     fn marks(&self) -> impl Iterator<Item = Mark> + use<> {
@@ -73,7 +83,7 @@ impl Flight {
             Some(Mark::Tier(database, tier)),
             Some(Mark::Persona(database, persona)),
             user.map(|user| Mark::User(database, user)),
-            Some(Mark::Holder(self.lease.holder)),
+            (self.lease.tie == Tie::Connection).then_some(Mark::Holder(self.lease.holder)),
         ]
         .into_iter()
         .flatten()
@@ -83,9 +93,10 @@ impl Flight {
 pub(super) struct Flights {
     by_id: IdMap<FlightId, Flight>,
     by_key: HashMap<LeaseKey, FlightId, RandomState>,
-    /// The youngest lease of each chain.
-    heads: HashMap<Mark, FlightId, RandomState>,
-    ends: Deadlines<FlightId>,
+    marks: BTreeMap<(Mark, LeaseId), FlightId>,
+    /// The number of leases of each client that holds one.
+    by_holder: IdMap<u64, usize>,
+    ends: BTreeSet<(i64, FlightId)>,
 }
 
 impl Flights {
@@ -93,8 +104,9 @@ impl Flights {
         Flights {
             by_id: IdMap::default(),
             by_key: HashMap::default(),
-            heads: HashMap::default(),
-            ends: Deadlines::new(),
+            marks: BTreeMap::new(),
+            by_holder: IdMap::default(),
+            ends: BTreeSet::new(),
         }
     }
 
@@ -110,46 +122,49 @@ impl Flights {
         self.by_id.get(&id)
     }
 
-    pub fn get_mut(&mut self, id: FlightId) -> Option<&mut Flight> {
-        self.by_id.get_mut(&id)
-    }
-
-    /// Opens a flight for a question that has none.
+    /// Opens a flight for a lease key that has none.
     pub fn open(&mut self, ids: &mut Ids, lease_key: LeaseKey, lease: Lease) {
         let id = ids.flight();
-        self.ends.push(lease.ends_at_ms, id);
         self.by_key.insert(lease_key, id);
-        self.by_id
-            .insert(id, Flight { lease_key, lease, queue: Queue::default(), links: Default::default() });
-        self.link(id);
+        self.insert(id, Flight { lease_key, lease });
     }
 
     /// Puts a new lease in the place of one that has ended.
     pub fn renew(&mut self, id: FlightId, lease: Lease) {
-        self.unlink(id);
-        let Some(flight) = self.by_id.get_mut(&id) else { return };
-        self.ends.push(lease.ends_at_ms, id);
-        flight.lease = lease;
-        self.link(id);
+        if let Some(Flight { lease_key, .. }) = self.remove(id) {
+            self.insert(id, Flight { lease_key, lease });
+        }
     }
 
-    pub fn close(&mut self, id: FlightId) -> Option<Flight> {
-        self.unlink(id);
-        let flight = self.by_id.remove(&id)?;
-        self.by_key.remove(&flight.lease_key);
-        Some(flight)
+    pub fn close(&mut self, id: FlightId) {
+        if let Some(flight) = self.remove(id) {
+            self.by_key.remove(&flight.lease_key);
+        }
     }
 
-    /// Those whose leases have this mark, the oldest first.
-    pub fn marked(&self, mark: Mark) -> Vec<FlightId> {
-        let next = |id: &FlightId| self.by_id.get(id)?.link(mark).next;
-        let mut ids: Vec<_> = std::iter::successors(self.heads.get(&mark).copied(), next).collect();
-        ids.reverse();
-        ids
+    /// The number of leases that the client holds.
+    pub fn held_by(&self, client: u64) -> usize {
+        self.by_holder.get(&client).copied().unwrap_or(0)
+    }
+
+    /// A flight of the scope whose lease has an ID smaller than `before`: the oldest of its first mark that has one.
+    /// The search visits each mark of the scope once, and a database has four.
+    pub fn older(&self, scope: Scope, before: LeaseId) -> Option<FlightId> {
+        let (first, last) = scope.marks();
+        let end = Bound::Included((last, LeaseId::LAST));
+        let mut start = Bound::Included((first, LeaseId::FIRST));
+        loop {
+            let ((mark, lease), id) = self.marks.range((start, end)).next()?;
+            if *lease < before {
+                return Some(*id);
+            }
+            start = Bound::Excluded((*mark, LeaseId::LAST));
+        }
     }
 
     pub fn of_database(&self, database: i32) -> Vec<FlightId> {
-        Tier::ALL.into_iter().flat_map(|tier| self.marked(Mark::Tier(database, tier))).collect()
+        let (first, last) = Scope::Database(database).marks();
+        self.marks.range((first, LeaseId::FIRST)..=(last, LeaseId::LAST)).map(|(_, id)| *id).collect()
     }
 
     pub fn all(&self) -> Vec<FlightId> {
@@ -158,96 +173,68 @@ impl Flights {
         ids
     }
 
-    /// One whose lease has run out, as often as there is one: it is for the caller to close or renew.
-    pub fn run_out(&mut self, now_ms: i64) -> Option<FlightId> {
-        loop {
-            let (at_ms, id) = self.ends.pop_due(now_ms)?;
-            if self.by_id.get(&id).is_some_and(|flight| flight.lease.ends_at_ms == at_ms) {
-                return Some(id);
-            }
-        }
+    /// The flight whose lease ends first, if it has run out. The caller closes or renews it.
+    pub fn run_out(&self, now_ms: i64) -> Option<FlightId> {
+        self.ends.first().filter(|(at_ms, _)| *at_ms <= now_ms).map(|(_, id)| *id)
     }
 
     pub fn next_end(&self) -> Option<i64> {
-        self.ends.next()
+        self.ends.first().map(|(at_ms, _)| *at_ms)
     }
 
     pub fn tidy(&mut self) {
-        self.ends.tidy(self.by_id.len(), |at_ms, id| {
-            self.by_id.get(&id).is_some_and(|flight| flight.lease.ends_at_ms == at_ms)
-        });
         trim(&mut self.by_id);
         trim(&mut self.by_key);
-        trim(&mut self.heads);
+        trim(&mut self.by_holder);
     }
 
     pub fn heap_bytes(&self) -> usize {
         self.by_id.allocation_size()
             + self.by_key.allocation_size()
-            + self.heads.allocation_size()
-            + self.ends.heap_bytes()
+            + most_bytes::<(Mark, LeaseId, FlightId)>(self.marks.len())
+            + most_bytes::<(i64, FlightId)>(self.ends.len())
+            + self.by_holder.allocation_size()
     }
 
-    fn link(&mut self, id: FlightId) {
-        let Some(flight) = self.by_id.get(&id) else { return };
+    fn insert(&mut self, id: FlightId, flight: Flight) {
+        self.marks.extend(flight.marks().map(|mark| ((mark, flight.lease.id), id)));
+        *self.by_holder.entry(flight.lease.holder).or_default() += 1;
+        self.ends.insert((flight.lease.ends_at_ms, id));
+        self.by_id.insert(id, flight);
+    }
+
+    fn remove(&mut self, id: FlightId) -> Option<Flight> {
+        let flight = self.by_id.remove(&id)?;
         for mark in flight.marks() {
-            let next = self.heads.insert(mark, id);
-            self.set(next, mark, |link| link.prev = Some(id));
-            self.set(Some(id), mark, |link| *link = Link { prev: None, next });
+            self.marks.remove(&(mark, flight.lease.id));
         }
-    }
-
-    fn unlink(&mut self, id: FlightId) {
-        let Some(flight) = self.by_id.get(&id) else { return };
-        for mark in flight.marks() {
-            let Some(flight) = self.by_id.get(&id) else { return };
-            let Link { prev, next } = flight.link(mark);
-            self.set(next, mark, |link| link.prev = prev);
-            match (prev, next) {
-                (Some(_), _) => self.set(prev, mark, |link| link.next = next),
-                (None, Some(next)) => {
-                    self.heads.insert(mark, next);
-                }
-                (None, None) => {
-                    self.heads.remove(&mark);
-                }
+        if let Some(held) = self.by_holder.get_mut(&flight.lease.holder) {
+            *held -= 1;
+            if *held == 0 {
+                self.by_holder.remove(&flight.lease.holder);
             }
         }
-    }
-
-    fn set(&mut self, id: Option<FlightId>, mark: Mark, change: impl FnOnce(&mut Link<FlightId>)) {
-        if let Some(flight) = id.and_then(|id| self.by_id.get_mut(&id))
-            && let Some(link) = flight.links.get_mut(mark.slot())
-        {
-            change(link);
-        }
+        self.ends.remove(&(flight.lease.ends_at_ms, id));
+        Some(flight)
     }
 }
 
 #[cfg(any(test, fuzzing))]
 impl Flights {
     pub fn validate(&self) {
-        use std::collections::{HashMap, HashSet};
-        let mut by_mark: HashMap<Mark, HashSet<_>> = HashMap::new();
-        for id in self.all() {
-            let flight = self.get(id).unwrap();
-            assert_eq!(self.find(&flight.lease_key), Some(id));
+        let mut marks = 0;
+        for (id, flight) in &self.by_id {
+            assert_eq!(self.find(&flight.lease_key), Some(*id));
+            assert!(self.ends.contains(&(flight.lease.ends_at_ms, *id)));
             for mark in flight.marks() {
-                by_mark.entry(mark).or_default().insert(id);
+                assert_eq!(self.marks.get(&(mark, flight.lease.id)), Some(id));
+                marks += 1;
             }
         }
         assert_eq!(self.by_key.len(), self.by_id.len());
-        assert_eq!(self.heads.len(), by_mark.len());
-        for (mark, expected) in by_mark {
-            let chain = self.marked(mark);
-            assert_eq!(chain.len(), expected.len());
-            assert_eq!(chain.iter().copied().collect::<HashSet<_>>(), expected);
-            let backwards = chain.iter().copied().chain([chain[0]]).skip(1);
-            for (id, prev) in chain.iter().zip(backwards).take(chain.len() - 1) {
-                assert_eq!(self.get(*id).unwrap().link(mark).prev, Some(prev));
-            }
-        }
-        let first = self.by_id.values().map(|flight| flight.lease.ends_at_ms).min();
-        assert_eq!(self.next_end(), first);
+        assert_eq!(self.ends.len(), self.by_id.len());
+        assert_eq!(self.marks.len(), marks);
+        assert_eq!(self.by_holder.values().sum::<usize>(), self.by_id.len());
+        assert!(self.by_holder.values().all(|held| *held > 0));
     }
 }

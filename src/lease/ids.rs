@@ -1,21 +1,37 @@
-//! The ids of leases and waiters, and the small things made of them: maps by id, and links between records.
+//! IDs of flights, leases and waiters, and the collections keyed by them.
 //!
-//! An id is never given out twice, so one that is left over somewhere finds nothing, and can do no harm.
+//! IDs ascend and are never reused, so an ID that is left over finds nothing, and the order of IDs is the order of
+//! events. The table itself chooses them, and the server chooses client IDs, so maps by ID need no keyed hash:
+//! a look-up among 100,000 IDs takes 11 ns with `foldhash` and 32 ns with SipHash (`tests/memory.rs`, test build).
 
-use std::hash::{BuildHasherDefault, Hash, Hasher};
-use std::num::NonZeroU64;
+use std::hash::{BuildHasher, Hash};
 
+use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-/// A client that waits. It means nothing any more once the wait has ended.
+/// A waiting client. The ID finds nothing once the wait has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WaiterId(NonZeroU64);
+pub struct WaiterId(u64);
 
-/// A question that somebody has the lease of, for as long as anybody has: the lease may pass on.
+/// A lease key that is leased. The ID stays the same while the lease passes from client to client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct FlightId(NonZeroU64);
+pub(super) struct FlightId(u64);
 
-/// Gives out ids, one after the other.
+/// One lease of a flight: its ID is greater than that of any lease granted, or voided, before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct LeaseId(u64);
+
+impl LeaseId {
+    pub const FIRST: LeaseId = LeaseId(0);
+    pub const LAST: LeaseId = LeaseId(u64::MAX);
+}
+
+impl WaiterId {
+    pub(super) const FIRST: WaiterId = WaiterId(0);
+    pub(super) const LAST: WaiterId = WaiterId(u64::MAX);
+}
+
+/// Gives out IDs, one after the other.
 #[derive(Default)]
 pub(super) struct Ids {
     last: u64,
@@ -30,54 +46,29 @@ impl Ids {
         FlightId(self.next())
     }
 
-    fn next(&mut self) -> NonZeroU64 {
-        self.last = self.last.wrapping_add(1);
-        NonZeroU64::new(self.last).unwrap_or(NonZeroU64::MIN)
+    pub fn lease(&mut self) -> LeaseId {
+        LeaseId(self.next())
+    }
+
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
     }
 }
 
-/// The neighbours of a record in a list.
-#[derive(Clone, Copy)]
-pub(super) struct Link<I> {
-    pub prev: Option<I>,
-    pub next: Option<I>,
-}
+/// A map by IDs of the table or the server.
+pub(super) type IdMap<I, T> = HashMap<I, T, FixedState>;
 
-// Derived, this would ask the same of I.
-impl<I> Default for Link<I> {
-    fn default() -> Self {
-        Link { prev: None, next: None }
-    }
-}
-
-/// A map by ids of ours or the server's. Nobody else chooses them, so they need no keyed hash.
-pub(super) type IdMap<I, T> = HashMap<I, T, BuildHasherDefault<Spread>>;
-
-/// Numbers that follow each other go to slots that follow each other; the top bits, which hashbrown tells
-/// neighbours apart by, come from all bits.
-#[derive(Default)]
-pub(super) struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-}
-
-/// Gives back the memory of a map that was far larger, and all of it once the map is empty. To be called
-/// once an event, it costs nothing that the removals have not paid for.
-pub(super) fn trim<K: Eq + Hash, V, S: std::hash::BuildHasher>(map: &mut HashMap<K, V, S>) {
+/// Returns the memory of a map that was far larger, and all of it once the map is empty. Called once an event, it
+/// costs nothing that the removals have not paid for.
+pub(super) fn trim<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
     if map.is_empty() || map.len() * 8 < map.capacity() {
         map.shrink_to(map.len() * 2);
     }
+}
+
+/// The most bytes that an ordered set or map takes with this number of items of type `T`: the standard library fills
+/// each node with at least 5 of 11 items.
+pub(super) fn most_bytes<T>(items: usize) -> usize {
+    items.div_ceil(5) * (11 * size_of::<T>() + 16)
 }

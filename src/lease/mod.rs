@@ -1,25 +1,28 @@
-//! The lease table of single flight: who computes the answer to which question, and who waits for it.
+//! The lease table of single flight: who computes the response for a lease key, and who waits for it.
 //!
-//! At most one client has the *lease* of a question, with a token that nobody can guess; others may wait, first
-//! come first served. A lease ends when an answer is stored, when its holder gives it back or is gone, when it
-//! runs out, or when what it would answer is dropped (`drops`). Then its token never holds again, and unless
-//! there is an answer, the first waiter gets a new lease: its computation starts after the drop, so it is good.
+//! A lease key has at most one *lease*, which its holder proves with an unguessable token. Other clients may wait for
+//! the response, first come first served. A lease ends when a response is stored, when its holder releases it or
+//! disconnects, when it runs out, or when an invalidation voids it (`void`). From then on its token proves nothing.
+//! If the lease ended without a response, the first waiter gets a new lease: its computation starts after the
+//! invalidation, so its response is good.
 //!
-//! A pure state machine. Each event comes in as a call with a `Step`, which brings the time and the randomness;
-//! what is to be done about waiters comes out as `Wake`s, in order, to be performed once the table is no longer
-//! borrowed. Nothing here knows of Redis, reads a clock or blocks.
+//! The table is a pure state machine. Each event is a call with a `Step`, which brings the time and the randomness.
+//! The waiters to wake come out as `Wake`s, in order, for the caller to perform once the table is no longer borrowed.
+//! Nothing here knows of Redis, reads a clock or blocks.
 //!
-//! Promises: a waiter only ever waits while somebody has the lease of its question; `Wake` ends its wait (but for
-//! `LookAgain`) and comes once; `tick`, called at `next_deadline`, ends every lease and every wait in time; with
-//! the last lease, the last byte goes.
+//! Events that end many leases void them at once and in constant time. `advance` passes them on in slices: the caller
+//! calls it at `next_deadline` and again while `has_backlog`.
+//!
+//! Promises: a waiter only waits while its lease key has a lease, if a void one; one `Wake` ends its wait (`Recheck`
+//! does not); `advance` ends every lease and every wait in time; with the last lease the table returns all its memory.
 
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
-mod deadlines;
 mod flights;
 mod ids;
 mod names;
@@ -31,10 +34,14 @@ mod types;
 #[cfg(any(test, fuzzing))]
 mod validate;
 mod void;
+mod voids;
 mod waiters;
 
 pub use ids::WaiterId;
-pub use report::{ByEnd, Counters, Report};
+pub use report::{Counters, LeaseEnds, LeaseReport};
 pub use table::LeaseTable;
-pub use types::{Ask, FetchOutcome, LeaseKey, Leased, Leaving, Outcome, Step, Token, Wait, Wake};
+pub use types::{
+    FetchOutcome, GrantedLease, LeaseKey, LeaseRequest, LeaveReason, Step, Tie, Token, Wait, WaitOutcome,
+    Wake,
+};
 pub use void::VoidScope;

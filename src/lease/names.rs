@@ -1,13 +1,13 @@
-//! Whose a lease is, in 16 bytes whatever the length of the names.
+//! The persona and the user of a lease, in 16 bytes for names of any length.
 //!
-//! Names are only ever compared, so the table keeps a keyed hash of each: a waiter costs the same whether its
-//! user's name has ten bytes or a million. Should two names ever share a hash, a drop voids a lease too many,
-//! which costs one model call; none is ever voided too few.
+//! The table only ever compares names, so it keeps a keyed hash of each: a waiter costs the same for a user's name of
+//! ten bytes and of a million. If two names ever share a hash, an invalidation voids one lease too many, which costs
+//! one model call; it never voids one too few.
 
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU64;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct NameHash(NonZeroU64);
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,71 +1,77 @@
-//! What the table has seen, for whoever operates the server.
+//! Counters of the lease table, for STATS and INFO.
 
-/// Leases by what ended them, other than an answer.
+/// Leases that ended without a response, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ByEnd {
-    /// The holder gave it back.
+pub struct LeaseEnds {
+    /// The holder released the lease.
     pub released: u64,
     /// The holder's connection closed.
     pub disconnected: u64,
+    /// The lease ran out.
     pub ran_out: u64,
-    /// What it would have answered was dropped meanwhile.
+    /// An invalidation voided the lease.
     pub voided: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum LeaseEnd {
     Released,
     Disconnected,
     RanOut,
     Voided,
 }
 
-impl ByEnd {
-    pub(super) fn count(&mut self, end: End) {
+impl LeaseEnds {
+    pub(super) fn count(&mut self, end: LeaseEnd) {
         let counter = match end {
-            End::Released => &mut self.released,
-            End::Disconnected => &mut self.disconnected,
-            End::RanOut => &mut self.ran_out,
-            End::Voided => &mut self.voided,
+            LeaseEnd::Released => &mut self.released,
+            LeaseEnd::Disconnected => &mut self.disconnected,
+            LeaseEnd::RanOut => &mut self.ran_out,
+            LeaseEnd::Voided => &mut self.voided,
         };
         *counter += 1;
     }
 
+    /// All of them together.
     pub fn total(&self) -> u64 {
         self.released + self.disconnected + self.ran_out + self.voided
     }
 }
 
-/// Since the table was made.
+/// Counts since the table was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Leases given out: `answered`, all of `ended`, and those held now.
+    /// Leases granted: the sum of `answered`, `ended` and the leases held now.
     pub granted: u64,
-    /// Leases that ended with an answer.
+    /// Leases that ended with a response.
     pub answered: u64,
-    /// Leases that ended without one.
-    pub ended: ByEnd,
-    /// Those of `ended` that went on to a waiter.
-    pub passed_on: ByEnd,
-    /// Tokens that did not hold when an answer came with them.
+    /// Leases that ended without a response.
+    pub ended: LeaseEnds,
+    /// Leases of `ended` that passed on to a waiter.
+    pub passed_on: LeaseEnds,
+    /// Tokens that proved no lease when a response came with them.
     pub refused: u64,
-    /// Waits begun: `waits_hit`, `waits_over`, `waits_left`, all of `passed_on`, and those that last.
+    /// Waits begun: the sum of `waits_hit`, `waits_over`, `waits_left`, `passed_on` and the waits that last.
     pub waited: u64,
-    /// Waits that ended with an answer: model calls that were not made.
+    /// Waits that ended with a response: each saved a model call.
     pub waits_hit: u64,
     /// Waits that ended with `busy`.
     pub waits_over: u64,
     /// Waits that ended because their client was gone.
     pub waits_left: u64,
-    /// Callers told `busy` because there were waiters enough.
+    /// Leases that nobody shares, because of `max_leases`. They are not in `granted`.
+    pub unshared: u64,
+    /// Callers that heard `busy` because of `max_waiters`.
     pub turned_away: u64,
 }
 
+/// The counters and the table's present size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Leases held now.
+pub struct LeaseReport {
+    /// Leases held now, with those that are void and have not passed on yet.
     pub leases: usize,
     /// Clients that wait now.
     pub waiters: usize,
+    /// Counts since the table was made.
     pub counters: Counters,
 }

@@ -1,38 +1,27 @@
-//! The lease table of single flight: who computes the answer to which question, and who waits for it.
-//!
-//! At most one client has the *lease* of a question, with a token that nobody can guess; others may wait, first
-//! come first served. A lease ends when an answer is stored, when its holder gives it back or is gone, when it
-//! runs out, or when what it would answer is dropped (`drops`). Then its token never holds again, and unless
-//! there is an answer, the first waiter gets a new lease: its computation starts after the drop, so it is good.
-//!
-//! A pure state machine. Each event comes in as a call with a `Step`, which brings the time and the randomness;
-//! what is to be done about waiters comes out as `Wake`s, in order, to be performed once the table is no longer
-//! borrowed. Nothing here knows of Redis, reads a clock or blocks.
-//!
-//! Promises: a waiter only ever waits while somebody has the lease of its question; `Wake` ends its wait (but for
-//! `LookAgain`) and comes once; `tick`, called at `next_deadline`, ends every lease and every wait in time; with
-//! the last lease, the last byte goes.
+//! The table: each event of a lease or a waiter is one method. The room's head (`mod.rs`) tells the whole idea.
 
 use std::collections::BTreeMap;
 use std::hash::RandomState;
 
-use super::flights::{Flights, Lease, Mark};
-use super::ids::{FlightId, Ids, WaiterId};
+use super::flights::{Flight, Flights, Lease, Mark, Scope};
+use super::ids::{FlightId, Ids, LeaseId, WaiterId, most_bytes};
 use super::names::{NameHash, Names};
-use super::report::{Counters, End, Report};
-use super::types::{Ask, FetchOutcome, LeaseKey, Leased, Leaving, Outcome, Step, Token, Wait, Wake};
+use super::report::{Counters, LeaseEnd, LeaseReport};
+use super::types::{
+    FetchOutcome, GrantedLease, LeaseKey, LeaseRequest, LeaveReason, Step, Tie, Token, Wait, WaitOutcome,
+    Wake,
+};
+use super::voids::Voids;
 use super::waiters::{Waiter, Waiters};
 
-/// How far `closes_a_circle` follows who waits for whom.
-const LONGEST_CHAIN: usize = 64;
-
-/// See the head of this file.
+/// The leases and waiters of one server; `mod.rs` tells the idea.
 pub struct LeaseTable {
     pub(super) flights: Flights,
     pub(super) waiters: Waiters,
     pub(super) ids: Ids,
-    /// When something was last dropped in a database, as far as there are leases that are older; see `drops`.
-    pub(super) voided_at: BTreeMap<i32, i64>,
+    pub(super) voids: Voids,
+    /// For each database an ID greater than those of the leases before its last invalidation; see `void`.
+    pub(super) invalidated: BTreeMap<i32, LeaseId>,
     pub(super) names: RandomState,
     pub(super) counters: Counters,
 }
@@ -44,75 +33,79 @@ impl Default for LeaseTable {
 }
 
 impl LeaseTable {
+    /// An empty table.
     pub fn new() -> LeaseTable {
         LeaseTable {
             flights: Flights::new(),
             waiters: Waiters::new(),
             ids: Ids::default(),
-            voided_at: BTreeMap::new(),
+            voids: Voids::new(),
+            invalidated: BTreeMap::new(),
             names: RandomState::new(),
             counters: Counters::default(),
         }
     }
 
-    /// A caller finds no answer, not even a stale one.
+    /// A caller found no response, not even a stale one: it gets the lease, hears that the lease is held, or waits.
     ///
-    /// Who has the lease itself is told `Busy` at once, whatever it would wait: blocked, it could not store the
-    /// answer that it waits for. (Clients that share a connection are one client here; one of them computes,
-    /// and blocking would silence it.) The same goes for a caller whose wait would close a circle: the holder
-    /// waits, at however many removes, for the caller. And a client waits for one question at a time.
-    pub fn fetch(&mut self, ask: &Ask<'_>, wait: Wait, step: &mut Step<'_>) -> FetchOutcome {
-        let Some(id) = self.current(&ask.lease_key, step) else {
-            return FetchOutcome::Leased(self.grant(ask, step));
+    /// A client that holds the lease waits as any other: with a connection pool, the next FETCH on that connection is
+    /// another caller's. A client has one wait at a time. REFRESH is a fetch too; its caller treats the response that
+    /// is there as missing.
+    pub fn fetch(&mut self, request: &LeaseRequest<'_>, wait: Wait, step: &mut Step<'_>) -> FetchOutcome {
+        let Some(id) = self.current(&request.lease_key, step) else {
+            return match self.grant(request, step) {
+                Some(lease) => FetchOutcome::Leased(lease),
+                None => {
+                    self.counters.unshared += 1;
+                    FetchOutcome::Unshared
+                }
+            };
         };
         let busy = FetchOutcome::Busy { ms: self.left_ms(id, step.now_ms) };
         let Wait::Until { deadline_ms, max_waiters } = wait else { return busy };
-        if deadline_ms <= step.now_ms || self.waiters.of_client(ask.client).is_some() {
-            return busy;
-        }
-        if self.closes_a_circle(id, ask.client) {
+        if deadline_ms <= step.now_ms || self.waiters.of_client(request.client).is_some() {
             return busy;
         }
         if self.waiters.len() >= max_waiters {
             self.counters.turned_away += 1;
             return busy;
         }
-        let names = Names::new(&self.names, ask.persona, ask.user);
-        let Some(flight) = self.flights.get_mut(id) else { return busy };
-        let waiter = Waiter::new(id, ask.client, deadline_ms, length(ask.lease_ms), names);
+        let names = Names::new(&self.names, request.persona, request.user);
+        let lease_ms = length(request.lease_ms);
+        let LeaseRequest { client, tie, .. } = *request;
+        let waiter = Waiter { flight: id, client, tie, deadline_ms, lease_ms, names };
         self.counters.waited += 1;
-        FetchOutcome::Waiting(self.waiters.push(&mut self.ids, &mut flight.queue, waiter))
+        FetchOutcome::Waiting(self.waiters.push(&mut self.ids, waiter))
     }
 
-    /// A caller finds a stale answer, and uses it: the lease goes to exactly one, so that it is refreshed.
-    pub fn refresh(&mut self, ask: &Ask<'_>, step: &mut Step<'_>) -> Option<Leased> {
-        match self.current(&ask.lease_key, step) {
+    /// A caller found a stale response and uses it. Returns the lease if it is free, so that one caller refreshes.
+    /// Returns None too if `max_leases` forbids one more lease.
+    pub fn refresh(&mut self, request: &LeaseRequest<'_>, step: &mut Step<'_>) -> Option<GrantedLease> {
+        match self.current(&request.lease_key, step) {
             Some(_) => None,
-            None => Some(self.grant(ask, step)),
+            None => self.grant(request, step),
         }
     }
 
-    /// Whether the lease, if somebody has it, was given for this persona and user: a token proves it for no others.
+    /// Returns false if the lease is held for another persona or user: a token proves it for no others.
     pub fn is_for(&self, lease_key: &LeaseKey, persona: &[u8], user: &[u8]) -> bool {
-        let lease =
-            self.flights.find(lease_key).and_then(|id| self.flights.get(id)).map(|flight| &flight.lease);
-        lease.is_none_or(|lease| lease.names == Names::new(&self.names, persona, user))
+        let flight = self.valid(lease_key);
+        flight.is_none_or(|flight| flight.lease.names == Names::new(&self.names, persona, user))
     }
 
-    /// Whether the lease, if somebody has it, was given for this persona.
+    /// Returns false if the lease is held for another persona.
     pub fn is_for_persona(&self, lease_key: &LeaseKey, persona: &[u8]) -> bool {
-        let lease =
-            self.flights.find(lease_key).and_then(|id| self.flights.get(id)).map(|flight| &flight.lease);
-        lease.is_none_or(|lease| lease.names.persona == NameHash::of(&self.names, persona))
+        let flight = self.valid(lease_key);
+        flight.is_none_or(|flight| flight.lease.names.persona == NameHash::of(&self.names, persona))
     }
 
-    /// Whether the token proves the lease of this question.
+    /// Returns true if the token proves the lease of this key.
     pub fn proves(&self, lease_key: &LeaseKey, token: &Token, now_ms: i64) -> bool {
         self.holds(lease_key, token, now_ms).is_some()
     }
 
-    /// Whether an answer may be stored with this token: if so, how long the lease was held, which is what the
-    /// answer cost. Nothing changes until `stored`; what comes between belongs to the same command.
+    /// Returns for how many milliseconds the lease has been held, which is the response's cost. Returns None if the
+    /// token proves no lease, so that nothing may be stored. The lease goes on until `stored`.
     pub fn check(&mut self, lease_key: &LeaseKey, token: &Token, now_ms: i64) -> Option<u64> {
         let held = self.holds(lease_key, token, now_ms).and_then(|id| self.flights.get(id));
         match held {
@@ -126,100 +119,127 @@ impl LeaseTable {
         }
     }
 
-    /// An answer is stored, with a token that `check` has passed or without any: the lease ends, whoever had it,
-    /// and all who wait have a hit.
+    /// A response is stored, with a token that `check` has accepted or without a token: the lease ends for any holder,
+    /// and every waiter has a hit.
     pub fn stored(&mut self, lease_key: &LeaseKey, step: &mut Step<'_>) {
-        let Some(mut flight) = self.flights.find(lease_key).and_then(|id| self.flights.close(id)) else {
-            return;
-        };
-        self.counters.answered += 1;
-        while let Some((waiter, Waiter { client, .. })) = self.waiters.pop(&mut flight.queue) {
+        let Some(id) = self.flights.find(lease_key) else { return };
+        match self.flights.get(id).and_then(|flight| self.voids.voided(flight)) {
+            Some(end) => self.counters.ended.count(end),
+            None => self.counters.answered += 1,
+        }
+        self.flights.close(id);
+        while let Some((waiter, Waiter { client, .. })) = self.waiters.pop(id) {
             self.counters.waits_hit += 1;
-            step.wakes.push(Wake { waiter, client, outcome: Outcome::Hit });
+            step.wakes.push(Wake { waiter, client, outcome: WaitOutcome::Hit });
         }
         self.tidy();
     }
 
-    /// The key of the question has an answer that came by another way (RENAME, RESTORE, COPY): who waits may see
-    /// whether it is one for them. They keep their places, and the holder its lease.
+    /// The key got a response by RENAME, RESTORE or COPY: its waiters recheck whether they may have it. They keep their
+    /// places, and the holder keeps its lease.
     pub fn response_appeared(&mut self, lease_key: &LeaseKey, step: &mut Step<'_>) {
         if let Some(id) = self.flights.find(lease_key) {
-            self.look_again(id, step);
+            self.recheck(id, step);
         }
     }
 
-    /// The holder gives up. False if it has no such lease any more.
+    /// The holder gives up. Returns false if the token proves no lease.
     pub fn release(&mut self, lease_key: &LeaseKey, token: &Token, step: &mut Step<'_>) -> bool {
         let Some(id) = self.holds(lease_key, token, step.now_ms) else { return false };
-        self.pass_on(id, End::Released, step);
+        self.pass_on(id, LeaseEnd::Released, step);
         self.tidy();
         true
     }
 
-    /// A client's connection has closed: it waits no more, and what it was computing will not come.
-    pub fn client_gone(&mut self, client: u64, step: &mut Step<'_>) {
+    /// A client's connection has closed: its wait ends, and its leases are void.
+    pub fn client_gone(&mut self, client: u64, now_ms: i64) {
         if let Some(waiter) = self.waiters.of_client(client) {
-            self.leave(waiter, Leaving::Gone, step.now_ms);
+            self.leave(waiter, LeaveReason::Gone, now_ms);
         }
-        for id in self.flights.marked(Mark::Holder(client)) {
-            self.pass_on(id, End::Disconnected, step);
-        }
-        self.tidy();
+        let next = self.ids.lease();
+        self.void_before(Scope::Mark(Mark::Holder(client)), next);
     }
 
-    /// A waiter that waits no more, for a reason that this table does not see. What is left of the lease that it
-    /// waited for, to tell it; None if its wait had ended before.
-    pub fn leave(&mut self, waiter: WaiterId, why: Leaving, now_ms: i64) -> Option<u64> {
-        let id = self.waiters.get(waiter)?.flight;
-        let flight = self.flights.get_mut(id)?;
-        self.waiters.remove(&mut flight.queue, waiter)?;
-        let counter = match why {
-            Leaving::Answered => &mut self.counters.waits_hit,
-            Leaving::TimedOut => &mut self.counters.waits_over,
-            Leaving::Gone => &mut self.counters.waits_left,
+    /// A waiter leaves the queue for a reason outside this table. Returns the milliseconds left of the lease that it
+    /// waited for, or None if its wait had ended before.
+    pub fn leave(&mut self, waiter: WaiterId, reason: LeaveReason, now_ms: i64) -> Option<u64> {
+        let left_ms = self.end_wait(waiter, reason, now_ms);
+        self.tidy();
+        left_ms
+    }
+
+    fn end_wait(&mut self, waiter: WaiterId, reason: LeaveReason, now_ms: i64) -> Option<u64> {
+        let Waiter { flight, .. } = self.waiters.remove(waiter)?;
+        let counter = match reason {
+            LeaveReason::Answered => &mut self.counters.waits_hit,
+            LeaveReason::TimedOut => &mut self.counters.waits_over,
+            LeaveReason::Gone => &mut self.counters.waits_left,
         };
         *counter += 1;
-        let ms = self.left_ms(id, now_ms);
-        self.tidy();
-        Some(ms)
+        Some(self.left_ms(flight, now_ms))
     }
 
-    /// Time has passed: leases that have run out pass on, and waits that are over end.
-    pub fn tick(&mut self, step: &mut Step<'_>) {
-        while let Some(id) = self.flights.run_out(step.now_ms) {
-            self.pass_on(id, End::RanOut, step);
-        }
-        while let Some(waiter) = self.waiters.overdue(step.now_ms) {
-            let Some(client) = self.waiters.get(waiter).map(|waiter| waiter.client) else { continue };
-            if let Some(ms) = self.leave(waiter, Leaving::TimedOut, step.now_ms) {
-                step.wakes.push(Wake { waiter, client, outcome: Outcome::Busy { ms } });
+    /// Ends waits past their deadline, and passes on leases that have run out or are void, in this order. `budget`
+    /// bounds the steps taken, each of them one wait, one lease or one scope that has no void lease left.
+    pub fn advance(&mut self, step: &mut Step<'_>, budget: usize) {
+        for _ in 0..budget {
+            if !self.advance_once(step) {
+                break;
             }
         }
         self.tidy();
     }
 
-    /// When to call `tick` next; it may be before now.
+    fn advance_once(&mut self, step: &mut Step<'_>) -> bool {
+        if let Some(waiter) = self.waiters.overdue(step.now_ms) {
+            let client = self.waiters.get(waiter).map(|waiter| waiter.client);
+            let left = self.end_wait(waiter, LeaveReason::TimedOut, step.now_ms);
+            if let (Some(client), Some(ms)) = (client, left) {
+                step.wakes.push(Wake { waiter, client, outcome: WaitOutcome::Busy { ms } });
+            }
+            true
+        } else if let Some(id) = self.flights.run_out(step.now_ms) {
+            self.settle(id, step);
+            true
+        } else if let Some((scope, before)) = self.voids.rotate() {
+            match self.flights.older(scope, before) {
+                Some(id) => self.settle(id, step),
+                None => self.voids.forget_last(),
+            }
+            true
+        } else {
+            false
+        }
+    }
+
+    /// Returns true if `advance` has something to do at this time.
+    pub fn has_backlog(&self, now_ms: i64) -> bool {
+        !self.voids.is_empty() || self.next_deadline().is_some_and(|deadline_ms| deadline_ms <= now_ms)
+    }
+
+    /// The time of the next deadline in milliseconds of the step's clock; it may be in the past. None without leases.
     pub fn next_deadline(&self) -> Option<i64> {
         [self.flights.next_end(), self.waiters.next_deadline()].into_iter().flatten().min()
     }
 
-    pub fn report(&self) -> Report {
-        Report { leases: self.flights.len(), waiters: self.waiters.len(), counters: self.counters }
+    /// The counters and the present size.
+    pub fn report(&self) -> LeaseReport {
+        LeaseReport { leases: self.flights.len(), waiters: self.waiters.len(), counters: self.counters }
     }
 
-    /// What the table takes beside itself.
+    /// Bytes that the table takes beside itself; an upper bound, within a factor of two.
     pub fn heap_bytes(&self) -> usize {
-        // The map has a node for at most every five of its entries, and one at least.
-        let entry = size_of::<(i32, i64)>();
-        let nodes = self.voided_at.len().div_ceil(5);
-        self.flights.heap_bytes() + self.waiters.heap_bytes() + nodes * (11 * entry + 16)
+        self.flights.heap_bytes()
+            + self.waiters.heap_bytes()
+            + self.voids.heap_bytes()
+            + most_bytes::<(i32, LeaseId)>(self.invalidated.len())
     }
 
-    /// The flight of a question, if its lease has not run out or has just passed on.
+    /// The flight of a lease key. A lease that is void or has run out first passes on, or its flight closes.
     pub(super) fn current(&mut self, lease_key: &LeaseKey, step: &mut Step<'_>) -> Option<FlightId> {
         let id = self.flights.find(lease_key)?;
         if self.left_ms(id, step.now_ms) == 0 {
-            self.pass_on(id, End::RanOut, step);
+            self.settle(id, step);
             self.tidy();
         }
         self.flights.find(lease_key)
@@ -227,25 +247,53 @@ impl LeaseTable {
 
     pub(super) fn holds(&self, lease_key: &LeaseKey, token: &Token, now_ms: i64) -> Option<FlightId> {
         let id = self.flights.find(lease_key)?;
-        let lease = &self.flights.get(id)?.lease;
-        (lease.token == *token && lease.left_ms(now_ms) > 0).then_some(id)
+        let flight = self.flights.get(id)?;
+        (flight.lease.token == *token && self.left_ms(id, now_ms) > 0).then_some(id)
     }
 
+    /// Milliseconds left of the flight's lease; zero if it is void or has run out.
     pub(super) fn left_ms(&self, id: FlightId, now_ms: i64) -> u64 {
-        self.flights.get(id).map_or(0, |flight| flight.lease.left_ms(now_ms))
+        let flight = self.flights.get(id).filter(|flight| self.voids.voided(flight).is_none());
+        flight.map_or(0, |flight| flight.lease.left_ms(now_ms))
     }
 
-    pub(super) fn grant(&mut self, ask: &Ask<'_>, step: &mut Step<'_>) -> Leased {
-        let names = Names::new(&self.names, ask.persona, ask.user);
-        let lease = self.new_lease(ask.client, length(ask.lease_ms), names, step);
+    /// The flight of a lease key whose lease is not void; it may have run out unnoticed.
+    fn valid(&self, lease_key: &LeaseKey) -> Option<&Flight> {
+        let flight = self.flights.get(self.flights.find(lease_key)?)?;
+        self.voids.voided(flight).is_none().then_some(flight)
+    }
+
+    /// Voids the scope's leases with IDs smaller than `before`. `advance` passes them on.
+    pub(super) fn void_before(&mut self, scope: Scope, before: LeaseId) {
+        if self.flights.older(scope, before).is_some() {
+            self.voids.note(scope, before);
+        }
+    }
+
+    /// Ends a lease that is void or has run out.
+    fn settle(&mut self, id: FlightId, step: &mut Step<'_>) {
+        let voided = self.flights.get(id).and_then(|flight| self.voids.voided(flight));
+        self.pass_on(id, voided.unwrap_or(LeaseEnd::RanOut), step);
+    }
+
+    /// Grants a lease of a key that has none, unless the bounds forbid it.
+    pub(super) fn grant(&mut self, request: &LeaseRequest<'_>, step: &mut Step<'_>) -> Option<GrantedLease> {
+        if self.flights.len() >= request.max_leases
+            || self.flights.held_by(request.client) >= request.max_leases_per_client()
+        {
+            return None;
+        }
+        let names = Names::new(&self.names, request.persona, request.user);
+        let lease = self.new_lease(request.client, request.tie, length(request.lease_ms), names, step);
         let leased = leased(&lease);
-        self.flights.open(&mut self.ids, ask.lease_key, lease);
-        leased
+        self.flights.open(&mut self.ids, request.lease_key, lease);
+        Some(leased)
     }
 
     pub(super) fn new_lease(
         &mut self,
         holder: u64,
+        tie: Tie,
         length_ms: i64,
         names: Names,
         step: &mut Step<'_>,
@@ -253,17 +301,17 @@ impl LeaseTable {
         self.counters.granted += 1;
         let ends_at_ms = step.now_ms.saturating_add(length_ms);
         let token = Token::from_bytes((step.random)());
-        Lease { token, holder, granted_at_ms: step.now_ms, ends_at_ms, names }
+        let id = self.ids.lease();
+        Lease { id, token, holder, tie, granted_at_ms: step.now_ms, ends_at_ms, names }
     }
 
-    /// A lease has ended without an answer: the first who still waits gets a new one. Those before it whose wait
-    /// is over are told so.
-    pub(super) fn pass_on(&mut self, id: FlightId, end: End, step: &mut Step<'_>) {
-        let Some(flight) = self.flights.get_mut(id) else { return };
+    /// A lease has ended without a response: the first waiter before its deadline gets a new lease. Waiters ahead of
+    /// it, whose deadline is past, hear `Busy`.
+    pub(super) fn pass_on(&mut self, id: FlightId, end: LeaseEnd, step: &mut Step<'_>) {
         self.counters.ended.count(end);
         let mut over = Vec::new();
         let mut next = None;
-        while let Some((waiter, wait)) = self.waiters.pop(&mut flight.queue) {
+        while let Some((waiter, wait)) = self.waiters.pop(id) {
             if wait.deadline_ms > step.now_ms {
                 next = Some((waiter, wait));
                 break;
@@ -271,12 +319,12 @@ impl LeaseTable {
             over.push((waiter, wait.client));
         }
         match next {
-            Some((waiter, Waiter { client, lease_ms, names, .. })) => {
+            Some((waiter, Waiter { client, tie, lease_ms, names, .. })) => {
                 self.counters.passed_on.count(end);
-                let lease = self.new_lease(client, lease_ms, names, step);
-                let Leased { token, ms } = leased(&lease);
+                let lease = self.new_lease(client, tie, lease_ms, names, step);
+                let GrantedLease { token, ms } = leased(&lease);
                 self.flights.renew(id, lease);
-                step.wakes.push(Wake { waiter, client, outcome: Outcome::Lease { token, ms } });
+                step.wakes.push(Wake { waiter, client, outcome: WaitOutcome::Lease { token, ms } });
             }
             None => {
                 self.flights.close(id);
@@ -285,52 +333,34 @@ impl LeaseTable {
         let ms = self.left_ms(id, step.now_ms);
         for (waiter, client) in over {
             self.counters.waits_over += 1;
-            step.wakes.push(Wake { waiter, client, outcome: Outcome::Busy { ms } });
+            step.wakes.push(Wake { waiter, client, outcome: WaitOutcome::Busy { ms } });
         }
     }
 
-    pub(super) fn look_again(&self, id: FlightId, step: &mut Step<'_>) {
-        let Some(flight) = self.flights.get(id) else { return };
-        step.wakes.extend(self.waiters.queued(flight.queue).map(|(waiter, wait)| Wake {
+    pub(super) fn recheck(&self, id: FlightId, step: &mut Step<'_>) {
+        step.wakes.extend(self.waiters.queued(id).map(|(waiter, wait)| Wake {
             waiter,
             client: wait.client,
-            outcome: Outcome::LookAgain,
+            outcome: WaitOutcome::Recheck,
         }));
     }
 
-    /// Whether the one that a client would wait for waits for it, or is it. A chain too long to follow counts as
-    /// a circle. No circle can come about otherwise: who gets a lease later has waited until then, and waits no
-    /// more.
-    pub(super) fn closes_a_circle(&self, mut id: FlightId, client: u64) -> bool {
-        for _ in 0..LONGEST_CHAIN {
-            let Some(holder) = self.flights.get(id).map(|flight| flight.lease.holder) else { return false };
-            if holder == client {
-                return true;
-            }
-            let Some(wait) = self.waiters.of_client(holder).and_then(|waiter| self.waiters.get(waiter))
-            else {
-                return false;
-            };
-            id = wait.flight;
-        }
-        true
-    }
-
-    /// To be called at the end of every event that ends something.
+    /// Returns spare memory; called at the end of every event that ends something.
     pub(super) fn tidy(&mut self) {
         self.flights.tidy();
         self.waiters.tidy();
         if self.flights.len() == 0 {
-            self.voided_at = BTreeMap::new();
+            self.invalidated = BTreeMap::new();
+            self.voids.clear();
         }
     }
 }
 
-fn leased(lease: &Lease) -> Leased {
-    Leased { token: lease.token, ms: lease.left_ms(lease.granted_at_ms) }
+fn leased(lease: &Lease) -> GrantedLease {
+    GrantedLease { token: lease.token, ms: lease.left_ms(lease.granted_at_ms) }
 }
 
-/// A lease lasts a moment at least: who gets one must be able to use it.
+/// The length of a lease is at least one millisecond, so that its holder can use it.
 fn length(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX).max(1)
 }

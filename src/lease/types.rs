@@ -1,31 +1,35 @@
-//! What goes into the lease table and comes out of it.
+//! The events of the lease table and their outcomes, as types.
 
 use std::fmt;
 
 use super::ids::WaiterId;
 use crate::tier::Tier;
 
-/// What is asked, where: callers with equal questions share one lease.
+/// What callers of one missing response share: requests with equal lease keys share one lease.
 ///
-/// `identity` tells requests of a tier apart. On a single server that is the request's fingerprint. In a cluster
-/// the persona is part of every key, so there it must be a hash of both, lest two keys share a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// `identity` tells the requests of a tier apart. On a single server it is the request's fingerprint. In a cluster
+/// every key contains the persona, so there it must be a hash of both, lest two keys share a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseKey {
+    /// The database's number.
     pub database: i32,
+    /// The request's tier.
     pub tier: Tier,
+    /// See above.
     pub identity: [u8; 32],
 }
 
-/// What proves a lease. It does not show up in debugging output, and comparing two takes the same time wherever
-/// they differ.
+/// The proof of a lease. Debugging output hides it, and a comparison takes the same time wherever two tokens differ.
 #[derive(Clone, Copy, Eq)]
 pub struct Token([u8; 16]);
 
 impl Token {
+    /// The token with these bytes.
     pub const fn from_bytes(bytes: [u8; 16]) -> Token {
         Token(bytes)
     }
 
+    /// The token's bytes.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
@@ -43,83 +47,129 @@ impl fmt::Debug for Token {
     }
 }
 
-/// What every event comes with.
+/// The time and the randomness of one event, and the place for its wakes.
 pub struct Step<'a> {
-    /// Of a clock that never steps back.
+    /// Milliseconds of a clock that never steps back.
     pub now_ms: i64,
-    /// Makes a token: 16 bytes that nobody can guess.
+    /// Returns 16 unguessable bytes, for a token.
     pub random: &'a mut dyn FnMut() -> [u8; 16],
-    /// Where the actions go, behind those already there.
+    /// The event appends its wakes here.
     pub wakes: &'a mut Vec<Wake>,
 }
 
-/// A caller that finds no fresh answer.
+/// A caller that has found no fresh response.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
+pub struct LeaseRequest<'a> {
+    /// The lease that the caller asks for.
     pub lease_key: LeaseKey,
-    /// Whose lease it will be: a drop of this persona, or of this user (who may be empty), voids it.
+    /// An invalidation of this persona voids the lease.
     pub persona: &'a [u8],
+    /// FORGET of this user voids the lease. It may be empty.
     pub user: &'a [u8],
+    /// The client's ID.
     pub client: u64,
-    /// How long a lease it wants, be it now or at the end of its wait.
+    /// Whether the lease ends with the client's connection.
+    pub tie: Tie,
+    /// Length of the lease in milliseconds, whether it is granted now or at the end of a wait.
     pub lease_ms: u64,
+    /// The bound on leases of all lease keys together. One client holds at most a tenth of it, and at least one.
+    pub max_leases: usize,
 }
 
+/// Whether a lease ends with its holder's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tie {
+    /// The end of the connection ends the lease.
+    Connection,
+    /// DETACHED: the lease outlives the connection.
+    Detached,
+}
+
+impl LeaseRequest<'_> {
+    /// The bound on the leases of one client.
+    pub(super) fn max_leases_per_client(&self) -> usize {
+        (self.max_leases / 10).max(1)
+    }
+}
+
+/// Whether a caller waits if the lease is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
+    /// The caller hears `Busy` at once.
     No,
-    /// Unless as many wait already, for whatever question.
+    /// The caller waits, unless `max_waiters` clients wait already.
     Until {
+        /// The end of the wait in milliseconds of the step's clock.
         deadline_ms: i64,
+        /// The bound on waiters of all lease keys together.
         max_waiters: usize,
     },
 }
 
-/// A lease given, and for how long.
+/// A lease just granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Leased {
+pub struct GrantedLease {
+    /// Proves the lease.
     pub token: Token,
+    /// The lease's length in milliseconds.
     pub ms: u64,
 }
 
+/// The outcome of a FETCH that found no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FetchOutcome {
-    Leased(Leased),
-    /// Somebody else has the lease, for so long yet.
+    /// The caller computes the response.
+    Leased(GrantedLease),
+    /// The lease key is free, and `max_leases` forbids one more lease: the caller computes the response for itself.
+    Unshared,
+    /// Another client holds the lease.
     Busy {
+        /// Milliseconds left of that lease.
         ms: u64,
     },
-    /// A `Wake` will come, at its deadline at the latest.
+    /// The caller waits. A `Wake` follows, at its deadline at the latest.
     Waiting(WaiterId),
 }
 
-/// What the caller of the table is to do about a waiter.
+/// A waiter for the caller of the table to wake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wake {
+    /// The waiter.
     pub waiter: WaiterId,
+    /// The waiter's client ID.
     pub client: u64,
-    pub outcome: Outcome,
+    /// The news for it.
+    pub outcome: WaitOutcome,
 }
 
+/// The outcome of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// There is an answer.
+pub enum WaitOutcome {
+    /// The response is stored.
     Hit,
-    /// It is this one's turn to compute it.
-    Lease { token: Token, ms: u64 },
-    /// Its wait is over; the lease is somebody's for so long yet, or nobody's.
-    Busy { ms: u64 },
-    /// There may be an answer. If there is, `leave` with `Answered`; if not, it waits on, in its place.
-    LookAgain,
+    /// The waiter gets the lease and computes the response.
+    Lease {
+        /// Proves the lease.
+        token: Token,
+        /// The lease's length in milliseconds.
+        ms: u64,
+    },
+    /// The wait is over.
+    Busy {
+        /// Milliseconds left of the lease; zero if the lease key has none.
+        ms: u64,
+    },
+    /// The key may have a response now. If so, call `leave` with `Answered`; if not, the waiter keeps its place.
+    Recheck,
 }
 
-/// Why a waiter leaves.
+/// The reason why a waiter leaves the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leaving {
-    /// It looked again and found an answer.
+pub enum LeaveReason {
+    /// A recheck found the response.
     Answered,
-    /// The server says that its wait is over: its timeout, or CLIENT UNBLOCK.
+    /// The server ended the wait: its timeout, or CLIENT UNBLOCK.
     TimedOut,
-    /// It was disconnected, or there is nobody to reply to for another reason.
+    /// The client is disconnected, or cannot get a reply for another reason.
     Gone,
 }

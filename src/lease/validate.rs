@@ -1,25 +1,23 @@
-//! What must be true between any two events, for the tests to ask.
+//! The invariants of the table, checked by tests between any two events.
 
 use std::collections::HashSet;
 
 use super::table::LeaseTable;
 
 impl LeaseTable {
+    /// Panics if an invariant is broken.
     pub fn validate(&self) {
         self.flights.validate();
+        self.waiters.validate();
+        self.voids.validate();
         let mut queued = HashSet::new();
         for id in self.flights.all() {
-            let flight = self.flights.get(id).unwrap();
-            let mut last = None;
-            for (waiter, wait) in self.waiters.queued(flight.queue) {
-                assert!(last < Some(waiter), "first come, first served");
+            for (waiter, wait) in self.waiters.queued(id) {
                 assert_eq!(wait.flight, id);
                 assert!(queued.insert(waiter), "in two queues");
-                last = Some(waiter);
             }
         }
-        assert_eq!(queued.len(), self.waiters.len(), "a waiter that nobody computes for");
-        self.waiters.validate();
+        assert_eq!(queued.len(), self.waiters.len(), "a waiter whose lease key has no lease");
         let counters = self.counters;
         assert_eq!(counters.granted, counters.answered + counters.ended.total() + self.flights.len() as u64);
         let ended =
@@ -27,7 +25,7 @@ impl LeaseTable {
         assert_eq!(counters.waited, ended + self.waiters.len() as u64);
         if self.flights.len() == 0 {
             assert_eq!(self.waiters.len(), 0);
-            assert_eq!(self.heap_bytes(), 0, "nothing is kept for nobody");
+            assert_eq!(self.heap_bytes(), 0, "an empty table keeps no memory");
         }
     }
 }

@@ -1,32 +1,31 @@
-//! Drops: the leases that end because what they would answer is dropped, so that no late answer comes.
+//! Invalidations: they end the leases whose responses they would invalidate, so that no late response is stored.
 //!
-//! A drop is of one database, found by chains (`flights`), and costs as much as there are leases that it ends.
+//! An invalidation concerns one database. It voids its leases with one note (`voids`); `advance` passes them on.
 //!
-//! **SWAPDB** lets clients keep the number of their database while its contents change, so leases and waiters
-//! stay under their number too: an answer goes where its client's SET goes. The waiters look again, as there may
-//! be an answer in the new contents. But these may bring a drop with them: a persona invalidated in database 1
-//! must not get an answer that was begun for database 0 before that, because the two were swapped. So a swap
-//! ends the leases that are older than the last drop in the contents that come (whatever that drop was: swaps
-//! are rare, and a lease too many costs one model call). Only drops younger than the oldest lease matter, so
-//! nothing is kept while there are no leases.
+//! **SWAPDB** lets clients keep the number of their database while its contents change, so leases and waiters stay
+//! under their number too: a response goes where its client's SET goes. The waiters recheck, as the new contents may
+//! hold their response. But these contents may bring an invalidation with them: a persona invalidated in database 1
+//! must not get a response that was begun for database 0 before that, just because the two were swapped. So a swap
+//! ends the leases that are older than the last invalidation of any kind in the contents that come. (Swaps are rare,
+//! and one lease too many costs one model call.) Only invalidations younger than the oldest lease matter, so the table
+//! keeps none while there are no leases.
 
-use super::flights::Mark;
-use super::ids::FlightId;
+use super::flights::{Mark, Scope};
 use super::names::NameHash;
-use super::report::End;
+use super::report::LeaseEnd;
 use super::table::LeaseTable;
-use super::types::{LeaseKey, Outcome, Step, Wake};
+use super::types::{LeaseKey, Step, WaitOutcome, Wake};
 use super::waiters::Waiter;
 use crate::tier::Tier;
 
-/// What was dropped, and in which database: the leases of that end.
+/// What an invalidation concerns: it voids these leases. The numbers are databases.
 #[derive(Clone, Copy, Debug)]
 pub enum VoidScope<'a> {
-    /// DEL, in whatever guise.
+    /// One response was deleted: CHATCACHE.DEL, DEL, UNLINK and the like.
     LeaseKey(LeaseKey),
-    /// INVALIDATE.
+    /// INVALIDATE and SOFTINVALIDATE of a persona.
     Persona(i32, &'a [u8]),
-    /// FORGET.
+    /// FORGET of a user.
     User(i32, &'a [u8]),
     /// FLUSH of a tier.
     Tier(i32, Tier),
@@ -37,75 +36,61 @@ pub enum VoidScope<'a> {
 }
 
 impl LeaseTable {
-    /// Something was dropped: the tokens of its leases never hold again, and the first waiter of each, whose
-    /// question is still without an answer, gets a new one. How many leases ended.
-    pub fn void(&mut self, what: VoidScope<'_>, step: &mut Step<'_>) -> usize {
-        let (database, ids) = match what {
+    /// Voids these leases: from now on their tokens prove nothing. Their first waiters get new leases, at once for a
+    /// lease key, and for the other scopes by `advance`.
+    pub fn void(&mut self, what: VoidScope<'_>, step: &mut Step<'_>) {
+        let next = self.ids.lease();
+        let (database, scope) = match what {
             VoidScope::LeaseKey(lease_key) => {
-                (Some(lease_key.database), Vec::from_iter(self.flights.find(&lease_key)))
+                self.invalidated.insert(lease_key.database, next);
+                if let Some(id) = self.flights.find(&lease_key) {
+                    self.pass_on(id, LeaseEnd::Voided, step);
+                }
+                return self.tidy();
             }
             VoidScope::Persona(database, name) => {
-                let name = NameHash::of(&self.names, name);
-                (Some(database), self.flights.marked(Mark::Persona(database, name)))
+                (database, Scope::Mark(Mark::Persona(database, NameHash::of(&self.names, name))))
             }
             VoidScope::User(database, name) => {
-                let name = NameHash::of(&self.names, name);
-                (Some(database), self.flights.marked(Mark::User(database, name)))
+                (database, Scope::Mark(Mark::User(database, NameHash::of(&self.names, name))))
             }
-            VoidScope::Tier(database, tier) => {
-                (Some(database), self.flights.marked(Mark::Tier(database, tier)))
-            }
-            VoidScope::Database(database) => (Some(database), self.flights.of_database(database)),
-            VoidScope::All => (None, self.flights.all()),
+            VoidScope::Tier(database, tier) => (database, Scope::Mark(Mark::Tier(database, tier))),
+            VoidScope::Database(database) => (database, Scope::Database(database)),
+            VoidScope::All => return self.void_before(Scope::All, next),
         };
-        // No lease is older than a drop of all.
-        if let Some(database) = database {
-            self.voided_at.insert(database, step.now_ms);
+        if self.flights.len() > 0 {
+            self.invalidated.insert(database, next);
         }
-        self.void_each(&ids, step);
-        self.tidy();
-        ids.len()
+        self.void_before(scope, next);
     }
 
-    /// Two databases have swapped their contents; see the head of this file.
+    /// Two databases have swapped their contents. The head of this file tells what follows.
     pub fn swapped(&mut self, one: i32, other: i32, step: &mut Step<'_>) {
         if one == other {
             return;
         }
-        let dropped = (self.voided_at.remove(&one), self.voided_at.remove(&other));
-        for (database, dropped) in [(one, dropped.1), (other, dropped.0)] {
-            let ids = self.flights.of_database(database);
-            if let Some(dropped) = dropped {
-                self.voided_at.insert(database, dropped);
-                let is_older =
-                    |id: &FlightId| self.flights.get(*id).is_some_and(|f| f.lease.granted_at_ms <= dropped);
-                let old: Vec<_> = ids.iter().copied().filter(is_older).collect();
-                self.void_each(&old, step);
+        let invalidated = (self.invalidated.remove(&one), self.invalidated.remove(&other));
+        for (database, before) in [(one, invalidated.1), (other, invalidated.0)] {
+            if let Some(before) = before {
+                self.invalidated.insert(database, before);
+                self.void_before(Scope::Database(database), before);
             }
-            for id in ids {
-                self.look_again(id, step);
+            for id in self.flights.of_database(database) {
+                self.recheck(id, step);
             }
         }
-        self.tidy();
     }
 
-    /// The server gives up its part (it shuts down, or becomes a replica): all leases end, and all waits with
-    /// `Busy`.
+    /// Ends all leases, and all waits with `Busy`: the server shuts down or becomes a replica.
     pub fn end_all(&mut self, step: &mut Step<'_>) {
         for id in self.flights.all() {
-            let Some(mut flight) = self.flights.close(id) else { continue };
-            self.counters.ended.count(End::Voided);
-            while let Some((waiter, Waiter { client, .. })) = self.waiters.pop(&mut flight.queue) {
+            self.flights.close(id);
+            self.counters.ended.count(LeaseEnd::Voided);
+            while let Some((waiter, Waiter { client, .. })) = self.waiters.pop(id) {
                 self.counters.waits_over += 1;
-                step.wakes.push(Wake { waiter, client, outcome: Outcome::Busy { ms: 0 } });
+                step.wakes.push(Wake { waiter, client, outcome: WaitOutcome::Busy { ms: 0 } });
             }
         }
         self.tidy();
-    }
-
-    fn void_each(&mut self, ids: &[FlightId], step: &mut Step<'_>) {
-        for id in ids {
-            self.pass_on(*id, End::Voided, step);
-        }
     }
 }

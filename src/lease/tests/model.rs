@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, HashSet};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
-use super::lists::{Expected, Lease, Model, Waiting};
-use super::support::Desk;
+use super::lists::{Expected, Lease, Model, Scope, Waiting};
+use super::support::{Harness, MANY};
 use crate::fuzzing::Dice;
-use crate::lease::{Ask, FetchOutcome, LeaseKey, Leaving, Outcome, Token, VoidScope, WaiterId, Wake};
+use crate::lease::{
+    FetchOutcome, LeaseKey, LeaseRequest, LeaveReason, Tie, Token, VoidScope, WaitOutcome, WaiterId, Wake,
+};
 use crate::tier::Tier;
 
 /// How wide a run is, and how fast its time goes.
@@ -17,6 +19,7 @@ struct Plan {
     lease_keys: u8,
     clients: u64,
     max_waiters: usize,
+    max_leases: usize,
     steps: u32,
     step_ms: i64,
 }
@@ -24,7 +27,7 @@ struct Plan {
 struct Run<'a> {
     rng: Dice<'a>,
     plan: Plan,
-    desk: Desk,
+    harness: Harness,
     model: Model,
     issued: Vec<(LeaseKey, Token)>,
     ended: HashSet<WaiterId>,
@@ -33,15 +36,15 @@ struct Run<'a> {
 
 #[cfg(test)]
 #[test]
-fn the_table_agrees_with_plain_lists_after_any_interleaving() {
+fn the_lease_table_agrees_with_plain_lists_after_any_interleaving() {
     let seed = std::env::var("CHATCACHE_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(rand::random::<u64>);
     println!("CHATCACHE_SEED={seed}");
     let plans = [
-        Plan { lease_keys: 1, clients: 6, max_waiters: 100, steps: 4000, step_ms: 20 },
-        Plan { lease_keys: 4, clients: 12, max_waiters: 4, steps: 8000, step_ms: 20 },
-        Plan { lease_keys: 12, clients: 100, max_waiters: 1000, steps: 8000, step_ms: 4 },
-        Plan { lease_keys: 60, clients: 300, max_waiters: 1000, steps: 8000, step_ms: 2 },
+        Plan { lease_keys: 1, clients: 6, max_waiters: 100, max_leases: MANY, steps: 4000, step_ms: 20 },
+        Plan { lease_keys: 4, clients: 12, max_waiters: 4, max_leases: MANY, steps: 8000, step_ms: 20 },
+        Plan { lease_keys: 12, clients: 100, max_waiters: 1000, max_leases: MANY, steps: 8000, step_ms: 4 },
+        Plan { lease_keys: 60, clients: 300, max_waiters: 1000, max_leases: 40, steps: 8000, step_ms: 2 },
     ];
     let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
     for (n, plan) in plans.into_iter().enumerate() {
@@ -51,7 +54,7 @@ fn the_table_agrees_with_plain_lists_after_any_interleaving() {
     }
     println!("{seen:?}");
     assert!(
-        seen.len() == 23 && seen.values().all(|times| *times > 5),
+        seen.len() == 25 && seen.values().all(|times| *times > 5),
         "a run that missed something: {seen:?}"
     );
 }
@@ -59,8 +62,9 @@ fn the_table_agrees_with_plain_lists_after_any_interleaving() {
 /// The interleaving that these bytes stand for.
 pub(crate) fn follow(bytes: &[u8]) {
     let mut dice = Dice::Bytes(bytes);
-    let few = Plan { lease_keys: 2, clients: 5, max_waiters: 4, steps: 4000, step_ms: 40 };
-    let many = Plan { lease_keys: 12, clients: 40, max_waiters: 100, steps: 4000, step_ms: 4 };
+    let few = Plan { lease_keys: 2, clients: 5, max_waiters: 4, max_leases: MANY, steps: 4000, step_ms: 40 };
+    let many =
+        Plan { lease_keys: 12, clients: 40, max_waiters: 100, max_leases: MANY, steps: 4000, step_ms: 4 };
     let plan = if dice.random::<bool>() { few } else { many };
     Run::new(dice, plan).go();
 }
@@ -70,7 +74,7 @@ impl Run<'_> {
         Run {
             rng,
             plan,
-            desk: Desk::with_at_most(plan.max_waiters),
+            harness: Harness::with_at_most(plan.max_waiters),
             model: Model::default(),
             issued: Vec::new(),
             ended: HashSet::new(),
@@ -83,16 +87,16 @@ impl Run<'_> {
             if self.rng.is_over() {
                 break;
             }
-            self.desk.now_ms += self.rng.random_range(0..=self.plan.step_ms);
+            self.harness.now_ms += self.rng.random_range(0..=self.plan.step_ms);
             self.step();
         }
         // Nothing more comes: all ends by itself, timer by timer.
-        while let Some(deadline) = self.desk.table.next_deadline() {
-            self.desk.now_ms = self.desk.now_ms.max(deadline);
-            self.tick();
+        while let Some(deadline) = self.harness.table.next_deadline() {
+            self.harness.now_ms = self.harness.now_ms.max(deadline);
+            self.advance_all();
         }
         assert!(self.model.leases.is_empty() && self.model.waiters.is_empty());
-        assert_eq!(self.desk.table.heap_bytes(), 0);
+        assert_eq!(self.harness.table.heap_bytes(), 0);
         self.seen
     }
 
@@ -129,39 +133,49 @@ impl Run<'_> {
             63..69 => self.release(),
             69..73 => self.gone(),
             73..78 => self.leave(),
-            78..92 => self.tick(),
+            78..88 => self.advance(),
+            88..92 => self.advance_all(),
             92..97 => self.void(),
             97 => self.appeared(),
             98 => self.swap(),
             _ if self.rng.random_range(0..10) == 0 => self.end_all(),
-            _ => self.tick(),
+            _ => self.advance_all(),
         }
     }
 
     fn fetch(&mut self) {
-        let (lease_key, client, now) = (self.lease_key(), self.client(), self.desk.now_ms);
+        let (lease_key, client, now) = (self.lease_key(), self.client(), self.harness.now_ms);
         let (persona, user) = (self.name(&["p", "q", "r"]), self.name(&["", "ann", "bob"]));
         let lease_ms = self.rng.random_range(1..400);
-        let ask = Ask { lease_ms, ..Desk::ask(lease_key, persona, user, client) };
+        let max_leases = self.plan.max_leases;
+        let tie = if self.rng.random_range(0..4) == 0 { Tie::Detached } else { Tie::Connection };
+        let request =
+            LeaseRequest { lease_ms, max_leases, tie, ..Harness::request(lease_key, persona, user, client) };
         let wait = if self.rng.random_range(0..5) == 0 { 0 } else { self.rng.random_range(1..600) };
-        let (fetched, wakes) = self.desk.fetch(ask, wait);
-        if self.model.lease(lease_key).is_some_and(|lease| lease.ends <= now) {
+        let (fetched, wakes) = self.harness.fetch(request, wait);
+        if self.model.left(lease_key, now) == 0 {
             self.model.pass_on(lease_key, now);
         }
         let deadline = now + wait as i64;
         let ms = self.model.left(lease_key, now);
         match self.model.lease(lease_key).map(|lease| lease.holder) {
+            None if self.is_full(client) => {
+                assert_eq!(fetched, FetchOutcome::Unshared);
+                self.saw("unshared");
+            }
             None => {
                 let FetchOutcome::Leased(leased) = fetched else { panic!("{fetched:?}") };
                 assert_eq!(leased.ms, lease_ms);
-                self.granted(ask, leased.token);
+                self.granted(request, leased.token);
                 self.saw("leased");
             }
             Some(holder) => {
+                if holder == client {
+                    self.saw("the holder fetches again");
+                }
                 let what = match () {
                     () if wait == 0 => "no wait",
                     () if self.model.waits(client).is_some() => "waits already",
-                    () if self.model.leads_to(holder, client) => "a circle",
                     () if self.model.waiters.len() >= self.plan.max_waiters => "too many",
                     () => "waits",
                 };
@@ -170,7 +184,7 @@ impl Run<'_> {
                     let FetchOutcome::Waiting(id) = fetched else { panic!("{fetched:?}") };
                     assert!(self.model.waiters.iter().all(|waiter| waiter.id < id));
                     let (persona, user) = (persona.into(), user.into());
-                    let waiter = Waiting { id, lease_key, client, deadline, lease_ms, persona, user };
+                    let waiter = Waiting { id, lease_key, client, tie, deadline, lease_ms, persona, user };
                     self.model.waiters.push(waiter);
                 } else {
                     assert_eq!(fetched, FetchOutcome::Busy { ms }, "{what}");
@@ -180,27 +194,49 @@ impl Run<'_> {
         self.agree(wakes);
     }
 
+    /// Returns true if `max_leases` forbids this client one more lease.
+    fn is_full(&self, client: u64) -> bool {
+        let held = self.model.leases.iter().filter(|lease| lease.holder == client).count();
+        self.model.leases.len() >= self.plan.max_leases || held >= (self.plan.max_leases / 10).max(1)
+    }
+
     fn refresh(&mut self) {
-        let (lease_key, client, now) = (self.lease_key(), self.client(), self.desk.now_ms);
-        let ask = Ask { lease_ms: 100, ..Desk::ask(lease_key, "p", "ann", client) };
-        let (leased, wakes) = self.desk.step(|table, step| table.refresh(&ask, step));
-        if self.model.lease(lease_key).is_some_and(|lease| lease.ends <= now) {
+        let (lease_key, client, now) = (self.lease_key(), self.client(), self.harness.now_ms);
+        let request = LeaseRequest {
+            lease_ms: 100,
+            max_leases: self.plan.max_leases,
+            ..Harness::request(lease_key, "p", "ann", client)
+        };
+        let (leased, wakes) = self.harness.step(|table, step| table.refresh(&request, step));
+        if self.model.left(lease_key, now) == 0 {
             self.model.pass_on(lease_key, now);
         }
-        assert_eq!(leased.is_some(), self.model.lease(lease_key).is_none());
+        assert_eq!(leased.is_some(), self.model.lease(lease_key).is_none() && !self.is_full(client));
         if let Some(leased) = leased {
-            self.granted(ask, leased.token);
+            self.granted(request, leased.token);
             self.saw("refreshes");
         }
         self.agree(wakes);
     }
 
-    fn granted(&mut self, ask: Ask<'_>, token: Token) {
+    fn granted(&mut self, request: LeaseRequest<'_>, token: Token) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (persona, user) = (text(ask.persona), text(ask.user));
-        let Ask { lease_key, client: holder, lease_ms, .. } = ask;
-        let (granted, ends) = (self.desk.now_ms, self.desk.now_ms + lease_ms as i64);
-        self.model.leases.push(Lease { lease_key, token, holder, granted, ends, persona, user });
+        let (persona, user) = (text(request.persona), text(request.user));
+        let LeaseRequest { lease_key, client: holder, tie, lease_ms, .. } = request;
+        let (granted, ends) = (self.harness.now_ms, self.harness.now_ms + lease_ms as i64);
+        let (flight, number) = (self.model.number(), self.model.number());
+        self.model.leases.push(Lease {
+            lease_key,
+            token,
+            holder,
+            tie,
+            number,
+            flight,
+            granted,
+            ends,
+            persona,
+            user,
+        });
         self.issue(lease_key, token);
     }
 
@@ -210,20 +246,20 @@ impl Run<'_> {
     }
 
     fn store(&mut self) {
-        let now = self.desk.now_ms;
+        let now = self.harness.now_ms;
         let mut lease_key = self.lease_key();
         if self.rng.random_range(0..4) > 0 {
             let Some((of, token)) = self.token() else { return };
             lease_key = of;
             let held = self.model.holds(lease_key, token, now).map(|lease| (now - lease.granted) as u64);
-            assert_eq!(self.desk.check(lease_key, token), held, "a token that should not hold, or should");
+            assert_eq!(self.harness.check(lease_key, token), held, "a token that should not hold, or should");
             if held.is_none() {
                 self.saw("refused");
                 return;
             }
             self.saw("accepted");
         }
-        let wakes = self.desk.stored(lease_key);
+        let wakes = self.harness.stored(lease_key);
         self.model.leases.retain(|lease| lease.lease_key != lease_key);
         self.model.wake_all(lease_key, Expected::Hit);
         self.agree(wakes);
@@ -231,8 +267,8 @@ impl Run<'_> {
 
     fn release(&mut self) {
         let Some((lease_key, token)) = self.token() else { return };
-        let now = self.desk.now_ms;
-        let (released, wakes) = self.desk.release(lease_key, token);
+        let now = self.harness.now_ms;
+        let (released, wakes) = self.harness.release(lease_key, token);
         assert_eq!(released, self.model.holds(lease_key, token, now).is_some());
         if released {
             self.model.pass_on(lease_key, now);
@@ -242,38 +278,48 @@ impl Run<'_> {
     }
 
     fn gone(&mut self) {
-        let (client, now) = (self.client(), self.desk.now_ms);
-        let wakes = self.desk.gone(client);
+        let client = self.client();
+        let ((), wakes) = self.harness.step(|table, step| table.client_gone(client, step.now_ms));
         self.model.waiters.retain(|waiter| waiter.client != client);
-        self.model.end_where(now, |lease| lease.holder == client);
+        let before = self.model.number();
+        self.model.void(Scope::Holder(client), before);
         self.agree(wakes);
     }
 
     fn leave(&mut self) {
-        let now = self.desk.now_ms;
+        let now = self.harness.now_ms;
         let Some(waiter) = self.model.waiters.choose(&mut self.rng).map(|waiter| waiter.id) else { return };
         let lease_key = self.model.remove(waiter).lease_key;
-        let why = [Leaving::Answered, Leaving::TimedOut, Leaving::Gone];
+        let why = [LeaveReason::Answered, LeaveReason::TimedOut, LeaveReason::Gone];
         let why = why.choose(&mut self.rng).copied().unwrap();
-        assert_eq!(self.desk.table.leave(waiter, why, now), Some(self.model.left(lease_key, now)));
+        assert_eq!(self.harness.table.leave(waiter, why, now), Some(self.model.left(lease_key, now)));
         self.ended.insert(waiter);
         let other = self.ended.iter().next().copied().unwrap();
-        assert_eq!(self.desk.table.leave(other, why, now), None);
+        assert_eq!(self.harness.table.leave(other, why, now), None);
         self.saw("leaves");
         self.agree(Vec::new());
     }
 
-    fn tick(&mut self) {
-        let now = self.desk.now_ms;
-        let wakes = self.desk.pass(0);
-        self.model.tick(now);
+    /// One slice.
+    fn advance(&mut self) {
+        let budget = self.rng.random_range(0..4);
+        let wakes = self.harness.advance(budget);
+        let now = self.harness.now_ms;
+        (0..budget).take_while(|_| self.model.advance_once(now)).for_each(drop);
         self.agree(wakes);
-        assert!(self.model.waiters.iter().all(|waiter| waiter.deadline > now), "a wait without end");
-        assert!(self.desk.table.next_deadline().is_none_or(|deadline| deadline > now));
+    }
+
+    /// All slices, until nothing is left to do.
+    fn advance_all(&mut self) {
+        let now = self.harness.now_ms;
+        let wakes = self.harness.advance(MANY);
+        while self.model.advance_once(now) {}
+        self.agree(wakes);
+        assert!(!self.harness.table.has_backlog(now), "an end that is overdue");
     }
 
     fn void(&mut self) {
-        let (lease_key, now) = (self.lease_key(), self.desk.now_ms);
+        let (lease_key, now) = (self.lease_key(), self.harness.now_ms);
         let LeaseKey { database, tier, .. } = lease_key;
         let (persona, user) = (self.name(&["p", "q", "r"]), self.name(&["", "ann", "bob"]));
         let (void, what) = match self.rng.random_range(0..20) {
@@ -284,21 +330,24 @@ impl Run<'_> {
             18 => (VoidScope::Database(database), "void database"),
             _ => (VoidScope::All, "void all"),
         };
-        let (voided, wakes) = self.desk.void(void);
-        let expected = self.model.end_where(now, |lease| {
-            let here = lease.lease_key.database == database;
-            match void {
-                VoidScope::LeaseKey(lease_key) => lease.lease_key == lease_key,
-                VoidScope::Persona(..) => here && lease.persona == persona,
-                VoidScope::User(..) => here && lease.user == user && !user.is_empty(),
-                VoidScope::Tier(..) => here && lease.lease_key.tier == tier,
-                VoidScope::Database(..) => here,
-                VoidScope::All => true,
+        let ((), wakes) = self.harness.step(|table, step| table.void(void, step));
+        let before = self.model.number();
+        let scope = match void {
+            VoidScope::LeaseKey(_) => None,
+            VoidScope::Persona(..) => Some(Scope::Persona(database, persona.into())),
+            VoidScope::User(..) => Some(Scope::User(database, user.into())),
+            VoidScope::Tier(..) => Some(Scope::Tier(database, tier)),
+            VoidScope::Database(..) => Some(Scope::Database(database)),
+            VoidScope::All => Some(Scope::All),
+        };
+        match scope {
+            Some(scope) => {
+                self.model.void(scope, before);
             }
-        });
-        assert_eq!(voided, expected, "{void:?}");
+            None => self.model.pass_on(lease_key, now),
+        }
         if !matches!(void, VoidScope::All) {
-            self.model.dropped.insert(database, now);
+            self.model.invalidated.insert(database, before);
         }
         self.saw(what);
         self.agree(wakes);
@@ -306,39 +355,38 @@ impl Run<'_> {
 
     fn appeared(&mut self) {
         let lease_key = self.lease_key();
-        let ((), wakes) = self.desk.step(|table, step| table.response_appeared(&lease_key, step));
-        self.model.wake_all(lease_key, Expected::LookAgain);
+        let ((), wakes) = self.harness.step(|table, step| table.response_appeared(&lease_key, step));
+        self.model.wake_all(lease_key, Expected::Recheck);
         self.agree(wakes);
     }
 
     fn swap(&mut self) {
         let (one, other) = (self.rng.random_range(0..3), self.rng.random_range(0..3));
-        let now = self.desk.now_ms;
-        let ((), wakes) = self.desk.step(|table, step| table.swapped(one, other, step));
+        let ((), wakes) = self.harness.step(|table, step| table.swapped(one, other, step));
         if one != other {
-            let (of_one, of_other) = (self.model.dropped.remove(&one), self.model.dropped.remove(&other));
-            for (database, dropped) in [(one, of_other), (other, of_one)] {
-                let Some(dropped) = dropped else { continue };
-                self.model.dropped.insert(database, dropped);
-                let is_older = |l: &Lease| l.lease_key.database == database && l.granted <= dropped;
-                if self.model.end_where(now, is_older) > 0 {
+            let (of_one, of_other) =
+                (self.model.invalidated.remove(&one), self.model.invalidated.remove(&other));
+            for (database, before) in [(one, of_other), (other, of_one)] {
+                let Some(before) = before else { continue };
+                self.model.invalidated.insert(database, before);
+                if self.model.void(Scope::Database(database), before) {
                     self.saw("void by swap");
                 }
             }
             let lease_keys: Vec<_> = self.model.leases.iter().map(|lease| lease.lease_key).collect();
             for lease_key in lease_keys.into_iter().filter(|q| [one, other].contains(&q.database)) {
-                self.model.wake_all(lease_key, Expected::LookAgain);
+                self.model.wake_all(lease_key, Expected::Recheck);
             }
         }
         self.agree(wakes);
     }
 
     fn end_all(&mut self) {
-        let ((), wakes) = self.desk.step(|table, step| table.end_all(step));
+        let ((), wakes) = self.harness.step(|table, step| table.end_all(step));
         for lease in std::mem::take(&mut self.model.leases) {
             self.model.wake_all(lease.lease_key, Expected::Busy { ms: 0 });
         }
-        assert_eq!(self.desk.table.heap_bytes(), 0);
+        assert_eq!(self.harness.table.heap_bytes(), 0);
         self.agree(wakes);
     }
 
@@ -348,10 +396,10 @@ impl Run<'_> {
         for Wake { waiter, client, outcome } in wakes {
             assert!(!self.ended.contains(&waiter), "woken after its end");
             let outcome = match outcome {
-                Outcome::Hit => Expected::Hit,
-                Outcome::Busy { ms } => Expected::Busy { ms },
-                Outcome::LookAgain => Expected::LookAgain,
-                Outcome::Lease { token, ms } => {
+                WaitOutcome::Hit => Expected::Hit,
+                WaitOutcome::Busy { ms } => Expected::Busy { ms },
+                WaitOutcome::Recheck => Expected::Recheck,
+                WaitOutcome::Lease { token, ms } => {
                     let mut leases = self.model.leases.iter_mut();
                     let unnamed =
                         |lease: &&mut Lease| lease.holder == client && *lease.token.as_bytes() == [0; 16];
@@ -367,9 +415,9 @@ impl Run<'_> {
                 Expected::Hit => "woken with a hit",
                 Expected::Lease { .. } => "woken with a lease",
                 Expected::Busy { .. } => "woken to be busy",
-                Expected::LookAgain => "woken to look again",
+                Expected::Recheck => "woken to look again",
             });
-            if outcome != Expected::LookAgain {
+            if outcome != Expected::Recheck {
                 self.ended.insert(waiter);
             }
             seen.push((waiter, client, outcome));
@@ -378,14 +426,18 @@ impl Run<'_> {
         seen.sort_unstable();
         expected.sort_unstable();
         assert_eq!(seen, expected);
-        if self.model.leases.is_empty() {
-            self.model.dropped.clear();
-        }
+        self.model.tidy();
         let lease_keys: HashSet<_> = self.model.leases.iter().map(|lease| lease.lease_key).collect();
         assert_eq!(lease_keys.len(), self.model.leases.len(), "two leases for one lease_key");
         assert!(self.model.waiters.iter().all(|waiter| lease_keys.contains(&waiter.lease_key)));
-        let report = self.desk.table.report();
+        let report = self.harness.table.report();
         assert_eq!((report.leases, report.waiters), (self.model.leases.len(), self.model.waiters.len()));
-        assert_eq!(self.desk.table.next_deadline(), self.model.next_deadline());
+        assert_eq!(self.harness.table.next_deadline(), self.model.next_deadline());
+        let overdue = self.model.next_deadline().is_some_and(|deadline| deadline <= self.harness.now_ms);
+        let has_backlog = overdue || !self.model.voids.is_empty();
+        assert_eq!(self.harness.table.has_backlog(self.harness.now_ms), has_backlog);
+        if !self.model.voids.is_empty() {
+            self.saw("a backlog of voids");
+        }
     }
 }

@@ -1,209 +1,214 @@
 //! What callers live through, one thing at a time.
 
-use super::support::{Desk, LEASE_MS, hits, lease_key, passed_on};
-use crate::lease::{FetchOutcome, LeaseKey, Leaving, Outcome, Token, VoidScope, WaiterId, Wake};
+use super::support::{Harness, LEASE_MS, MANY, hits, lease_key, passed_on};
+use crate::lease::{
+    FetchOutcome, LeaseKey, LeaseRequest, LeaveReason, Tie, Token, VoidScope, WaitOutcome, WaiterId, Wake,
+};
 use crate::tier::Tier;
 
 const Q: fn(u8) -> LeaseKey = lease_key;
 
-fn outcomes(wakes: &[Wake]) -> Vec<(WaiterId, Outcome)> {
+fn outcomes(wakes: &[Wake]) -> Vec<(WaiterId, WaitOutcome)> {
     wakes.iter().map(|wake| (wake.waiter, wake.outcome)).collect()
 }
 
 #[test]
-fn of_a_thousand_callers_one_has_the_lease_and_all_others_its_answer() {
-    let mut desk = Desk::new();
-    let token = desk.lease(Q(1), 1);
-    let waiting: Vec<_> = (2..=1000).map(|client| desk.wait(Q(1), client, 5000)).collect();
-    desk.now_ms += 500;
-    assert_eq!(desk.check(Q(1), token), Some(500));
-    assert_eq!(hits(&desk.stored(Q(1))), waiting, "in the order in which they came");
-    let counters = desk.table.report().counters;
+fn one_of_a_thousand_callers_gets_the_lease_and_all_waiters_its_response() {
+    let mut harness = Harness::new();
+    let token = harness.lease(Q(1), 1);
+    let waiting: Vec<_> = (2..=1000).map(|client| harness.wait(Q(1), client, 5000)).collect();
+    harness.now_ms += 500;
+    assert_eq!(harness.check(Q(1), token), Some(500));
+    assert_eq!(hits(&harness.stored(Q(1))), waiting, "in the order in which they came");
+    let counters = harness.table.report().counters;
     assert_eq!((counters.granted, counters.answered, counters.waits_hit), (1, 1, 999));
 }
 
 #[test]
-fn who_does_not_wait_is_told_for_how_long_the_lease_is_held() {
-    let mut desk = Desk::new();
-    desk.lease(Q(1), 1);
-    desk.now_ms += 300;
-    assert_eq!(desk.busy(Q(1), 2, 0), LEASE_MS - 300);
+fn a_caller_that_does_not_wait_hears_how_long_the_lease_lasts() {
+    let mut harness = Harness::new();
+    harness.lease(Q(1), 1);
+    harness.now_ms += 300;
+    assert_eq!(harness.busy(Q(1), 2, 0), LEASE_MS - 300);
 }
 
 #[test]
-fn the_next_waiter_computes_when_the_holder_gives_up() {
-    let mut desk = Desk::new();
-    let token = desk.lease(Q(1), 1);
-    let (first, second) = (desk.wait(Q(1), 2, 5000), desk.wait(Q(1), 3, 5000));
-    let (released, wakes) = desk.release(Q(1), token);
+fn a_released_lease_passes_on_to_the_first_waiter() {
+    let mut harness = Harness::new();
+    let token = harness.lease(Q(1), 1);
+    let (first, second) = (harness.wait(Q(1), 2, 5000), harness.wait(Q(1), 3, 5000));
+    let (released, wakes) = harness.release(Q(1), token);
     assert!(released);
     let (waiter, next) = passed_on(&wakes);
     assert_eq!(waiter, first);
-    assert_eq!((desk.check(Q(1), token), desk.check(Q(1), next)), (None, Some(0)));
-    assert_eq!(desk.release(Q(1), token), (false, vec![]));
-    assert_eq!(hits(&desk.stored(Q(1))), [second]);
+    assert_eq!((harness.check(Q(1), token), harness.check(Q(1), next)), (None, Some(0)));
+    assert_eq!(harness.release(Q(1), token), (false, vec![]));
+    assert_eq!(hits(&harness.stored(Q(1))), [second]);
 }
 
 #[test]
-fn the_next_waiter_computes_when_the_holders_connection_closes() {
-    let mut desk = Desk::new();
-    let mine = [desk.lease(Q(1), 1), desk.lease(Q(2), 1)];
-    let other = desk.lease(Q(3), 2);
-    let (one, two) = (desk.wait(Q(1), 3, 5000), desk.wait(Q(2), 4, 5000));
-    desk.wait(Q(3), 5, 5000);
-    let wakes = desk.gone(1);
+fn the_leases_of_a_disconnected_holder_pass_on_to_the_first_waiters() {
+    let mut harness = Harness::new();
+    let mine = [harness.lease(Q(1), 1), harness.lease(Q(2), 1)];
+    let other = harness.lease(Q(3), 2);
+    let (one, two) = (harness.wait(Q(1), 3, 5000), harness.wait(Q(2), 4, 5000));
+    harness.wait(Q(3), 5, 5000);
+    let wakes = harness.gone(1);
     assert_eq!(wakes.iter().map(|wake| wake.waiter).collect::<Vec<_>>(), [one, two]);
-    assert!(wakes.iter().all(|wake| matches!(wake.outcome, Outcome::Lease { .. })));
-    assert_eq!((desk.check(Q(1), mine[0]), desk.check(Q(2), mine[1])), (None, None));
-    assert!(desk.check(Q(3), other).is_some());
-    assert_eq!(desk.table.report().counters.passed_on.disconnected, 2);
+    assert!(wakes.iter().all(|wake| matches!(wake.outcome, WaitOutcome::Lease { .. })));
+    assert_eq!((harness.check(Q(1), mine[0]), harness.check(Q(2), mine[1])), (None, None));
+    assert!(harness.check(Q(3), other).is_some());
+    assert_eq!(harness.table.report().counters.passed_on.disconnected, 2);
 }
 
 #[test]
-fn the_next_waiter_computes_when_the_lease_runs_out() {
-    let mut desk = Desk::new();
-    let token = desk.lease(Q(1), 1);
-    let first = desk.wait(Q(1), 2, 60_000);
-    assert_eq!(desk.table.next_deadline(), Some(desk.now_ms + 1000));
-    assert_eq!(desk.pass(999), vec![]);
-    assert_eq!(desk.check(Q(1), token), Some(999));
-    let (waiter, next) = passed_on(&desk.pass(1));
+fn a_lease_that_runs_out_passes_on_to_the_first_waiter() {
+    let mut harness = Harness::new();
+    let token = harness.lease(Q(1), 1);
+    let first = harness.wait(Q(1), 2, 60_000);
+    assert_eq!(harness.table.next_deadline(), Some(harness.now_ms + 1000));
+    assert_eq!(harness.pass(999), vec![]);
+    assert_eq!(harness.check(Q(1), token), Some(999));
+    let (waiter, next) = passed_on(&harness.pass(1));
     assert_eq!(waiter, first);
-    assert_eq!((desk.check(Q(1), token), desk.check(Q(1), next)), (None, Some(0)));
-    assert_eq!(desk.table.report().counters.passed_on.ran_out, 1);
+    assert_eq!((harness.check(Q(1), token), harness.check(Q(1), next)), (None, Some(0)));
+    assert_eq!(harness.table.report().counters.passed_on.ran_out, 1);
 }
 
 #[test]
-fn a_waiter_who_disconnects_is_passed_over() {
-    let mut desk = Desk::new();
-    let token = desk.lease(Q(1), 1);
-    desk.wait(Q(1), 2, 5000);
-    let second = desk.wait(Q(1), 3, 5000);
-    assert_eq!(desk.gone(2), vec![]);
-    assert_eq!(passed_on(&desk.release(Q(1), token).1).0, second);
+fn a_lease_skips_a_waiter_that_disconnected() {
+    let mut harness = Harness::new();
+    let token = harness.lease(Q(1), 1);
+    harness.wait(Q(1), 2, 5000);
+    let second = harness.wait(Q(1), 3, 5000);
+    assert_eq!(harness.gone(2), vec![]);
+    assert_eq!(passed_on(&harness.release(Q(1), token).1).0, second);
 }
 
 #[test]
-fn a_waiter_who_got_the_lease_and_died_before_it_heard_passes_it_on() {
-    let mut desk = Desk::new();
-    let token = desk.lease(Q(1), 1);
-    let (first, second) = (desk.wait(Q(1), 2, 5000), desk.wait(Q(1), 3, 5000));
-    assert_eq!(passed_on(&desk.release(Q(1), token).1).0, first);
-    assert_eq!(desk.table.leave(first, Leaving::TimedOut, desk.now_ms), None, "its wait has ended already");
-    assert_eq!(passed_on(&desk.gone(2)).0, second);
+fn a_waiter_that_disconnects_before_it_hears_of_its_lease_passes_it_on() {
+    let mut harness = Harness::new();
+    let token = harness.lease(Q(1), 1);
+    let (first, second) = (harness.wait(Q(1), 2, 5000), harness.wait(Q(1), 3, 5000));
+    assert_eq!(passed_on(&harness.release(Q(1), token).1).0, first);
+    assert_eq!(
+        harness.table.leave(first, LeaveReason::TimedOut, harness.now_ms),
+        None,
+        "its wait has ended already"
+    );
+    assert_eq!(passed_on(&harness.gone(2)).0, second);
 }
 
 #[test]
-fn a_wait_that_is_over_ends_with_busy() {
-    let mut desk = Desk::new();
-    desk.lease(Q(1), 1);
-    let (short, long) = (desk.wait(Q(1), 2, 100), desk.wait(Q(1), 3, 200));
-    assert_eq!(desk.table.next_deadline(), Some(desk.now_ms + 100));
-    assert_eq!(outcomes(&desk.pass(100)), [(short, Outcome::Busy { ms: 900 })]);
-    assert_eq!(outcomes(&desk.pass(100)), [(long, Outcome::Busy { ms: 800 })]);
-    assert_eq!(desk.table.report().counters.waits_over, 2);
+fn a_wait_ends_with_busy_at_its_deadline() {
+    let mut harness = Harness::new();
+    harness.lease(Q(1), 1);
+    let (short, long) = (harness.wait(Q(1), 2, 100), harness.wait(Q(1), 3, 200));
+    assert_eq!(harness.table.next_deadline(), Some(harness.now_ms + 100));
+    assert_eq!(outcomes(&harness.pass(100)), [(short, WaitOutcome::Busy { ms: 900 })]);
+    assert_eq!(outcomes(&harness.pass(100)), [(long, WaitOutcome::Busy { ms: 800 })]);
+    assert_eq!(harness.table.report().counters.waits_over, 2);
 }
 
 #[test]
-fn a_waiter_that_the_server_unblocks_is_told_how_long_the_lease_lasts() {
-    let mut desk = Desk::new();
-    desk.lease(Q(1), 1);
-    let waiter = desk.wait(Q(1), 2, 5000);
-    desk.now_ms += 400;
-    assert_eq!(desk.table.leave(waiter, Leaving::TimedOut, desk.now_ms), Some(600));
-    assert_eq!(desk.table.leave(waiter, Leaving::Gone, desk.now_ms), None);
-    desk.table.validate();
-    assert_eq!(desk.stored(Q(1)), vec![]);
+fn a_waiter_that_the_server_unblocks_hears_how_long_the_lease_lasts() {
+    let mut harness = Harness::new();
+    harness.lease(Q(1), 1);
+    let waiter = harness.wait(Q(1), 2, 5000);
+    harness.now_ms += 400;
+    assert_eq!(harness.table.leave(waiter, LeaveReason::TimedOut, harness.now_ms), Some(600));
+    assert_eq!(harness.table.leave(waiter, LeaveReason::Gone, harness.now_ms), None);
+    harness.table.validate();
+    assert_eq!(harness.stored(Q(1)), vec![]);
 }
 
 #[test]
-fn a_late_timer_gives_the_lease_to_nobody_whose_wait_is_over() {
-    let mut desk = Desk::new();
-    desk.lease(Q(1), 1);
-    let over = desk.wait(Q(1), 2, 1500);
-    let next = desk.wait(Q(1), 3, 9000);
-    let last = desk.wait(Q(1), 4, 1500);
-    let wakes = outcomes(&desk.pass(2000));
-    assert!(matches!(wakes[0], (waiter, Outcome::Lease { ms: LEASE_MS, .. }) if waiter == next));
-    assert_eq!(wakes[1..], [(over, Outcome::Busy { ms: 1000 }), (last, Outcome::Busy { ms: 1000 })]);
+fn a_late_timer_gives_no_lease_to_a_waiter_past_its_deadline() {
+    let mut harness = Harness::new();
+    harness.lease(Q(1), 1);
+    let over = harness.wait(Q(1), 2, 1500);
+    let next = harness.wait(Q(1), 3, 9000);
+    let last = harness.wait(Q(1), 4, 1500);
+    let wakes = outcomes(&harness.pass(2000));
+    assert!(matches!(wakes[2], (waiter, WaitOutcome::Lease { ms: LEASE_MS, .. }) if waiter == next));
+    assert_eq!(wakes[..2], [(over, WaitOutcome::Busy { ms: 0 }), (last, WaitOutcome::Busy { ms: 0 })]);
 }
 
 #[test]
-fn a_lease_that_ran_out_unnoticed_passes_on_before_a_newcomer_gets_it() {
-    let mut desk = Desk::new();
-    desk.lease(Q(1), 1);
-    let first = desk.wait(Q(1), 2, 9000);
-    desk.now_ms += 1000;
-    let (fetched, wakes) = desk.fetch(Desk::ask(Q(1), "p", "ann", 3), 0);
+fn a_lease_that_ran_out_unnoticed_goes_to_a_waiter_before_a_newcomer() {
+    let mut harness = Harness::new();
+    harness.lease(Q(1), 1);
+    let first = harness.wait(Q(1), 2, 9000);
+    harness.now_ms += 1000;
+    let (fetched, wakes) = harness.fetch(Harness::request(Q(1), "p", "ann", 3), 0);
     assert_eq!(fetched, FetchOutcome::Busy { ms: LEASE_MS });
     assert_eq!(passed_on(&wakes).0, first);
-    desk.now_ms += 1000;
-    desk.lease(Q(1), 4);
+    harness.now_ms += 1000;
+    harness.lease(Q(1), 4);
 }
 
 #[test]
-fn an_answer_without_a_token_serves_the_waiters_and_ends_the_lease() {
-    let mut desk = Desk::new();
-    let token = desk.lease(Q(1), 1);
-    let waiter = desk.wait(Q(1), 2, 5000);
-    assert_eq!(hits(&desk.stored(Q(1))), [waiter]);
-    assert_eq!(desk.check(Q(1), token), None);
-    assert_eq!(desk.table.report().counters.refused, 1);
-    assert_eq!(desk.stored(Q(1)), vec![], "where nobody has a lease, nothing happens");
+fn a_response_without_a_token_serves_the_waiters_and_ends_the_lease() {
+    let mut harness = Harness::new();
+    let token = harness.lease(Q(1), 1);
+    let waiter = harness.wait(Q(1), 2, 5000);
+    assert_eq!(hits(&harness.stored(Q(1))), [waiter]);
+    assert_eq!(harness.check(Q(1), token), None);
+    assert_eq!(harness.table.report().counters.refused, 1);
+    assert_eq!(harness.stored(Q(1)), vec![], "where nobody has a lease, nothing happens");
 }
 
 #[test]
-fn a_token_is_good_for_its_own_question_and_its_own_database_only() {
-    let mut desk = Desk::new();
-    let token = desk.lease(Q(1), 1);
-    desk.lease(Q(2), 1);
+fn a_token_proves_the_lease_of_its_own_key_and_database_only() {
+    let mut harness = Harness::new();
+    let token = harness.lease(Q(1), 1);
+    harness.lease(Q(2), 1);
     let elsewhere = LeaseKey { database: 1, ..Q(1) };
-    desk.lease(elsewhere, 1);
+    harness.lease(elsewhere, 1);
     let wider = LeaseKey { tier: Tier::Persona, ..Q(1) };
     for lease_key in [Q(2), elsewhere, wider] {
-        assert_eq!(desk.check(lease_key, token), None);
-        assert_eq!(desk.release(lease_key, token), (false, vec![]));
+        assert_eq!(harness.check(lease_key, token), None);
+        assert_eq!(harness.release(lease_key, token), (false, vec![]));
     }
     let mut forged = *token.as_bytes();
     forged[15] ^= 1;
-    assert_eq!(desk.check(Q(1), Token::from_bytes(forged)), None);
-    assert!(desk.check(Q(1), token).is_some());
+    assert_eq!(harness.check(Q(1), Token::from_bytes(forged)), None);
+    assert!(harness.check(Q(1), token).is_some());
 }
 
 #[test]
-fn no_answer_of_an_old_prompt_comes_after_the_invalidation() {
-    let mut desk = Desk::new();
-    let token = desk.lease(Q(1), 1);
-    let other = desk.lease_as(Desk::ask(Q(2), "q", "ann", 1));
+fn an_invalidation_voids_the_leases_of_its_persona_and_passes_them_on() {
+    let mut harness = Harness::new();
+    let token = harness.lease(Q(1), 1);
+    let other = harness.lease_as(Harness::request(Q(2), "q", "ann", 1));
     let elsewhere = LeaseKey { database: 1, ..Q(1) };
-    let there = desk.lease(elsewhere, 1);
-    let (first, second) = (desk.wait(Q(1), 2, 5000), desk.wait(Q(1), 3, 5000));
-    let (voided, wakes) = desk.void(VoidScope::Persona(0, b"p"));
-    assert_eq!(voided, 1);
+    let there = harness.lease(elsewhere, 1);
+    let (first, second) = (harness.wait(Q(1), 2, 5000), harness.wait(Q(1), 3, 5000));
+    let wakes = harness.void(VoidScope::Persona(0, b"p"));
     let (waiter, next) = passed_on(&wakes);
     assert_eq!(waiter, first, "it starts with the new prompt");
-    assert_eq!(desk.check(Q(1), token), None);
-    assert!(desk.check(Q(2), other).is_some() && desk.check(elsewhere, there).is_some());
-    assert!(desk.check(Q(1), next).is_some());
-    assert_eq!(hits(&desk.stored(Q(1))), [second]);
+    assert_eq!(harness.check(Q(1), token), None);
+    assert!(harness.check(Q(2), other).is_some() && harness.check(elsewhere, there).is_some());
+    assert!(harness.check(Q(1), next).is_some());
+    assert_eq!(hits(&harness.stored(Q(1))), [second]);
 }
 
 #[test]
-fn a_lease_that_passed_on_belongs_to_the_waiters_persona_and_user() {
-    let mut desk = Desk::new();
+fn a_lease_that_passed_on_is_voided_with_the_waiters_persona_and_user() {
+    let mut harness = Harness::new();
     let msg = LeaseKey { tier: Tier::Msg, ..Q(1) };
-    let token = desk.lease_as(Desk::ask(msg, "p", "ann", 1));
-    desk.wait_as(Desk::ask(msg, "q", "bob", 2), 5000);
-    let (_, next) = passed_on(&desk.release(msg, token).1);
-    assert_eq!(desk.void(VoidScope::Persona(0, b"p")).0, 0);
-    assert_eq!(desk.void(VoidScope::User(0, b"ann")).0, 0);
-    assert!(desk.check(msg, next).is_some());
-    assert_eq!(desk.void(VoidScope::User(0, b"bob")).0, 1);
-    assert_eq!(desk.check(msg, next), None);
+    let token = harness.lease_as(Harness::request(msg, "p", "ann", 1));
+    harness.wait_as(Harness::request(msg, "q", "bob", 2), 5000);
+    let (_, next) = passed_on(&harness.release(msg, token).1);
+    harness.void(VoidScope::Persona(0, b"p"));
+    harness.void(VoidScope::User(0, b"ann"));
+    assert!(harness.check(msg, next).is_some());
+    harness.void(VoidScope::User(0, b"bob"));
+    assert_eq!(harness.check(msg, next), None);
 }
 
 #[test]
-fn a_user_forgotten_a_tier_flushed_a_key_deleted_and_a_database_flushed_void_their_leases() {
+fn forget_flush_delete_and_flushdb_void_their_leases() {
     let voids: [(VoidScope<'_>, &[usize]); 8] = [
         (VoidScope::User(0, b"ann"), &[0, 1]),
         (VoidScope::User(0, b""), &[]),
@@ -215,162 +220,232 @@ fn a_user_forgotten_a_tier_flushed_a_key_deleted_and_a_database_flushed_void_the
         (VoidScope::All, &[0, 1, 2, 3, 4]),
     ];
     for (void, gone) in voids {
-        let mut desk = Desk::new();
-        let asks = [
-            Desk::ask(Q(1), "p", "ann", 1),
-            Desk::ask(LeaseKey { tier: Tier::Msg, ..Q(2) }, "q", "ann", 1),
-            Desk::ask(Q(3), "p", "bob", 1),
-            Desk::ask(Q(4), "q", "", 1),
-            Desk::ask(LeaseKey { database: 7, ..Q(1) }, "p", "ann", 1),
+        let mut harness = Harness::new();
+        let requests = [
+            Harness::request(Q(1), "p", "ann", 1),
+            Harness::request(LeaseKey { tier: Tier::Msg, ..Q(2) }, "q", "ann", 1),
+            Harness::request(Q(3), "p", "bob", 1),
+            Harness::request(Q(4), "q", "", 1),
+            Harness::request(LeaseKey { database: 7, ..Q(1) }, "p", "ann", 1),
         ];
-        let tokens = asks.map(|ask| desk.lease_as(ask));
-        let waiting: Vec<_> =
-            (10..).zip(&asks).map(|(client, ask)| desk.wait(ask.lease_key, client, 5000)).collect();
-        let (voided, wakes) = desk.void(void);
-        assert_eq!(voided, gone.len(), "{void:?}");
-        assert!(wakes.iter().all(|wake| matches!(wake.outcome, Outcome::Lease { .. })));
+        let tokens = requests.map(|request| harness.lease_as(request));
+        let waiting: Vec<_> = (10..)
+            .zip(&requests)
+            .map(|(client, request)| harness.wait(request.lease_key, client, 5000))
+            .collect();
+        let wakes = harness.void(void);
+        assert!(wakes.iter().all(|wake| matches!(wake.outcome, WaitOutcome::Lease { .. })));
         let mut woken: Vec<_> = wakes.iter().map(|wake| wake.waiter).collect();
         woken.sort_unstable();
         assert_eq!(woken, gone.iter().map(|n| waiting[*n]).collect::<Vec<_>>(), "{void:?}");
-        for (n, ask) in asks.iter().enumerate() {
-            assert_eq!(desk.check(ask.lease_key, tokens[n]).is_none(), gone.contains(&n), "{void:?}");
+        for (n, request) in requests.iter().enumerate() {
+            assert_eq!(harness.check(request.lease_key, tokens[n]).is_none(), gone.contains(&n), "{void:?}");
         }
     }
 }
 
 #[test]
-fn of_all_who_find_a_stale_answer_one_refreshes_it() {
-    let mut desk = Desk::new();
-    let mine = desk.refresh(Q(1), 1).unwrap();
+fn one_caller_of_a_stale_response_gets_the_lease() {
+    let mut harness = Harness::new();
+    let mine = harness.refresh(Q(1), 1).unwrap();
     assert_eq!(mine.ms, LEASE_MS);
-    assert!((1..50).all(|client| desk.refresh(Q(1), client).is_none()));
-    assert_eq!(desk.gone(1), vec![]);
-    let next = desk.refresh(Q(1), 2).unwrap();
-    assert_eq!(desk.check(Q(1), mine.token), None);
-    // The answer's grace ends before its refreshment comes: who asks now waits for that.
-    let waiter = desk.wait(Q(1), 3, 5000);
-    assert_eq!(desk.check(Q(1), next.token), Some(0));
-    assert_eq!(hits(&desk.stored(Q(1))), [waiter]);
+    assert!((1..50).all(|client| harness.refresh(Q(1), client).is_none()));
+    assert_eq!(harness.gone(1), vec![]);
+    let next = harness.refresh(Q(1), 2).unwrap();
+    assert_eq!(harness.check(Q(1), mine.token), None);
+    // The answer's grace ends before its refreshment comes: who requests now waits for that.
+    let waiter = harness.wait(Q(1), 3, 5000);
+    assert_eq!(harness.check(Q(1), next.token), Some(0));
+    assert_eq!(hits(&harness.stored(Q(1))), [waiter]);
 }
 
 #[test]
-fn a_client_never_waits_for_itself() {
-    let mut desk = Desk::new();
-    let token = desk.lease(Q(1), 1);
-    assert_eq!(desk.busy(Q(1), 1, 5000), LEASE_MS);
-    assert!(desk.check(Q(1), token).is_some(), "and its lease is as it was");
+fn a_fetch_by_the_client_that_holds_the_lease_waits_as_any_other() {
+    let mut harness = Harness::new();
+    let token = harness.lease(Q(1), 1);
+    let waiter = harness.wait(Q(1), 1, 5000);
+    assert!(harness.check(Q(1), token).is_some());
+    assert_eq!(hits(&harness.stored(Q(1))), [waiter]);
+    // Two connections of a pool may even wait for each other's leases: neither wait outlasts the lease.
+    harness.lease(Q(1), 1);
+    harness.lease(Q(2), 2);
+    let waiting = [harness.wait(Q(2), 1, 5000), harness.wait(Q(1), 2, 5000)];
+    let mut woken: Vec<_> = harness.pass(LEASE_MS as i64).iter().map(|wake| wake.waiter).collect();
+    woken.sort_unstable();
+    assert_eq!(woken, waiting);
 }
 
 #[test]
-fn two_clients_never_wait_for_each_other() {
-    let mut desk = Desk::new();
-    for client in 1..=3 {
-        desk.lease(Q(client as u8), client);
-    }
-    desk.wait(Q(2), 1, 5000);
-    let second = desk.wait(Q(3), 2, 5000);
-    assert_eq!(desk.busy(Q(1), 3, 5000), LEASE_MS, "1 waits for 2, 2 for 3");
-    desk.wait(Q(1), 4, 5000);
-    desk.table.leave(second, Leaving::TimedOut, desk.now_ms);
-    desk.wait(Q(1), 3, 5000);
+fn a_detached_lease_outlives_its_connection_and_counts_for_its_client() {
+    let mut harness = Harness::new();
+    let detached = |n, client| LeaseRequest {
+        tie: Tie::Detached,
+        max_leases: 20,
+        ..Harness::request(Q(n), "p", "ann", client)
+    };
+    let tokens = [harness.lease_as(detached(1, 1)), harness.lease_as(detached(2, 1))];
+    assert_eq!(harness.fetch(detached(3, 1), 0).0, FetchOutcome::Unshared);
+    let waiter = harness.wait_as(detached(1, 2), 5000);
+    assert_eq!(harness.gone(1), vec![]);
+    let (released, wakes) = harness.release(Q(1), tokens[0]);
+    assert!(released);
+    assert_eq!(passed_on(&wakes).0, waiter);
+    assert_eq!(harness.gone(2), vec![]);
+    assert!(harness.check(Q(2), tokens[1]).is_some());
+    assert_eq!(harness.table.report().leases, 2);
 }
 
 #[test]
-fn a_caller_too_many_does_not_wait() {
-    let mut desk = Desk::new();
-    desk.max_waiters = 2;
-    desk.lease(Q(1), 1);
-    desk.lease(Q(2), 2);
-    let first = desk.wait(Q(1), 3, 5000);
-    desk.wait(Q(2), 4, 5000);
-    assert_eq!(desk.busy(Q(1), 5, 5000), LEASE_MS);
-    assert_eq!(desk.table.report().counters.turned_away, 1);
-    desk.table.leave(first, Leaving::Gone, desk.now_ms);
-    desk.wait(Q(1), 5, 5000);
-    desk.max_waiters = 0;
-    desk.busy(Q(1), 6, 5000);
+fn a_caller_beyond_max_waiters_hears_busy() {
+    let mut harness = Harness::new();
+    harness.max_waiters = 2;
+    harness.lease(Q(1), 1);
+    harness.lease(Q(2), 2);
+    let first = harness.wait(Q(1), 3, 5000);
+    harness.wait(Q(2), 4, 5000);
+    assert_eq!(harness.busy(Q(1), 5, 5000), LEASE_MS);
+    assert_eq!(harness.table.report().counters.turned_away, 1);
+    harness.table.leave(first, LeaveReason::Gone, harness.now_ms);
+    harness.wait(Q(1), 5, 5000);
+    harness.max_waiters = 0;
+    harness.busy(Q(1), 6, 5000);
 }
 
 #[test]
-fn who_looks_again_in_vain_keeps_its_place() {
-    let mut desk = Desk::new();
-    let token = desk.lease(Q(1), 1);
-    let waiting = [2, 3, 4].map(|client| desk.wait(Q(1), client, 5000));
-    let (_, wakes) = desk.step(|table, step| table.response_appeared(&Q(1), step));
-    assert_eq!(outcomes(&wakes), waiting.map(|waiter| (waiter, Outcome::LookAgain)));
+fn a_waiter_whose_recheck_finds_nothing_keeps_its_place() {
+    let mut harness = Harness::new();
+    let token = harness.lease(Q(1), 1);
+    let waiting = [2, 3, 4].map(|client| harness.wait(Q(1), client, 5000));
+    let (_, wakes) = harness.step(|table, step| table.response_appeared(&Q(1), step));
+    assert_eq!(outcomes(&wakes), waiting.map(|waiter| (waiter, WaitOutcome::Recheck)));
     // The second may see that answer, the others may not.
-    assert_eq!(desk.table.leave(waiting[1], Leaving::Answered, desk.now_ms), Some(LEASE_MS));
-    assert!(desk.check(Q(1), token).is_some());
-    assert_eq!(hits(&desk.stored(Q(1))), [waiting[0], waiting[2]]);
-    assert_eq!(desk.table.report().counters.waits_hit, 3);
+    assert_eq!(harness.table.leave(waiting[1], LeaveReason::Answered, harness.now_ms), Some(LEASE_MS));
+    assert!(harness.check(Q(1), token).is_some());
+    assert_eq!(hits(&harness.stored(Q(1))), [waiting[0], waiting[2]]);
+    assert_eq!(harness.table.report().counters.waits_hit, 3);
 }
 
 #[test]
-fn after_a_swap_leases_hold_where_their_clients_are_and_waiters_look_again() {
-    let mut desk = Desk::new();
+fn after_swapdb_leases_hold_in_their_database_and_waiters_recheck() {
+    let mut harness = Harness::new();
     let there = LeaseKey { database: 1, ..Q(1) };
-    let (token, other) = (desk.lease(Q(1), 1), desk.lease(there, 2));
-    let (one, two) = (desk.wait(Q(1), 3, 5000), desk.wait(there, 4, 5000));
-    desk.lease(LeaseKey { database: 2, ..Q(1) }, 5);
-    desk.wait(LeaseKey { database: 2, ..Q(1) }, 6, 5000);
-    let (_, wakes) = desk.step(|table, step| table.swapped(1, 0, step));
+    let (token, other) = (harness.lease(Q(1), 1), harness.lease(there, 2));
+    let (one, two) = (harness.wait(Q(1), 3, 5000), harness.wait(there, 4, 5000));
+    harness.lease(LeaseKey { database: 2, ..Q(1) }, 5);
+    harness.wait(LeaseKey { database: 2, ..Q(1) }, 6, 5000);
+    let (_, wakes) = harness.step(|table, step| table.swapped(1, 0, step));
     let mut seen = outcomes(&wakes);
     seen.sort_unstable_by_key(|(waiter, _)| *waiter);
-    assert_eq!(seen, [(one, Outcome::LookAgain), (two, Outcome::LookAgain)]);
-    assert!(desk.check(Q(1), token).is_some() && desk.check(there, other).is_some());
-    assert_eq!((desk.check(Q(1), other), desk.check(there, token)), (None, None));
-    assert_eq!(desk.step(|table, step| table.swapped(0, 0, step)).1, vec![]);
+    assert_eq!(seen, [(one, WaitOutcome::Recheck), (two, WaitOutcome::Recheck)]);
+    assert!(harness.check(Q(1), token).is_some() && harness.check(there, other).is_some());
+    assert_eq!((harness.check(Q(1), other), harness.check(there, token)), (None, None));
+    assert_eq!(harness.step(|table, step| table.swapped(0, 0, step)).1, vec![]);
 }
 
 #[test]
-fn no_answer_from_before_an_invalidation_comes_into_a_database_by_a_swap() {
-    let mut desk = Desk::new();
-    let old = desk.lease(Q(1), 1);
-    let waiter = desk.wait(Q(1), 2, 5000);
-    desk.now_ms += 10;
-    desk.void(VoidScope::Persona(1, b"p"));
-    desk.now_ms += 10;
-    let young = desk.lease(Q(2), 3);
-    let (_, wakes) = desk.step(|table, step| table.swapped(0, 1, step));
-    assert_eq!(passed_on(&wakes).0, waiter);
-    assert_eq!(desk.check(Q(1), old), None);
-    assert!(desk.check(Q(2), young).is_some());
+fn swapdb_voids_leases_older_than_the_invalidation_of_the_contents() {
+    let mut harness = Harness::new();
+    let old = harness.lease(Q(1), 1);
+    let waiter = harness.wait(Q(1), 2, 5000);
+    harness.now_ms += 10;
+    harness.void(VoidScope::Persona(1, b"p"));
+    harness.now_ms += 10;
+    let young = harness.lease(Q(2), 3);
+    let (_, wakes) = harness.step(|table, step| table.swapped(0, 1, step));
+    assert_eq!(outcomes(&wakes), [(waiter, WaitOutcome::Recheck)]);
+    assert_eq!(passed_on(&harness.advance(MANY)).0, waiter);
+    assert_eq!(harness.check(Q(1), old), None);
+    assert!(harness.check(Q(2), young).is_some());
     // The drop went with the contents: a swap with a database without drops ends nothing.
-    let (_, wakes) = desk.step(|table, step| table.swapped(0, 5, step));
+    let (_, wakes) = harness.step(|table, step| table.swapped(0, 5, step));
     assert_eq!(wakes, vec![]);
-    assert!(desk.check(Q(2), young).is_some());
+    assert!(harness.check(Q(2), young).is_some());
 }
 
 #[test]
-fn a_server_that_gives_up_leaves_nobody_waiting() {
-    let mut desk = Desk::new();
-    let token = desk.lease(Q(1), 1);
-    let waiting = [2, 3].map(|client| desk.wait(Q(1), client, 5000));
-    desk.lease(Q(2), 4);
-    let (_, wakes) = desk.step(|table, step| table.end_all(step));
-    assert_eq!(outcomes(&wakes), waiting.map(|waiter| (waiter, Outcome::Busy { ms: 0 })));
-    assert_eq!(desk.check(Q(1), token), None);
-    assert_eq!((desk.table.report().leases, desk.table.next_deadline()), (0, None));
+fn ending_all_leases_ends_all_waits() {
+    let mut harness = Harness::new();
+    let token = harness.lease(Q(1), 1);
+    let waiting = [2, 3].map(|client| harness.wait(Q(1), client, 5000));
+    harness.lease(Q(2), 4);
+    let (_, wakes) = harness.step(|table, step| table.end_all(step));
+    assert_eq!(outcomes(&wakes), waiting.map(|waiter| (waiter, WaitOutcome::Busy { ms: 0 })));
+    assert_eq!(harness.check(Q(1), token), None);
+    assert_eq!((harness.table.report().leases, harness.table.next_deadline()), (0, None));
 }
 
 #[test]
-fn names_and_times_of_any_size_do_no_harm() {
-    let mut desk = Desk::new();
-    desk.now_ms = i64::MAX - 5;
-    let mut ask = Desk::ask(Q(1), "p", "", 1);
-    ask.lease_ms = u64::MAX;
-    let (fetched, _) = desk.fetch(ask, 0);
+fn extreme_times_and_empty_users_are_accepted() {
+    let mut harness = Harness::new();
+    harness.now_ms = i64::MAX - 5;
+    let mut request = Harness::request(Q(1), "p", "", 1);
+    request.lease_ms = u64::MAX;
+    let (fetched, _) = harness.fetch(request, 0);
     assert!(matches!(fetched, FetchOutcome::Leased(leased) if leased.ms == 5));
-    desk.now_ms = i64::MIN;
-    ask = Desk::ask(Q(2), "p", "", 1);
-    ask.lease_ms = 0;
-    let (fetched, _) = desk.fetch(ask, 0);
+    harness.now_ms = i64::MIN;
+    request = Harness::request(Q(2), "p", "", 1);
+    request.lease_ms = 0;
+    let (fetched, _) = harness.fetch(request, 0);
     assert!(matches!(fetched, FetchOutcome::Leased(leased) if leased.ms == 1));
-    desk.pass(1);
-    assert_eq!(desk.table.report().leases, 1);
+    harness.pass(1);
+    assert_eq!(harness.table.report().leases, 1);
 }
 
 #[test]
-fn a_token_does_not_show_in_a_log() {
+fn debug_output_hides_a_token() {
     assert_eq!(format!("{:?}", Token::from_bytes([7; 16])), "Token");
+}
+
+#[test]
+fn an_invalidation_voids_a_thousand_leases_at_once_and_passes_them_on_in_slices() {
+    let mut harness = Harness::new();
+    let key = |n: u64| LeaseKey { identity: [(n % 256) as u8; 32], database: (n / 256) as i32, ..Q(0) };
+    let tokens: Vec<_> = (0..1000).map(|n| harness.lease(key(n), n)).collect();
+    let waiting: Vec<_> = (0..1000).map(|n| harness.wait(key(n), 2000 + n, 5000)).collect();
+    harness.step(|table, step| table.void(VoidScope::All, step));
+    assert!((0..1000).all(|n| harness.check(key(n), tokens[n as usize]).is_none()));
+    assert!(harness.table.has_backlog(harness.now_ms));
+    let newcomer = harness.fetch(Harness::request(key(999), "p", "ann", 5000), 0);
+    assert_eq!(newcomer.0, FetchOutcome::Busy { ms: LEASE_MS }, "the waiter comes before the newcomer");
+    let mut woken = vec![passed_on(&newcomer.1).0];
+    while harness.table.has_backlog(harness.now_ms) {
+        let wakes = harness.advance(10);
+        assert!(wakes.len() <= 10);
+        woken.extend(wakes.iter().map(|wake| wake.waiter));
+    }
+    woken.sort_unstable();
+    assert_eq!(woken, waiting);
+}
+
+#[test]
+fn a_fetch_of_a_void_lease_gets_a_new_one_that_the_slices_leave_alone() {
+    let mut harness = Harness::new();
+    harness.lease(Q(1), 1);
+    harness.lease(Q(2), 1);
+    harness.step(|table, step| table.client_gone(1, step.now_ms));
+    let token = harness.lease(Q(1), 2);
+    assert_eq!(harness.table.report().leases, 2);
+    harness.advance(MANY);
+    assert_eq!(harness.table.report().leases, 1);
+    assert!(harness.check(Q(1), token).is_some());
+    assert_eq!(harness.table.report().counters.ended.disconnected, 2);
+}
+
+#[test]
+fn a_caller_beyond_max_leases_gets_a_lease_that_nobody_shares() {
+    let mut harness = Harness::new();
+    let request =
+        |n: u8, client| LeaseRequest { max_leases: 20, ..Harness::request(Q(n), "p", "ann", client) };
+    for n in 0..2 {
+        harness.lease_as(request(n, 1));
+    }
+    assert_eq!(harness.fetch(request(2, 1), 0).0, FetchOutcome::Unshared, "a tenth for one client");
+    for n in 2..20 {
+        harness.lease_as(request(n, n.into()));
+    }
+    assert_eq!(harness.fetch(request(20, 30), 0).0, FetchOutcome::Unshared);
+    assert_eq!(harness.table.report().counters.unshared, 2);
+    assert_eq!(harness.fetch(request(5, 30), 0).0, FetchOutcome::Busy { ms: LEASE_MS });
+    harness.stored(Q(5));
+    harness.lease_as(request(20, 30));
 }

@@ -3,14 +3,15 @@
 use std::collections::HashSet;
 
 use crate::lease::{
-    Ask, FetchOutcome, LeaseKey, LeaseTable, Leased, Outcome, Step, Token, VoidScope, Wait, WaiterId, Wake,
+    FetchOutcome, GrantedLease, LeaseKey, LeaseRequest, LeaseTable, Step, Tie, Token, VoidScope, Wait,
+    WaitOutcome, WaiterId, Wake,
 };
 use crate::tier::Tier;
 
 pub const LEASE_MS: u64 = 1000;
 pub const MANY: usize = 1_000_000;
 
-pub struct Desk {
+pub struct Harness {
     pub table: LeaseTable,
     pub now_ms: i64,
     pub max_waiters: usize,
@@ -21,13 +22,13 @@ pub fn lease_key(n: u8) -> LeaseKey {
     LeaseKey { database: 0, tier: Tier::Response, identity: [n; 32] }
 }
 
-impl Desk {
-    pub fn new() -> Desk {
-        Desk::with_at_most(MANY)
+impl Harness {
+    pub fn new() -> Harness {
+        Harness::with_at_most(MANY)
     }
 
-    pub fn with_at_most(max_waiters: usize) -> Desk {
-        Desk { table: LeaseTable::new(), now_ms: 5000, max_waiters, tokens: 0 }
+    pub fn with_at_most(max_waiters: usize) -> Harness {
+        Harness { table: LeaseTable::new(), now_ms: 5000, max_waiters, tokens: 0 }
     }
 
     /// One event, and what it does to waiters; nobody's wait ends twice in it.
@@ -40,35 +41,48 @@ impl Desk {
         let mut wakes = Vec::new();
         let mut step = Step { now_ms: self.now_ms, random: &mut random, wakes: &mut wakes };
         let result = event(&mut self.table, &mut step);
-        let ended: Vec<_> = wakes.iter().filter(|wake| wake.outcome != Outcome::LookAgain).collect();
+        let ended: Vec<_> = wakes.iter().filter(|wake| wake.outcome != WaitOutcome::Recheck).collect();
         assert_eq!(ended.iter().map(|wake| wake.waiter).collect::<HashSet<_>>().len(), ended.len());
         self.table.validate();
         (result, wakes)
     }
 
-    pub fn ask<'a>(lease_key: LeaseKey, persona: &'a str, user: &'a str, client: u64) -> Ask<'a> {
+    pub fn request<'a>(
+        lease_key: LeaseKey,
+        persona: &'a str,
+        user: &'a str,
+        client: u64,
+    ) -> LeaseRequest<'a> {
         let (persona, user) = (persona.as_bytes(), user.as_bytes());
-        Ask { lease_key, persona, user, client, lease_ms: LEASE_MS }
+        LeaseRequest {
+            lease_key,
+            persona,
+            user,
+            client,
+            tie: Tie::Connection,
+            lease_ms: LEASE_MS,
+            max_leases: MANY,
+        }
     }
 
-    pub fn fetch(&mut self, ask: Ask<'_>, wait_ms: u64) -> (FetchOutcome, Vec<Wake>) {
+    pub fn fetch(&mut self, request: LeaseRequest<'_>, wait_ms: u64) -> (FetchOutcome, Vec<Wake>) {
         let deadline_ms = self.now_ms + wait_ms as i64;
         let wait = match wait_ms {
             0 => Wait::No,
             _ => Wait::Until { deadline_ms, max_waiters: self.max_waiters },
         };
-        self.step(|table, step| table.fetch(&ask, wait, step))
+        self.step(|table, step| table.fetch(&request, wait, step))
     }
 
     /// A fetch that gets the lease, by persona `p` for `ann`.
     pub fn lease(&mut self, lease_key: LeaseKey, client: u64) -> Token {
-        self.lease_as(Desk::ask(lease_key, "p", "ann", client))
+        self.lease_as(Harness::request(lease_key, "p", "ann", client))
     }
 
-    pub fn lease_as(&mut self, ask: Ask<'_>) -> Token {
-        match self.fetch(ask, 0) {
-            (FetchOutcome::Leased(Leased { token, ms }), wakes) => {
-                assert_eq!((ms, wakes), (ask.lease_ms, vec![]));
+    pub fn lease_as(&mut self, request: LeaseRequest<'_>) -> Token {
+        match self.fetch(request, 0) {
+            (FetchOutcome::Leased(GrantedLease { token, ms }), wakes) => {
+                assert_eq!((ms, wakes), (request.lease_ms, vec![]));
                 token
             }
             (other, _) => panic!("{other:?}"),
@@ -77,11 +91,11 @@ impl Desk {
 
     /// A fetch that waits, by persona `p` for `ann`.
     pub fn wait(&mut self, lease_key: LeaseKey, client: u64, wait_ms: u64) -> WaiterId {
-        self.wait_as(Desk::ask(lease_key, "p", "ann", client), wait_ms)
+        self.wait_as(Harness::request(lease_key, "p", "ann", client), wait_ms)
     }
 
-    pub fn wait_as(&mut self, ask: Ask<'_>, wait_ms: u64) -> WaiterId {
-        match self.fetch(ask, wait_ms) {
+    pub fn wait_as(&mut self, request: LeaseRequest<'_>, wait_ms: u64) -> WaiterId {
+        match self.fetch(request, wait_ms) {
             (FetchOutcome::Waiting(waiter), wakes) => {
                 assert_eq!(wakes, vec![]);
                 waiter
@@ -91,14 +105,14 @@ impl Desk {
     }
 
     pub fn busy(&mut self, lease_key: LeaseKey, client: u64, wait_ms: u64) -> u64 {
-        match self.fetch(Desk::ask(lease_key, "p", "ann", client), wait_ms) {
+        match self.fetch(Harness::request(lease_key, "p", "ann", client), wait_ms) {
             (FetchOutcome::Busy { ms }, _) => ms,
             (other, _) => panic!("{other:?}"),
         }
     }
 
-    pub fn refresh(&mut self, lease_key: LeaseKey, client: u64) -> Option<Leased> {
-        self.step(|table, step| table.refresh(&Desk::ask(lease_key, "p", "ann", client), step)).0
+    pub fn refresh(&mut self, lease_key: LeaseKey, client: u64) -> Option<GrantedLease> {
+        self.step(|table, step| table.refresh(&Harness::request(lease_key, "p", "ann", client), step)).0
     }
 
     pub fn check(&mut self, lease_key: LeaseKey, token: Token) -> Option<u64> {
@@ -113,24 +127,35 @@ impl Desk {
         self.step(|table, step| table.release(&lease_key, &token, step))
     }
 
+    /// A client disconnects, and the table passes all its leases on.
     pub fn gone(&mut self, client: u64) -> Vec<Wake> {
-        self.step(|table, step| table.client_gone(client, step)).1
+        let ((), wakes) = self.step(|table, step| table.client_gone(client, step.now_ms));
+        assert_eq!(wakes, vec![]);
+        self.advance(MANY)
     }
 
-    pub fn void(&mut self, what: VoidScope<'_>) -> (usize, Vec<Wake>) {
-        self.step(|table, step| table.void(what, step))
+    /// An invalidation, after which the table passes all void leases on.
+    pub fn void(&mut self, what: VoidScope<'_>) -> Vec<Wake> {
+        let ((), mut wakes) = self.step(|table, step| table.void(what, step));
+        wakes.extend(self.advance(MANY));
+        wakes
+    }
+
+    /// One slice.
+    pub fn advance(&mut self, budget: usize) -> Vec<Wake> {
+        self.step(|table, step| table.advance(step, budget)).1
     }
 
     /// Time passes, and the timer fires.
     pub fn pass(&mut self, ms: i64) -> Vec<Wake> {
         self.now_ms += ms;
-        self.step(|table, step| table.tick(step)).1
+        self.advance(MANY)
     }
 }
 
 /// Whose waits ended with an answer.
 pub fn hits(wakes: &[Wake]) -> Vec<WaiterId> {
-    let is_hit = |wake: &&Wake| wake.outcome == Outcome::Hit;
+    let is_hit = |wake: &&Wake| wake.outcome == WaitOutcome::Hit;
     let hits: Vec<_> = wakes.iter().filter(is_hit).map(|wake| wake.waiter).collect();
     assert_eq!(hits.len(), wakes.len(), "{wakes:?}");
     hits
@@ -139,7 +164,7 @@ pub fn hits(wakes: &[Wake]) -> Vec<WaiterId> {
 /// The one waiter that got a lease, and its token.
 pub fn passed_on(wakes: &[Wake]) -> (WaiterId, Token) {
     match wakes {
-        [Wake { waiter, outcome: Outcome::Lease { token, ms: LEASE_MS }, .. }] => (*waiter, *token),
+        [Wake { waiter, outcome: WaitOutcome::Lease { token, ms: LEASE_MS }, .. }] => (*waiter, *token),
         other => panic!("{other:?}"),
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Barrier;
 use std::thread::{Builder, scope, sleep};
 use std::time::{Duration, Instant};
 
-use crate::support::server::PATIENCE;
+use testkit::bench::server::PATIENCE;
 
 /// What the stand-in model takes. It answers any number of callers at once, which a real one does not.
 pub const MODEL: Duration = Duration::from_millis(500);

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::caller::{self, Way};
-use crate::support::server::{PATIENCE, Server};
+use testkit::bench::server::{PATIENCE, Server};
 
 pub const PROCESSES: usize = 8;
 pub const CONNECTIONS: usize = 125;

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::support::server::{PATIENCE, Server};
+use testkit::bench::server::{PATIENCE, Server};
 
 /// As long as a wait and a lease may be.
 const A_DAY_MS: u64 = 86_400_000;

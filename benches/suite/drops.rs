@@ -14,8 +14,8 @@ use crate::prober::longest_stall;
 use crate::report::{Goal, Row, Series, Table, figure};
 use crate::requests::{ANSWER_BYTES, INDEX, PERSONA, message, native_key, native_set, set};
 use crate::resp::{NUMBER, Template};
-use crate::support::figures::{median, spread};
-use crate::support::server::{PATIENCE, Server};
+use testkit::bench::figures::{median, spread};
+use testkit::bench::server::{PATIENCE, Server};
 
 const PROMPT_BYTES: usize = 100;
 

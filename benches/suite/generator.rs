@@ -15,8 +15,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::resp::{Replies, Template};
-use crate::support::cpus::beside_servers;
-use crate::support::server::{PATIENCE, Server};
+use testkit::bench::cpus::beside_servers;
+use testkit::bench::server::{PATIENCE, Server};
 
 const CONNECTIONS: usize = 50;
 

@@ -8,7 +8,7 @@ use crate::Bench;
 use crate::charts::{self, Bar};
 use crate::report::{Goal, Row, Series, figure};
 use crate::requests::{DAY, store};
-use crate::support::server::{PATIENCE, Server};
+use testkit::bench::server::{PATIENCE, Server};
 
 const ANSWERS: u64 = 60_000;
 

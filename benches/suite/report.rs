@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
 use crate::generator::Speed;
-use crate::support::figures::{median, spread};
-use crate::support::output::{self, Machine};
+use testkit::bench::figures::{median, spread};
+use testkit::bench::output::{self, Machine};
 
 /// What was measured of one thing, round by round.
 #[derive(Clone)]

@@ -3,8 +3,8 @@
 use redis::Cmd;
 
 use crate::resp::{NUMBER, numbered};
-use crate::support::server::Server;
 use crate::text::Text;
+use testkit::bench::server::Server;
 
 pub const PERSONA: &str = "helper";
 

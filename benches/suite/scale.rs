@@ -11,9 +11,9 @@ use crate::generator::{Load, Nulls, Numbers, send};
 use crate::report::{Goal, Row, Series, Table, figure};
 use crate::requests::{PERSONA, get, message, native_key, native_set, set};
 use crate::resp::Template;
-use crate::support::cpus::beside_servers;
-use crate::support::figures::median;
-use crate::support::server::{PATIENCE, Server};
+use testkit::bench::cpus::beside_servers;
+use testkit::bench::figures::median;
+use testkit::bench::server::{PATIENCE, Server};
 
 const SIZES: [u64; 6] = [10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000];
 

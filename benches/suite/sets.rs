@@ -6,7 +6,7 @@ use crate::generator::{Load, Nulls, Numbers, send, top};
 use crate::report::{Goal, Row};
 use crate::requests::{ANSWER_BYTES, INDEX, message, native_key, native_set, set};
 use crate::resp::Template;
-use crate::support::server::Server;
+use testkit::bench::server::Server;
 
 const PROMPT_BYTES: usize = 100;
 

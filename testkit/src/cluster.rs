@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use redis::{Connection, RedisResult, Value};
 
-use super::replies::{args, cmd, error_text, info_field, map_of, text};
+use super::replies::{ask, cmd, error_text, info_field, map_of, shown, text};
 use super::waiting::{eventually_within, patient};
-use super::{Builder, Server};
+use super::{Builder, Server, args};
 
 /// How long a node may be silent before the others take it for dead.
 const NODE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -257,15 +257,6 @@ pub fn slot_of(con: &mut Connection, name: &[u8]) -> u16 {
         Value::Int(slot) => u16::try_from(slot).expect("a slot"),
         other => panic!("not a slot: {other:?}"),
     }
-}
-
-#[track_caller]
-fn ask<A: AsRef<[u8]>>(con: &mut Connection, args: &[A]) -> Value {
-    cmd(con, args).unwrap_or_else(|error| panic!("{}: {error}", shown(args)))
-}
-
-fn shown<A: AsRef<[u8]>>(args: &[A]) -> String {
-    args.iter().map(|arg| String::from_utf8_lossy(arg.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
 /// A client as cluster clients are: it follows MOVED and ASK, tries again on TRYAGAIN, and looks for a new master

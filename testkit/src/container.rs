@@ -1,8 +1,7 @@
-//! The process of a server, in a container of the image `CHATCACHE_TEST_IMAGE` (`redis:7.2`): what stands in the
-//! place of `tests/support/process.rs` here.
+//! A server in a container of the image `CHATCACHE_TEST_IMAGE` (`redis:7.2`).
 //!
 //! The server's directory and the module are mounted under the names that they have on this machine, and the
-//! container is in this machine's network: so a test sees the same files, sockets and ports as without it.
+//! container is in this machine's network: a test sees the same files, sockets and ports as without it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,17 +12,18 @@ use std::process::{Command, ExitStatus};
 use testcontainers::core::wait::ExitWaitStrategy;
 use testcontainers::core::{Mount, WaitFor};
 use testcontainers::runners::SyncRunner;
-use testcontainers::{Container, ContainerRequest, GenericImage, ImageExt};
+use testcontainers::{ContainerRequest, GenericImage, ImageExt};
 
 /// How long a server that is told to end may take, in seconds.
 const GRACE: i32 = 30;
 
 /// A container that has been started and not been seen to end. It goes when this is dropped.
-pub(super) struct Process(Container<GenericImage>);
+pub(super) struct Container(testcontainers::Container<GenericImage>);
 
-impl Process {
-    /// Starts a server with the redis.conf of its directory.
-    pub(super) fn start(dir: &Path) -> Process {
+impl Container {
+    /// Starts a server with the redis.conf of its directory; None without `CHATCACHE_TEST_IMAGE`.
+    pub(super) fn start(dir: &Path) -> Option<Container> {
+        let image = image()?;
         let dir_name = dir.to_str().expect("a path in UTF-8");
         let module = std::env::var("CHATCACHE_MODULE").expect("CHATCACHE_MODULE is the module to mount");
         // SAFETY: they only read.
@@ -33,14 +33,14 @@ impl Process {
             let all = fs::Permissions::from_mode(0o777);
             fs::set_permissions(dir, all).expect("let the server's user into its directory");
         }
-        let container = image()
+        let container = image
             .with_cmd([server_program().to_owned(), format!("{dir_name}/redis.conf")])
             .with_user(format!("{uid}:{gid}"))
             .with_network("host")
             .with_mount(Mount::bind_mount(dir_name, dir_name))
             .with_mount(Mount::bind_mount(&module, &module))
             .start();
-        Process(container.expect("start a container"))
+        Some(Container(container.expect("start a container")))
     }
 
     /// The process, as this machine numbers it.
@@ -67,23 +67,23 @@ impl Process {
     pub(super) fn kill(self) {
         self.0.rm().expect("remove the container");
     }
+
+    /// The line that the server under test prints for `--version`; None without `CHATCACHE_TEST_IMAGE`.
+    pub(super) fn version_line() -> Option<String> {
+        let done = WaitFor::exit(ExitWaitStrategy::new().with_exit_code(0));
+        let container =
+            image()?.with_cmd([server_program(), "--version"]).with_ready_conditions(vec![done]).start();
+        let output = container.expect("start a container").stdout_to_vec().expect("the container's output");
+        Some(String::from_utf8_lossy(&output).into_owned())
+    }
 }
 
-/// What the server under test says to `--version`.
-pub(super) fn version_line() -> String {
-    let done = WaitFor::exit(ExitWaitStrategy::new().with_exit_code(0));
-    let container =
-        image().with_cmd([server_program(), "--version"]).with_ready_conditions(vec![done]).start();
-    let output = container.expect("start a container").stdout_to_vec().expect("the container's output");
-    String::from_utf8_lossy(&output).into_owned()
-}
-
-/// The image under test. Its containers bear a label by which `scripts/containers` finds those of a run that was
+/// The image under test, if there is one. Its containers bear a label by which `scripts/containers` finds those of a run that was
 /// killed.
-fn image() -> ContainerRequest<GenericImage> {
-    let image = std::env::var("CHATCACHE_TEST_IMAGE").expect("CHATCACHE_TEST_IMAGE is the image to test");
+fn image() -> Option<ContainerRequest<GenericImage>> {
+    let image = std::env::var("CHATCACHE_TEST_IMAGE").ok()?;
     let (name, tag) = image.rsplit_once(':').expect("an image with its tag");
-    GenericImage::new(name, tag).with_label("chatcache", "test")
+    Some(GenericImage::new(name, tag).with_label("chatcache", "test"))
 }
 
 fn server_program() -> &'static str {

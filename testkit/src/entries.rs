@@ -1,9 +1,6 @@
 //! Words that the tests of persistence, replication and reclaim share: answers by the thousand, commands that
 //! run with nothing in between, a server that is kept busy, and two states to compare.
 
-// Each of the three test binaries uses a part of it.
-#![allow(dead_code)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -14,19 +11,13 @@ use std::thread::{self, JoinHandle};
 
 use redis::{Connection, Value};
 
-use crate::support::{
-    Raw, Server, args, cmd, eventually, eventually_within, info_field, is_valkey, map_of, text,
+use crate::replies::shown;
+use crate::{
+    Raw, Server, args, ask, cmd, eventually, eventually_within, info_field, is_valkey, map_of, text,
 };
 
 /// A large drop never ends within its command in servers with this.
 pub const NOTHING_AT_ONCE: &str = "chatcache.invalidate-sync-limit 0";
-
-/// The reply of a command that must succeed.
-#[track_caller]
-pub fn ask<A: AsRef<[u8]>>(con: &mut Connection, args: &[A]) -> Value {
-    let shown = || args.iter().map(|arg| String::from_utf8_lossy(arg.as_ref())).collect::<Vec<_>>().join(" ");
-    cmd(con, args).unwrap_or_else(|error| panic!("{}: {error}", shown()))
-}
 
 /// The reply of a command that must succeed with a number.
 #[track_caller]
@@ -213,10 +204,6 @@ pub fn seen(con: &mut Connection, request: &Request) -> (BTreeMap<String, Vec<u8
     fields.insert("dump".to_owned(), bytes_of(&dump));
     let expires = count(con, &args!["PEXPIRETIME", fields["key"]]);
     (fields, expires)
-}
-
-fn shown(request: &Request) -> String {
-    request.iter().map(|arg| String::from_utf8_lossy(arg)).collect::<Vec<_>>().join(" ")
 }
 
 fn bytes_of(value: &Value) -> Vec<u8> {

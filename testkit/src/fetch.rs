@@ -1,12 +1,8 @@
 //! What callers of FETCH do and hear: one who computes, others who wait.
 
-// Each test binary compiles this module and uses a part of it.
-#![allow(dead_code)]
-
 use std::time::Duration;
 
-use crate::support::{Raw, RawClient, Server, eventually, patient};
-use crate::words::{Says, fields, items, text_of};
+use crate::{Raw, RawClient, Server, eventually, fields, items, patient, text_of, words};
 
 /// The request that most stories are about.
 pub const Q: &str = "response ann bot hi";
@@ -89,7 +85,7 @@ pub fn patient_ms(ms: u64) -> u128 {
 pub fn waiter_for(server: &Server, request: &str, ms: u64) -> RawClient {
     let (mut con, mut desk) = (server.raw(), server.raw());
     let (before, ms) = (waiters(&mut desk), patient_ms(ms));
-    con.send(&crate::words::words(&format!("CHATCACHE.FETCH {request} WAIT {ms}")));
+    con.send(&words(&format!("CHATCACHE.FETCH {request} WAIT {ms}")));
     eventually(|| waiters(&mut desk) == before + 1);
     con
 }
@@ -113,19 +109,19 @@ pub fn inspected(con: &mut RawClient, request: &str, field: &str) -> i64 {
 /// Stores an answer, and waits until it is stale; it stays so for a long time.
 #[track_caller]
 pub fn store_stale(con: &mut RawClient, request: &str, answer: &str) {
-    con.ok(&set(request, answer, "PX 1 STALE 3600000"));
+    con.ok(&set_line(request, answer, "PX 1 STALE 3600000"));
     eventually(|| inspected(con, request, "fresh-ms") == 0);
 }
 
 /// The line that stores an answer.
-pub fn set(request: &str, answer: &str, options: &str) -> String {
+pub fn set_line(request: &str, answer: &str, options: &str) -> String {
     format!("CHATCACHE.SET {request} {answer} {options}").trim_end().to_owned()
 }
 
 /// A late answer: refused, and nothing of it is to be seen.
 #[track_caller]
 pub fn comes_too_late(con: &mut RawClient, request: &str, token: &str) {
-    assert_eq!(con.say(&set(request, "late", &format!("TOKEN {token}"))), Raw::NullBulk);
+    assert_eq!(con.say(&set_line(request, "late", &format!("TOKEN {token}"))), Raw::NullBulk);
     assert_ne!(con.say(&format!("CHATCACHE.GET {request}")), Raw::bulk("late"));
 }
 

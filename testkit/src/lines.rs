@@ -1,61 +1,39 @@
 //! A line as one types it into redis-cli, and the few shapes that replies have.
 
-// Each test binary compiles this module and uses a part of it.
-#![allow(dead_code)]
-
 use std::collections::BTreeMap;
 
-use crate::support::{Raw, RawClient};
+use crate::{Raw, RawClient};
 
 /// A line, cut at its spaces; `""` is an empty word.
 pub fn words(line: &str) -> Vec<&str> {
     line.split(' ').map(|word| if word == "\"\"" { "" } else { word }).collect()
 }
 
-pub trait Says {
+impl RawClient {
     /// Sends a line and gives the reply.
-    fn say(&mut self, line: &str) -> Raw;
-
-    /// Sends a line that must be answered `OK`.
-    fn ok(&mut self, line: &str);
-
-    /// Sends a line that must be answered with a whole number.
-    fn number(&mut self, line: &str) -> i64;
-
-    /// Sends a line that must be answered with text.
-    fn text(&mut self, line: &str) -> String;
-
-    /// The counters of `CHATCACHE.STATS`, or of one persona.
-    fn stats(&mut self, persona: &str) -> BTreeMap<String, i64>;
-
-    /// Sends many commands before it reads their replies.
-    fn pipeline<A: AsRef<[u8]>>(&mut self, commands: &[Vec<A>]) -> Vec<Raw>;
-
-    /// Runs lines as one transaction, and gives their replies.
-    fn transaction(&mut self, lines: &[&str]) -> Vec<Raw>;
-}
-
-impl Says for RawClient {
     #[track_caller]
-    fn say(&mut self, line: &str) -> Raw {
+    pub fn say(&mut self, line: &str) -> Raw {
         self.call(&words(line))
     }
 
+    /// Sends a line that must be answered `OK`.
     #[track_caller]
-    fn ok(&mut self, line: &str) {
+    pub fn ok(&mut self, line: &str) {
         assert_eq!(self.say(line), Raw::simple("OK"), "{line}");
     }
 
+    /// Sends a line that must be answered with a whole number.
     #[track_caller]
-    fn number(&mut self, line: &str) -> i64 {
+    pub fn number(&mut self, line: &str) -> i64 {
         match self.say(line) {
             Raw::Int(number) => number,
             other => panic!("{line} gave {other:?}"),
         }
     }
 
+    /// Sends a line that must be answered with text.
     #[track_caller]
-    fn text(&mut self, line: &str) -> String {
+    pub fn text(&mut self, line: &str) -> String {
         match self.say(line) {
             Raw::Bulk(bytes) | Raw::Verbatim { text: bytes, .. } => {
                 String::from_utf8(bytes).expect("text in UTF-8")
@@ -65,15 +43,17 @@ impl Says for RawClient {
         }
     }
 
+    /// The counters of `CHATCACHE.STATS`, or of one persona.
     #[track_caller]
-    fn stats(&mut self, persona: &str) -> BTreeMap<String, i64> {
+    pub fn stats(&mut self, persona: &str) -> BTreeMap<String, i64> {
         let mut line = vec!["CHATCACHE.STATS"];
         line.extend((!persona.is_empty()).then_some(persona));
         numbers(self.call(&line))
     }
 
+    /// Sends many commands before it reads their replies.
     #[track_caller]
-    fn pipeline<A: AsRef<[u8]>>(&mut self, commands: &[Vec<A>]) -> Vec<Raw> {
+    pub fn pipeline<A: AsRef<[u8]>>(&mut self, commands: &[Vec<A>]) -> Vec<Raw> {
         let mut replies = Vec::with_capacity(commands.len());
         // In parts, so that neither side's buffers fill while nobody reads.
         for part in commands.chunks(1000) {
@@ -85,8 +65,9 @@ impl Says for RawClient {
         replies
     }
 
+    /// Runs lines as one transaction, and gives their replies.
     #[track_caller]
-    fn transaction(&mut self, lines: &[&str]) -> Vec<Raw> {
+    pub fn transaction(&mut self, lines: &[&str]) -> Vec<Raw> {
         self.ok("MULTI");
         for line in lines {
             assert_eq!(self.say(line), Raw::simple("QUEUED"), "{line}");
@@ -151,7 +132,7 @@ pub fn texts(reply: Raw) -> Vec<String> {
 
 /// Stores `count` answers of `size` bytes by a user with a persona, to the messages `m-0`, `m-1`, …
 #[track_caller]
-pub fn fill(con: &mut RawClient, user: &str, persona: &str, count: usize, size: usize) {
+pub fn fill_persona(con: &mut RawClient, user: &str, persona: &str, count: usize, size: usize) {
     let answer = "x".repeat(size);
     let set = |n| ["CHATCACHE.SET", "response", user, persona, &format!("m-{n}"), &answer].map(String::from);
     let sets: Vec<_> = (0..count).map(|n| set(n).to_vec()).collect();

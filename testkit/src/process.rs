@@ -1,4 +1,4 @@
-//! The process of a server, on this machine. `tests/containers` puts a container in its place.
+//! The process of a server, on this machine or, with the feature `containers`, in a container.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -7,16 +7,27 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{LazyLock, mpsc};
 use std::thread;
 
+#[cfg(feature = "containers")]
+use crate::container::Container;
+
 /// A process that has been started and not been seen to end.
-pub(super) struct Process(Child);
+pub(super) enum Process {
+    Child(Child),
+    #[cfg(feature = "containers")]
+    Container(Container),
+}
 
 impl Process {
     /// Starts a server with the redis.conf of its directory; what it prints goes to `output` there.
     pub(super) fn start(dir: &Path) -> Process {
+        #[cfg(feature = "containers")]
+        if let Some(container) = Container::start(dir) {
+            return Process::Container(container);
+        }
         Process::start_with(dir, &[])
     }
 
-    /// The same in the form of a sentinel.
+    /// The same in the form of a sentinel, which is always a process of this machine.
     pub(super) fn start_sentinel(dir: &Path) -> Process {
         Process::start_with(dir, &["--sentinel"])
     }
@@ -31,33 +42,57 @@ impl Process {
             .stdin(Stdio::null())
             .stderr(output.try_clone().expect("share the output file"))
             .stdout(output);
-        Process(spawn_dying_with_us(command))
+        Process::Child(spawn_dying_with_us(command))
     }
 
     pub(super) fn pid(&self) -> u32 {
-        self.0.id()
+        match self {
+            Process::Child(child) => child.id(),
+            #[cfg(feature = "containers")]
+            Process::Container(container) => container.pid(),
+        }
     }
 
-    /// How it ended, if it has.
+    /// Its exit status, once it has ended.
     pub(super) fn ended(&mut self) -> Option<ExitStatus> {
-        self.0.try_wait().expect("look at the server")
+        match self {
+            Process::Child(child) => child.try_wait().expect("look at the server"),
+            #[cfg(feature = "containers")]
+            Process::Container(container) => container.ended(),
+        }
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub(super) fn terminate(&self) {
-        // SAFETY: kill has no memory to be unsafe with, and the child has not been waited for: its pid is its own.
-        unsafe { libc::kill(self.0.id() as libc::pid_t, libc::SIGTERM) };
+        match self {
+            // SAFETY: kill touches no memory, and the child has not been waited for: its pid is its own.
+            Process::Child(child) => unsafe {
+                libc::kill(child.id() as libc::pid_t, libc::SIGTERM);
+            },
+            #[cfg(feature = "containers")]
+            Process::Container(container) => container.terminate(),
+        }
     }
 
-    /// SIGKILL, and wait until it is gone.
-    pub(super) fn kill(mut self) {
-        self.0.kill().expect("kill the server");
-        self.0.wait().expect("wait for the server");
+    /// Sends SIGKILL, and waits until the process is gone.
+    pub(super) fn kill(self) {
+        match self {
+            Process::Child(mut child) => {
+                child.kill().expect("kill the server");
+                child.wait().expect("wait for the server");
+            }
+            #[cfg(feature = "containers")]
+            Process::Container(container) => container.kill(),
+        }
     }
 }
 
-/// What the server under test says to `--version`.
+/// The line that the server under test prints for `--version`.
 pub(super) fn version_line() -> String {
+    #[cfg(feature = "containers")]
+    if let Some(line) = Container::version_line() {
+        return line;
+    }
     let output = Command::new(server_binary()).arg("--version").output();
     let output = output.unwrap_or_else(|error| panic!("{} --version: {error}", server_binary()));
     String::from_utf8_lossy(&output.stdout).into_owned()

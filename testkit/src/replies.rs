@@ -41,13 +41,12 @@ impl<T: Arg + ?Sized> Arg for &T {
 }
 
 /// The arguments of one command, of any mix of kinds: `args!["SET", key, b"\xff", 5]`.
+#[macro_export]
 macro_rules! args {
     ($($arg:expr),+ $(,)?) => {
-        [$($crate::support::Arg::bytes(&$arg).into_owned()),+]
+        [$($crate::Arg::bytes(&$arg).into_owned()),+]
     };
 }
-pub(crate) use args;
-
 /// Sends one command: `cmd(&mut con, &["GET", "key"])` or `cmd(&mut con, &args!["SET", "key", 5])`.
 pub fn cmd<A: AsRef<[u8]>>(con: &mut impl ConnectionLike, args: &[A]) -> RedisResult<Value> {
     let mut command = redis::Cmd::new();
@@ -55,6 +54,17 @@ pub fn cmd<A: AsRef<[u8]>>(con: &mut impl ConnectionLike, args: &[A]) -> RedisRe
         command.arg(arg.as_ref());
     }
     command.query(con)
+}
+
+/// The reply of a command that must succeed.
+#[track_caller]
+pub fn ask<A: AsRef<[u8]>>(con: &mut impl ConnectionLike, args: &[A]) -> Value {
+    cmd(con, args).unwrap_or_else(|error| panic!("{}: {error}", shown(args)))
+}
+
+/// A command in words, for messages.
+pub(crate) fn shown<A: AsRef<[u8]>>(args: &[A]) -> String {
+    args.iter().map(|arg| String::from_utf8_lossy(arg.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
 /// The error as it is on the wire, without its `-`: code, space, text.

@@ -325,7 +325,7 @@ fn answers_ping(socket: &Path) -> bool {
 
 /// A port that no other test takes while this lives. Not even while nobody listens on it: a server that has been killed
 /// starts again there, and until then its clients must not find another test's.
-pub(super) struct Port {
+pub struct Port {
     pub number: u16,
     /// Locked, which ends with this process at the latest.
     _lock: File,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::{RedisResult, Value};
 
-use crate::support::{args, text};
+use crate::{ClusterClient, SentinelClient, args, text};
 
 /// What tells services to stop: when it is dropped, so also where a test fails.
 pub struct Stop<'a>(pub &'a AtomicBool);
@@ -17,12 +17,32 @@ impl Drop for Stop<'_> {
 }
 
 /// A client that finds a persona's master, whoever that is by now.
-pub trait Finding {
+pub trait FailoverClient {
     /// The reply to a command, however long it takes to find who gives one.
     fn call<A: AsRef<[u8]>>(&mut self, persona: &str, command: &[A]) -> RedisResult<Value>;
 
     /// Whether what the last command did will outlive its master.
     fn is_kept(&mut self, persona: &str) -> bool;
+}
+
+impl FailoverClient for ClusterClient {
+    fn call<A: AsRef<[u8]>>(&mut self, persona: &str, command: &[A]) -> RedisResult<Value> {
+        self.call(persona, command)
+    }
+
+    fn is_kept(&mut self, persona: &str) -> bool {
+        self.kept_by(persona, 1) == 1
+    }
+}
+
+impl FailoverClient for SentinelClient {
+    fn call<A: AsRef<[u8]>>(&mut self, _persona: &str, command: &[A]) -> RedisResult<Value> {
+        self.call(command)
+    }
+
+    fn is_kept(&mut self, _persona: &str) -> bool {
+        self.is_kept()
+    }
 }
 
 /// What a service knows of its persona.
@@ -44,14 +64,14 @@ impl Story {
     }
 
     /// Goes on until told to stop; fails the test where a promise is broken.
-    pub fn go_on(&mut self, client: &mut impl Finding, stop: &AtomicBool) {
+    pub fn go_on(&mut self, client: &mut impl FailoverClient, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
             self.step(client);
         }
     }
 
     /// One answer, and now and then more.
-    pub fn step(&mut self, client: &mut impl Finding) {
+    pub fn step(&mut self, client: &mut impl FailoverClient) {
         let n = self.next;
         self.next += 1;
         if self.store(client, n) {
@@ -72,7 +92,7 @@ impl Story {
     }
 
     /// Stores an answer, every other one under a lease; whether it is promised to stay.
-    fn store(&self, client: &mut impl Finding, n: usize) -> bool {
+    fn store(&self, client: &mut impl FailoverClient, n: usize) -> bool {
         let request = |name: &str| args![name, "persona", "", self.persona, format!("q{n}")].to_vec();
         let mut command = request("CHATCACHE.SET");
         command.push(format!("a{n}").into_bytes());
@@ -95,7 +115,7 @@ impl Story {
         }
     }
 
-    fn check_some(&self, client: &mut impl Finding) {
+    fn check_some(&self, client: &mut impl FailoverClient) {
         if let Some(&n) = self.kept.get(self.next * 7 % self.kept.len().max(1)) {
             assert_eq!(self.get(client, n), Some(format!("a{n}")), "{} q{n} is lost", self.persona);
         }
@@ -107,7 +127,7 @@ impl Story {
 
     /// Whether all promises hold.
     #[track_caller]
-    pub fn check(&self, client: &mut impl Finding) {
+    pub fn check(&self, client: &mut impl FailoverClient) {
         for &n in &self.kept {
             assert_eq!(self.get(client, n), Some(format!("a{n}")), "{} q{n} is lost", self.persona);
         }
@@ -116,7 +136,7 @@ impl Story {
         }
     }
 
-    fn get(&self, client: &mut impl Finding, n: usize) -> Option<String> {
+    fn get(&self, client: &mut impl FailoverClient, n: usize) -> Option<String> {
         let command = args!["CHATCACHE.GET", "persona", "", self.persona, format!("q{n}")];
         match self.call(client, &command) {
             Value::Nil => None,
@@ -125,7 +145,7 @@ impl Story {
     }
 
     #[track_caller]
-    fn call<A: AsRef<[u8]>>(&self, client: &mut impl Finding, command: &[A]) -> Value {
+    fn call<A: AsRef<[u8]>>(&self, client: &mut impl FailoverClient, command: &[A]) -> Value {
         client.call(&self.persona, command).unwrap_or_else(|error| panic!("{}: {error}", self.persona))
     }
 }

@@ -7,11 +7,7 @@ use testcontainers::core::{IntoContainerPort, Mount, WaitFor};
 use testcontainers::runners::SyncRunner;
 use testcontainers::{Container, ContainerRequest, GenericImage, ImageExt};
 
-#[path = "../support/waiting.rs"]
-#[allow(dead_code)]
-mod waiting;
-
-use waiting::{eventually, eventually_some};
+use testkit::{eventually, eventually_some};
 
 const MODULE: &str = "/usr/local/lib/libchatcache.so";
 

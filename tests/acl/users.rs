@@ -1,7 +1,6 @@
 //! Who comes: users with rights to some personas, and the operator, who has them all.
 
-use crate::support::{Raw, RawClient, Server};
-use crate::words::Says;
+use testkit::{Raw, RawClient, Server};
 
 /// The requests whose keys do not hold the persona.
 pub const SHARED: [&str; 3] = ["msg ann coder hi", "session ann coder hi", "session ann coder hi ID 7"];

@@ -1,9 +1,11 @@
 //! Single flight: nobody waits for an answer that it may not have, and nobody is held up by those who compute one.
 
-use crate::desk::{all_quiet, busy_of, hit, lease, lease_of, set, waiter, waiters};
-use crate::people::{assert_denied, set_rights, user};
-use crate::support::{Raw, RawClient, Server, eventually};
-use crate::words::{Says, words};
+use testkit::{
+    Raw, RawClient, Server, all_quiet, busy_of, eventually, hit, lease, lease_of, set_line, waiter, waiters,
+    words,
+};
+
+use super::users::{assert_denied, set_rights, user};
 
 /// The same question, as two personas ask it.
 const HELPERS: &str = "msg ann helper hi";
@@ -27,7 +29,7 @@ fn who_may_read_all_personas_shares_one_lease_with_all() {
     let mut admin = server.raw();
     let token = lease(&mut admin, HELPERS);
     let mut waiting = waiter(&server, CODERS);
-    admin.ok(&set(HELPERS, "helpers", &format!("TOKEN {token}")));
+    admin.ok(&set_line(HELPERS, "helpers", &format!("TOKEN {token}")));
     assert_eq!(waiting.read(), hit("helpers"));
 }
 
@@ -42,13 +44,13 @@ fn nobody_waits_for_a_persona_that_it_may_not_read() {
         // Each of them waits for its own.
         assert!(busy_of(server_user(&server, "hal").say(&format!("CHATCACHE.FETCH {HELPERS}"))) > 0);
         let mut waiting = waiter_of(&server, "cy", CODERS);
-        hal.ok(&set(HELPERS, "helpers", &format!("TOKEN {his}")));
+        hal.ok(&set_line(HELPERS, "helpers", &format!("TOKEN {his}")));
         if coders == "~coder" {
-            assert_denied(&server, &mut cy, &set(CODERS, "coders", &format!("TOKEN {hers}")));
+            assert_denied(&server, &mut cy, &set_line(CODERS, "coders", &format!("TOKEN {hers}")));
             assert_eq!(cy.number(&format!("CHATCACHE.RELEASE {CODERS} TOKEN {hers}")), 1);
             lease_of(waiting.read());
         } else {
-            cy.ok(&set(CODERS, "coders", &format!("TOKEN {hers}")));
+            cy.ok(&set_line(CODERS, "coders", &format!("TOKEN {hers}")));
             assert_eq!(waiting.read(), hit("coders"));
         }
     }
@@ -67,7 +69,7 @@ fn who_has_rights_to_the_same_persona_shares_its_lease() {
     user(&server, "dee", "~cod*");
     let token = lease(&mut cy, CODERS);
     let mut waiting = [waiter_of(&server, "dee", CODERS), waiter_of(&server, "cy", CODERS)];
-    cy.ok(&set(CODERS, "coders", &format!("TOKEN {token}")));
+    cy.ok(&set_line(CODERS, "coders", &format!("TOKEN {token}")));
     for con in &mut waiting {
         assert_eq!(con.read(), hit("coders"));
     }
@@ -83,7 +85,7 @@ fn an_answer_wakes_all_who_may_have_it() {
     lease(&mut admin, CODERS);
     lease(&mut cy, CODERS);
     let mut waiting = [waiter(&server, HELPERS), waiter_of(&server, "cy", CODERS)];
-    admin.ok(&set(CODERS, "coders", ""));
+    admin.ok(&set_line(CODERS, "coders", ""));
     for con in &mut waiting {
         assert_eq!(con.read(), hit("coders"));
     }
@@ -92,7 +94,7 @@ fn an_answer_wakes_all_who_may_have_it() {
     lease(&mut admin, HELPERS);
     let token = lease(&mut cy, CODERS);
     let mut waiting = waiter(&server, HELPERS);
-    cy.ok(&set(CODERS, "coders", &format!("TOKEN {token}")));
+    cy.ok(&set_line(CODERS, "coders", &format!("TOKEN {token}")));
     assert_eq!(waiting.read(), hit("coders"));
     all_quiet(&mut admin, 0);
 }
@@ -101,7 +103,7 @@ fn an_answer_wakes_all_who_may_have_it() {
 fn behind_a_hidden_answer_each_computes_for_itself() {
     let server = Server::start();
     let mut admin = server.raw();
-    admin.ok(&set(HELPERS, "helpers", ""));
+    admin.ok(&set_line(HELPERS, "helpers", ""));
     let mut cy = user(&server, "cy", "~coder");
     let mut other = server_user(&server, "cy");
     let (first, _) = lease_of(cy.say(&format!("CHATCACHE.FETCH {CODERS} WAIT 60000")));
@@ -109,11 +111,11 @@ fn behind_a_hidden_answer_each_computes_for_itself() {
     assert_ne!(first, second);
     assert_eq!(ms, 1234);
     all_quiet(&mut admin, 0);
-    assert_denied(&server, &mut cy, &set(CODERS, "coders", &format!("TOKEN {first}")));
+    assert_denied(&server, &mut cy, &set_line(CODERS, "coders", &format!("TOKEN {first}")));
     assert_eq!(cy.number(&format!("CHATCACHE.RELEASE {CODERS} TOKEN {first}")), 0);
     // It holds no longer than any other that is void.
     assert_eq!(admin.number("CHATCACHE.INVALIDATE helper"), 1);
-    assert_eq!(cy.say(&set(CODERS, "coders", &format!("TOKEN {first}"))), Raw::NullBulk);
+    assert_eq!(cy.say(&set_line(CODERS, "coders", &format!("TOKEN {first}"))), Raw::NullBulk);
 }
 
 #[test]
@@ -126,7 +128,7 @@ fn who_loses_its_rights_while_it_waits_does_not_get_the_answer() {
         lease(&mut first, CODERS);
         let mut waiting = waiter_of(&server, "cy", CODERS);
         set_rights(&server, "cy", rights);
-        admin.ok(&set(CODERS, "coders", ""));
+        admin.ok(&set_line(CODERS, "coders", ""));
         assert_eq!(busy_of(waiting.read()), 0, "{rights}");
         assert!(matches!(waiting.say(&format!("CHATCACHE.GET {CODERS}")), Raw::Error(_)), "{rights}");
         all_quiet(&mut admin, 0);
@@ -155,7 +157,7 @@ fn an_answer_that_comes_by_another_way_wakes_those_who_may_have_it() {
     let mut admin = server.raw();
     let mut cy = user(&server, "cy", "~coder");
     let key = admin.text(&format!("CHATCACHE.KEY {HELPERS}"));
-    admin.ok(&set(HELPERS, "helpers", ""));
+    admin.ok(&set_line(HELPERS, "helpers", ""));
     admin.ok(&format!("RENAME {key} aside"));
     lease(&mut admin, HELPERS);
     lease(&mut cy, CODERS);
@@ -177,18 +179,18 @@ fn a_delete_voids_the_leases_that_its_user_may_write_and_no_others() {
     let helpers = lease(&mut admin, HELPERS);
     let coders = lease(&mut cy, CODERS);
     assert_eq!(cy.number(&format!("CHATCACHE.DEL {CODERS}")), 0);
-    assert_eq!(cy.say(&set(CODERS, "late", &format!("TOKEN {coders}"))), Raw::NullBulk);
-    admin.ok(&set(HELPERS, "helpers", &format!("TOKEN {helpers}")));
+    assert_eq!(cy.say(&set_line(CODERS, "late", &format!("TOKEN {coders}"))), Raw::NullBulk);
+    admin.ok(&set_line(HELPERS, "helpers", &format!("TOKEN {helpers}")));
     // The operator's DEL voids both; and cy's own voids a lease of the operator's for the coder.
     assert_eq!(admin.number("CHATCACHE.DEL msg ann helper hi"), 1);
     let helpers = lease(&mut admin, HELPERS);
     let coders = lease(&mut cy, CODERS);
     assert_eq!(admin.number(&format!("CHATCACHE.DEL {CODERS}")), 0);
-    assert_eq!(cy.say(&set(CODERS, "late", &format!("TOKEN {coders}"))), Raw::NullBulk);
-    assert_eq!(admin.say(&set(HELPERS, "late", &format!("TOKEN {helpers}"))), Raw::NullBulk);
+    assert_eq!(cy.say(&set_line(CODERS, "late", &format!("TOKEN {coders}"))), Raw::NullBulk);
+    assert_eq!(admin.say(&set_line(HELPERS, "late", &format!("TOKEN {helpers}"))), Raw::NullBulk);
     let coders = lease(&mut admin, CODERS);
     assert_eq!(cy.number(&format!("CHATCACHE.DEL {CODERS}")), 0);
-    assert_eq!(admin.say(&set(CODERS, "late", &format!("TOKEN {coders}"))), Raw::NullBulk);
+    assert_eq!(admin.say(&set_line(CODERS, "late", &format!("TOKEN {coders}"))), Raw::NullBulk);
 }
 
 #[test]
@@ -197,13 +199,13 @@ fn a_token_is_worth_nothing_under_another_persona() {
     let mut admin = server.raw();
     let mut cy = user(&server, "cy", "~coder");
     let helpers = lease(&mut admin, HELPERS);
-    assert_eq!(cy.say(&set(CODERS, "coders", &format!("TOKEN {helpers}"))), Raw::NullBulk);
+    assert_eq!(cy.say(&set_line(CODERS, "coders", &format!("TOKEN {helpers}"))), Raw::NullBulk);
     assert_eq!(cy.number(&format!("CHATCACHE.RELEASE {CODERS} TOKEN {helpers}")), 0);
-    admin.ok(&set(HELPERS, "helpers", &format!("TOKEN {helpers}")));
+    admin.ok(&set_line(HELPERS, "helpers", &format!("TOKEN {helpers}")));
     let token = lease(&mut cy, "msg ann coder own");
     assert_eq!(admin.number(&format!("CHATCACHE.RELEASE msg ann helper own TOKEN {token}")), 0);
     // Whoever holds it may use it, in whatever name it logs in.
-    admin.ok(&set("msg ann coder own", "coders", &format!("TOKEN {token}")));
+    admin.ok(&set_line("msg ann coder own", "coders", &format!("TOKEN {token}")));
 }
 
 #[test]
@@ -214,6 +216,6 @@ fn invalidate_voids_the_leases_of_its_persona_whoever_has_them() {
     let (one, other) = (lease(&mut cy, CODERS), lease(&mut admin, CODERS));
     admin.number("CHATCACHE.INVALIDATE coder");
     for token in [one, other] {
-        assert_eq!(admin.say(&set(CODERS, "late", &format!("TOKEN {token}"))), Raw::NullBulk);
+        assert_eq!(admin.say(&set_line(CODERS, "late", &format!("TOKEN {token}"))), Raw::NullBulk);
     }
 }

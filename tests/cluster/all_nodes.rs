@@ -3,9 +3,10 @@
 use std::process::Command;
 
 use redis::Connection;
-
-use crate::support::{Cluster, Raw, Server, args, cmd, eventually, expect_error, replica_caught_up};
-use crate::words::{ask, count, get, personas, set, stat};
+use testkit::{
+    Cluster, Raw, Server, args, ask, cmd, count, eventually, expect_error, get, personas, replica_caught_up,
+    set, stat,
+};
 
 #[test]
 fn clients_are_told_which_commands_go_to_all_nodes() {

@@ -4,27 +4,14 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redis::{RedisResult, Value};
-
-use crate::load::{Finding, Stop, Story};
-use crate::support::{
-    Cluster, ClusterClient, Raw, Server, args, cmd, eventually, eventually_within, info_field,
-    replica_caught_up,
+use redis::Value;
+use testkit::{
+    Cluster, ClusterClient, Raw, Server, Stop, Story, args, ask, cmd, eventually, eventually_within,
+    info_field, personas, replica_caught_up, stat,
 };
-use crate::words::{ask, personas, stat};
 
 /// How long a cluster may take to replace a master.
 const FAILOVER: Duration = Duration::from_secs(40);
-
-impl Finding for ClusterClient {
-    fn call<A: AsRef<[u8]>>(&mut self, persona: &str, command: &[A]) -> RedisResult<Value> {
-        self.call(persona, command)
-    }
-
-    fn is_kept(&mut self, persona: &str) -> bool {
-        self.kept_by(persona, 1) == 1
-    }
-}
 
 fn is_master(node: &Server) -> bool {
     info_field(&mut node.connect(), "replication", "role") == "master"

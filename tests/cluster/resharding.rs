@@ -7,13 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use redis::Value;
-
-use crate::load::Stop;
-use crate::support::{
-    Cluster, ClusterClient, args, cmd, eventually_within, expect_error, is_valkey, server_version, slot_of,
-    text,
+use testkit::{
+    Cluster, ClusterClient, NOTHING_AT_ONCE, Stop, args, cmd, count, dbsize, eventually_within, expect_error,
+    fill, is_valkey, personas, reclaimed, server_version, slot_of, stat, text,
 };
-use crate::words::{NOTHING_AT_ONCE, count, dbsize, fill, personas, reclaimed, stat};
 
 /// How many slots move: the first master's first ones.
 const SLOTS: u16 = 48;

@@ -1,10 +1,9 @@
 //! A slot on its way from one node to another, step by step.
 
 use redis::{Connection, RedisResult, Value};
-
-use crate::support::{Cluster, args, cmd, error_text, eventually, expect_error, slot_of, text};
-use crate::words::{
-    Busy, NOTHING_AT_ONCE, ask, count, dbsize, fill, get, pending, personas, reclaimed, stat,
+use testkit::{
+    Busy, Cluster, NOTHING_AT_ONCE, args, ask, cmd, count, dbsize, error_text, eventually, expect_error,
+    fill, get, pending, personas, reclaimed, slot_of, stat, text,
 };
 
 /// A cluster in which the slot of one persona moves from the first master to the second.

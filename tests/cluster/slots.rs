@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use redis::{Connection, Value};
-
-use crate::support::{Cluster, Server, args, cmd, error_text, eventually, expect_error, slot_of};
-use crate::words::{ask, count, dbsize, get, personas, reclaimed, set, stat};
+use testkit::{
+    Cluster, Server, args, ask, cmd, count, dbsize, error_text, eventually, expect_error, get, personas,
+    reclaimed, set, slot_of, stat,
+};
 
 /// Every kind of request of one persona.
 fn requests(persona: &[u8]) -> Vec<Vec<Vec<u8>>> {

@@ -1,10 +1,9 @@
 //! Arguments are bytes: any of them, few or many of them, and messages made to be mistaken for each other.
 
 use std::collections::BTreeSet;
+use testkit::{Raw, Server, args, fields, items};
 
-use crate::TIERS;
-use crate::support::{Raw, Server, args};
-use crate::words::{Says, fields, items};
+use super::TIERS;
 
 /// Names and messages that break what takes bytes for text: each is another one.
 const STRANGE: [&[u8]; 16] = [

@@ -1,10 +1,9 @@
 //! INVALIDATE, FORGET and FLUSH: many answers dropped with one command.
 
 use std::time::{SystemTime, UNIX_EPOCH};
+use testkit::{Raw, RawClient, Server, eventually};
 
-use crate::TIERS;
-use crate::support::{Raw, RawClient, Server, eventually};
-use crate::words::Says;
+use super::TIERS;
 
 /// One answer in each tier, by this user with this persona, to a message of their own.
 fn answers(con: &mut RawClient, user: &str, persona: &str) {

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
-
-use crate::support::{Raw, RawClient, Server, eventually, info_field, patient};
-use crate::words::{Says, fill, numbers};
+use testkit::{Raw, RawClient, Server, eventually, fill_persona, info_field, numbers, patient};
 
 const MANY: usize = 20_000;
 
@@ -36,7 +34,7 @@ fn a_large_persona_is_unreachable_at_once_and_its_memory_comes_back_in_slices() 
     let mut con = server.raw();
     con.ok("CHATCACHE.SET response bob coder hello other");
     let memory = used_memory(&server);
-    fill(&mut con, "ann", "helper", MANY, 300);
+    fill_persona(&mut con, "ann", "helper", MANY, 300);
     let full = used_memory(&server);
     assert!(full - memory > 300 * MANY as i64);
 
@@ -62,7 +60,7 @@ fn a_large_persona_is_unreachable_at_once_and_its_memory_comes_back_in_slices() 
 fn every_answer_of_a_large_persona_is_gone_for_another_client_as_soon_as_the_reply_is_there() {
     let server = Server::start();
     let (mut con, mut other) = (server.raw(), server.raw());
-    fill(&mut con, "ann", "helper", MANY, 10);
+    fill_persona(&mut con, "ann", "helper", MANY, 10);
     let gets = gets("ann", "helper", MANY);
     assert!(con.pipeline(&gets).iter().all(|reply| *reply == Raw::bulk("xxxxxxxxxx")));
     assert_eq!(con.number("CHATCACHE.INVALIDATE helper"), MANY as i64);
@@ -76,7 +74,7 @@ fn every_answer_of_a_large_persona_is_gone_for_another_client_as_soon_as_the_rep
 fn what_is_stored_again_in_the_middle_of_a_reclaim_stays() {
     let server = Server::start();
     let mut con = server.raw();
-    fill(&mut con, "ann", "helper", 5_000, 10);
+    fill_persona(&mut con, "ann", "helper", 5_000, 10);
     con.ok("MULTI");
     con.say("CHATCACHE.INVALIDATE helper");
     for n in (0..5_000).step_by(50) {
@@ -99,7 +97,7 @@ fn up_to_the_limit_a_drop_takes_the_keys_at_once() {
     let mut con = server.raw();
     for (answers, left) in [(100, 0), (101, 101)] {
         for drop in ["CHATCACHE.INVALIDATE helper", "CHATCACHE.FORGET ann", "CHATCACHE.FLUSH response"] {
-            fill(&mut con, "ann", "helper", answers, 10);
+            fill_persona(&mut con, "ann", "helper", answers, 10);
             let replies = con.transaction(&[drop, "DBSIZE"]);
             assert_eq!(replies, [Raw::Int(answers as i64), Raw::Int(left)], "{drop}");
             eventually(|| con.number("DBSIZE") == 0);
@@ -119,7 +117,7 @@ fn a_small_drop_does_not_wait_for_a_large_one_that_is_still_being_reclaimed() {
         ("CHATCACHE.FLUSH response", "CHATCACHE.INVALIDATE helper"),
         ("CHATCACHE.FLUSH response", "CHATCACHE.FORGET ann"),
     ] {
-        fill(&mut con, "ann", "helper", MANY, 10);
+        fill_persona(&mut con, "ann", "helper", MANY, 10);
         let left = if small.ends_with("ann") { "ann" } else { "bob" };
         let replies = con.transaction(&[
             large,
@@ -141,9 +139,9 @@ fn a_reclaim_goes_on_in_a_database_that_nobody_has_selected() {
     let server = Server::start();
     let mut con = server.raw();
     con.ok("SELECT 3");
-    fill(&mut con, "ann", "helper", 2_000, 10);
+    fill_persona(&mut con, "ann", "helper", 2_000, 10);
     con.ok("SELECT 5");
-    fill(&mut con, "ann", "helper", 2_000, 10);
+    fill_persona(&mut con, "ann", "helper", 2_000, 10);
     assert_eq!(con.number("CHATCACHE.FLUSH"), 2_000);
     con.ok("SELECT 3");
     assert_eq!(con.number("CHATCACHE.FORGET ann"), 2_000);

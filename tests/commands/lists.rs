@@ -1,10 +1,9 @@
 //! PERSONAS, STATS and HELP: what there is.
 
 use std::collections::BTreeSet;
+use testkit::{Raw, RawClient, Server, fields, items, pairs, text_of, texts};
 
-use crate::TIERS;
-use crate::support::{Raw, RawClient, Server};
-use crate::words::{Says, fields, items, pairs, text_of, texts};
+use super::TIERS;
 
 /// One page of PERSONAS: the cursor to go on with, and the personas' names.
 fn page(con: &mut RawClient, line: &str) -> (String, Vec<String>) {

@@ -1,10 +1,9 @@
 //! GET, KEY and INSPECT: finding an answer, and what is known of it.
 
 use md5::{Digest, Md5};
+use testkit::{Raw, Server, args, eventually, fields, pairs};
 
-use crate::TIERS;
-use crate::support::{Raw, Server, args, eventually};
-use crate::words::{Says, fields, pairs};
+use super::TIERS;
 
 fn hex(digest: impl AsRef<[u8]>) -> String {
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -169,8 +168,7 @@ fn inspect_tells_all_that_is_known_of_an_answer_and_uses_none_of_it() {
     assert_eq!(con.say("CHATCACHE.GET session ann helper hello ID m:1"), Raw::bulk("answer"));
     assert_eq!(con.say("CHATCACHE.GET any ann helper hello ID m:1"), Raw::bulk("answer"));
     let before = con.stats("");
-    let inspect =
-        |con: &mut crate::support::RawClient| con.say("CHATCACHE.INSPECT session bob helper x ID m:1");
+    let inspect = |con: &mut testkit::RawClient| con.say("CHATCACHE.INSPECT session bob helper x ID m:1");
     assert_eq!(inspect(&mut con), Raw::NullBulk, "bob has no such session");
     let reply = con.say("CHATCACHE.INSPECT session ann coder x ID m:1");
     let names: Vec<String> = pairs(reply.clone()).into_iter().map(|(name, _)| name).collect();

@@ -1,10 +1,9 @@
 //! SET and DEL: one answer stored, replaced or deleted.
 
 use std::time::{SystemTime, UNIX_EPOCH};
+use testkit::{Raw, RawClient, Server, fields, words};
 
-use crate::TIERS;
-use crate::support::{Raw, RawClient, Server};
-use crate::words::{Says, fields, words};
+use super::TIERS;
 
 /// Seconds since 1970, by the clock that the server has too.
 fn now_s() -> u64 {
@@ -157,7 +156,7 @@ fn nx_and_xx_do_not_see_what_was_dropped_and_not_yet_reclaimed() {
     ];
     assert_eq!(replies, dropped_and_stored);
     assert_ends_in(&mut con, "msg ann helper hello", 300);
-    crate::support::eventually(|| con.stats("")["pending-reclaim"] == 0);
+    testkit::eventually(|| con.stats("")["pending-reclaim"] == 0);
     assert_eq!(con.say("CHATCACHE.GET msg ann helper hello"), Raw::bulk("new"));
 }
 

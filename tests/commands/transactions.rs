@@ -1,7 +1,6 @@
 //! The commands inside MULTI, Lua and functions, and what WATCH sees of them.
 
-use crate::support::{Raw, Server};
-use crate::words::Says;
+use testkit::{Raw, Server};
 
 #[test]
 fn invalidate_takes_effect_in_the_middle_of_a_transaction() {

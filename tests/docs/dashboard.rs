@@ -7,10 +7,10 @@ use std::process::{Child, Command, Stdio};
 
 use regex::Regex;
 use serde_json::Value;
+use testkit::{Server, cmd};
 
 use super::python::INTERPRETER;
 use super::root;
-use crate::support::{Server, cmd};
 
 /// All queries of the dashboard's panels.
 fn queries() -> Vec<String> {

@@ -17,20 +17,12 @@
 //! quotes that later commands of the page name as `<name>`. Port 6379 stands for the page's server, and
 //! `/path/to/libchatcache.so` for the module.
 
-mod support;
-
-#[path = "docs/dashboard.rs"]
 mod dashboard;
-#[path = "docs/expected.rs"]
 mod expected;
-#[path = "docs/markdown.rs"]
 mod markdown;
-#[path = "docs/page.rs"]
 mod page;
-#[path = "docs/python.rs"]
 mod python;
-#[path = "docs/session.rs"]
-mod session;
+mod redis_cli;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,10 @@
 //! An old master that returns with what it had, and takes over what the new one has, in every way that there is.
 
-use crate::support::{Server, args, eventually_within, info_field, replica_caught_up};
-use crate::words::{
-    ask, count, dbsize, fill, get, personas, reclaimed, saved_in_background, seen, set, stat,
-};
 use std::time::Duration;
+use testkit::{
+    Server, args, ask, count, dbsize, eventually_within, fill, get, info_field, personas, reclaimed,
+    replica_caught_up, saved_in_background, seen, set, stat,
+};
 
 /// How long a full sync may take.
 const SYNC: Duration = Duration::from_secs(40);

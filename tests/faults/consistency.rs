@@ -1,9 +1,7 @@
 //! What must agree whenever a server is quiet.
 
 use std::collections::BTreeMap;
-
-use crate::support::{Raw, RawClient};
-use crate::words::{Says, items, numbers, pairs, text_of};
+use testkit::{Raw, RawClient, items, numbers, pairs, text_of};
 
 /// Counts the keyspace of database 0, and compares: with STATS, INFO and PERSONAS. Gives what STATS said. Nothing
 /// may have run out and not been removed: SCAN does not tell it, and the others count it.
@@ -57,7 +55,7 @@ fn numbers_of(persona: Raw) -> BTreeMap<String, i64> {
 /// Waits until nothing is left to reclaim or to pack, and compares the counts.
 #[track_caller]
 pub fn quiet(con: &mut RawClient) -> BTreeMap<String, i64> {
-    crate::support::eventually_within(std::time::Duration::from_secs(40), || {
+    testkit::eventually_within(std::time::Duration::from_secs(40), || {
         let stats = con.stats("");
         stats["pending-reclaim"] == 0 && stats["waiting-to-compress"] == 0
     });

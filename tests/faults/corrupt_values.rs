@@ -6,10 +6,9 @@ use chatcache::tier::Tier;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
+use testkit::{Raw, Server, args, seed};
 
-use crate::sane;
-use crate::support::{Raw, Server, args};
-use crate::words::Says;
+use super::consistency;
 
 const VALUES: usize = 10_000;
 
@@ -90,10 +89,7 @@ fn bend(rng: &mut StdRng, payload: &mut Vec<u8>) {
 
 #[test]
 fn ten_thousand_bent_values_are_refused_or_sane_and_the_counts_agree() {
-    let seed: u64 =
-        std::env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("a seed"));
-    println!("SEED={seed}");
-    let mut rng = StdRng::seed_from_u64(seed);
+    let mut rng = StdRng::seed_from_u64(seed());
     let server = Server::builder().config("rdbcompression no").start();
     let mut con = server.raw();
     con.ok("CHATCACHE.SET response ann helper q a");
@@ -154,7 +150,7 @@ fn ten_thousand_bent_values_are_refused_or_sane_and_the_counts_agree() {
         // None of them is an answer to anything.
         assert_eq!(con.say("CHATCACHE.GET response ann helper q"), Raw::bulk("a"));
         assert_eq!(con.say("CHATCACHE.GET any ann helper other"), Raw::NullBulk);
-        sane::counts_agree(&mut con);
+        consistency::counts_agree(&mut con);
     }
     println!("{sent} sent: {taken} taken, {refused} refused");
     assert!(
@@ -162,7 +158,7 @@ fn ten_thousand_bent_values_are_refused_or_sane_and_the_counts_agree() {
         "{taken} taken, {refused} refused: this tests nothing"
     );
     con.ok("DEBUG RELOAD");
-    let stats = sane::quiet(&mut con);
+    let stats = consistency::quiet(&mut con);
     assert_eq!(con.number("CHATCACHE.FLUSH"), stats["entries"]);
-    assert_eq!(sane::quiet(&mut con)["raw-bytes"], 0);
+    assert_eq!(consistency::quiet(&mut con)["raw-bytes"], 0);
 }

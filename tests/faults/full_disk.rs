@@ -4,12 +4,12 @@
 use std::sync::Once;
 
 use redis::Connection;
-
-use crate::masses::{
-    Busy, NOTHING_AT_ONCE, ask, count, fill, get, pending, reclaimed, saved_in_background, set,
+use testkit::{
+    Builder, Busy, NOTHING_AT_ONCE, Server, args, ask, cmd, count, error_text, eventually, expect_error,
+    fill, get, info_field, pending, reclaimed, saved_in_background, set,
 };
-use crate::sane;
-use crate::support::{Builder, Server, args, cmd, error_text, eventually, expect_error, info_field};
+
+use super::consistency;
 
 /// Of 20,000 answers each of these files is larger.
 const SMALL: u64 = 200_000;
@@ -67,7 +67,7 @@ fn is_whole(server: &Server, more: i64) {
     for n in [1, 10_000, 20_000] {
         assert_eq!(get(&mut con, "persona", "", "kept", &format!("q{n}")), Some(format!("a{n}")));
     }
-    assert_eq!(sane::counts_agree(&mut server.raw())["entries"], 20_000 + more);
+    assert_eq!(consistency::counts_agree(&mut server.raw())["entries"], 20_000 + more);
     set(&mut con, "msg", "", "new", "one more", "answer");
     assert_eq!(count(&mut con, &["CHATCACHE.DEL", "msg", "", "new", "one more"]), 1);
 }
@@ -203,7 +203,7 @@ fn while_the_disk_is_full_for_the_aof_writes_are_refused_and_none_is_lost() {
     server.start_again();
     let mut con = server.connect();
     all_are_there(&mut con, acknowledged);
-    assert_eq!(sane::counts_agree(&mut server.raw())["entries"], acknowledged as i64 + 10);
+    assert_eq!(consistency::counts_agree(&mut server.raw())["entries"], acknowledged as i64 + 10);
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn a_server_that_must_sync_every_write_ends_where_it_cannot_and_loses_none() {
     server.start_again();
     let mut con = server.connect();
     all_are_there(&mut con, acknowledged);
-    let entries = sane::counts_agree(&mut server.raw())["entries"];
+    let entries = consistency::counts_agree(&mut server.raw())["entries"];
     assert!(
         (acknowledged as i64..=acknowledged as i64 + 1).contains(&entries),
         "{entries} of {acknowledged}"

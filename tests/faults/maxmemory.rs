@@ -1,10 +1,9 @@
 //! No memory left, with each of the policies that a server may have for that.
 
 use rand::RngExt;
+use testkit::{Raw, RawClient, Server, args, eventually, info, info_field};
 
-use crate::sane;
-use crate::support::{Raw, RawClient, Server, args, eventually, info, info_field};
-use crate::words::Says;
+use super::consistency;
 
 /// More than fits.
 const ANSWERS: usize = 12_000;
@@ -57,7 +56,7 @@ fn full(policy: &str) -> (Server, RawClient, Vec<Raw>) {
 #[track_caller]
 fn all_agree(con: &mut RawClient) -> usize {
     con.ok("CONFIG SET maxmemory 0");
-    let stats = sane::quiet(con);
+    let stats = consistency::quiet(con);
     let gets: Vec<_> = (0..ANSWERS).map(|n| command("CHATCACHE.GET", n)).collect();
     let found: Vec<usize> = con
         .pipeline(&gets)
@@ -84,7 +83,7 @@ fn evicts(policy: &str) {
     println!("{policy}: {evicted} keys evicted, {left} of {ANSWERS} answers left");
     assert!(left > 1000, "{policy}: only {left} were left");
     assert_eq!(con.number("CHATCACHE.FLUSH"), left as i64);
-    sane::quiet(&mut con);
+    consistency::quiet(&mut con);
 }
 
 #[test]

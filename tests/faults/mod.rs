@@ -5,30 +5,14 @@
 //! `make soak` runs the same at length: `CHATCACHE_ROUNDS` is how often the power cord is pulled, `CHATCACHE_CYCLES`
 //! how often the cache is filled and dropped, `CHATCACHE_DAYS` how many days of traffic there are. None needs root.
 
-mod support;
-
-#[path = "faults/bent.rs"]
-mod bent;
-#[path = "faults/crowd.rs"]
-mod crowd;
-#[path = "flight/desk.rs"]
-mod desk;
-#[path = "faults/disk.rs"]
-mod disk;
-#[path = "faults/kill.rs"]
-mod kill;
-#[path = "reclaim/words.rs"]
-mod masses;
-#[path = "faults/maxmemory.rs"]
+mod consistency;
+mod corrupt_values;
+mod full_disk;
 mod maxmemory;
-#[path = "faults/pauses.rs"]
 mod pauses;
-#[path = "faults/sane.rs"]
-mod sane;
-#[path = "faults/soak.rs"]
+mod power_cut;
 mod soak;
-#[path = "commands/words.rs"]
-mod words;
+mod ten_thousand_clients;
 
 /// How often to do what can be done at any length.
 fn times(variable: &str, by_default: u32) -> u32 {

@@ -1,10 +1,11 @@
 //! A server that stands still, or ends, in the middle of a reclaim and of waits.
 
-use crate::desk::{Q, busy_of, hit, lease_of, patient_ms, set, waiter, waiter_for, waiters};
-use crate::masses::{Busy, NOTHING_AT_ONCE, fill};
-use crate::sane;
-use crate::support::{Raw, RawClient, Server, eventually, replica_caught_up};
-use crate::words::{Says, words};
+use testkit::{
+    Busy, NOTHING_AT_ONCE, Q, Raw, RawClient, Server, busy_of, eventually, fill, hit, lease_of, patient_ms,
+    replica_caught_up, set_line, waiter, waiter_for, waiters, words,
+};
+
+use super::consistency;
 
 const MANY: usize = 30_000;
 
@@ -22,7 +23,7 @@ fn in_the_middle(server: &Server) -> Middle {
     fill(&mut con, "persona", "", "kept", 1000);
     fill(&mut con, "persona", "", "dropped", MANY);
     let (mut desk, mut holder) = (server.raw(), server.raw());
-    let token = crate::desk::lease(&mut holder, Q);
+    let token = testkit::lease(&mut holder, Q);
     let waiting = [waiter(server, Q), waiter(server, Q)];
     let busy = Busy::keep(server);
     assert_eq!(desk.number("CHATCACHE.INVALIDATE dropped"), MANY as i64);
@@ -34,12 +35,12 @@ fn in_the_middle(server: &Server) -> Middle {
 #[track_caller]
 fn goes_on(server: &Server, middle: Middle) {
     let Middle { mut desk, mut holder, token, waiting, busy } = middle;
-    holder.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    holder.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
     for mut con in waiting {
         assert_eq!(con.read(), hit("hello"));
     }
     drop(busy);
-    let stats = sane::quiet(&mut desk);
+    let stats = consistency::quiet(&mut desk);
     assert_eq!((stats["entries"], stats["waiters"], stats["leases"]), (1001, 0, 0));
     assert_eq!(server.raw().say("CHATCACHE.GET persona \"\" dropped q1"), Raw::NullBulk);
 }
@@ -55,7 +56,7 @@ fn a_pause_of_clients_in_the_middle_harms_nothing_and_a_replica_follows() {
         goes_on(&server, middle);
         replica_caught_up(&server, &replica);
         let (mut ours, mut theirs) = (server.raw(), replica.raw());
-        sane::quiet(&mut theirs);
+        consistency::quiet(&mut theirs);
         assert_eq!(ours.say("DEBUG DIGEST"), theirs.say("DEBUG DIGEST"));
     }
 }
@@ -82,7 +83,7 @@ fn what_ran_out_while_the_server_slept_ends_when_it_wakes() {
     busy_of(short.read());
     let (token, _) = lease_of(first.read());
     assert_eq!(waiters(&mut desk), 1);
-    first.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    first.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
     assert_eq!(second.read(), hit("hello"));
     assert_eq!(desk.stats("")["leases"], 0);
 }
@@ -101,7 +102,7 @@ fn a_shutdown_without_saving_in_the_middle_ends_at_once_and_an_aof_keeps_the_dro
     let mut con = server.raw();
     assert_eq!(con.say("CHATCACHE.GET persona \"\" dropped q1"), Raw::NullBulk);
     assert_eq!(con.say("CHATCACHE.GET persona \"\" kept q1"), Raw::bulk("a1"));
-    assert_eq!(sane::quiet(&mut con)["entries"], 1000);
+    assert_eq!(consistency::quiet(&mut con)["entries"], 1000);
     // The lease has ended with the server.
     lease_of(con.say(&format!("CHATCACHE.FETCH {Q}")));
 }
@@ -117,6 +118,6 @@ fn a_shutdown_without_saving_brings_back_the_snapshot_and_nothing_half_done() {
     server.restart_without_saving();
     let mut con = server.raw();
     eventually(|| con.stats("")["pending-reclaim"] == 0);
-    assert_eq!(sane::counts_agree(&mut con)["entries"], 1000);
+    assert_eq!(consistency::counts_agree(&mut con)["entries"], 1000);
     assert_eq!(con.say("CHATCACHE.GET persona \"\" dropped q1"), Raw::NullBulk);
 }

@@ -11,12 +11,10 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, IteratorRandom};
 use rand::{RngExt, SeedableRng};
 use redis::{Connection, Value};
+use testkit::{Raw, RawClient, Server, args, cmd, fill, get, patient, seed, text_of};
 
-use crate::masses::{fill, get};
-use crate::sane;
-use crate::support::{RawClient, Server, args, cmd, patient};
-use crate::words::{Says, text_of};
-use crate::{support::Raw, times};
+use super::consistency;
+use super::times;
 
 const WRITERS: u64 = 4;
 const TIERS: [&str; 4] = ["msg", "persona", "session", "response"];
@@ -163,11 +161,9 @@ impl Writer {
 
 #[test]
 fn whenever_the_power_fails_what_was_acknowledged_is_there_and_what_was_dropped_is_not() {
-    let seed: u64 =
-        std::env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("a seed"));
     let rounds = times("CHATCACHE_ROUNDS", 3);
-    println!("SEED={seed}, {rounds} rounds");
-    let mut rng = StdRng::seed_from_u64(seed);
+    println!("{rounds} rounds");
+    let mut rng = StdRng::seed_from_u64(seed());
     // Drops of more than 20 answers leave keys to reclaim, others none.
     let builder = Server::builder().appendonly().config("appendfsync always");
     let mut server = builder.config("chatcache.invalidate-sync-limit 20").start();
@@ -213,7 +209,7 @@ fn whenever_the_power_fails_what_was_acknowledged_is_there_and_what_was_dropped_
         assert_eq!(get(&mut con, "persona", "", "dropped", "q77"), expected, "round {round}");
         let answers: usize = writers.iter().map(|writer| writer.answers.len()).sum();
         let left = if invalidated { 0 } else { 10_000 };
-        let stats = sane::counts_agree(&mut raw);
+        let stats = consistency::counts_agree(&mut raw);
         assert_eq!(stats["entries"], answers as i64 + left, "round {round}");
         let done: u64 = writers.iter().map(|writer| writer.written).sum();
         println!("round {round}: killed after {at_ms} ms, {done} answers written so far, {answers} there");

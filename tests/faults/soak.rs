@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use testkit::{Raw, RawClient, Server, args, eventually_within, info, items, text_of};
 
-use crate::support::{Raw, RawClient, Server, args, eventually_within, info};
-use crate::words::{Says, items, text_of};
-use crate::{sane, times};
+use super::{consistency, times};
 
 /// Answers that stay, through all drops: few beside those that come and go.
 const KEPT: usize = 4000;
@@ -99,7 +98,7 @@ fn after_twenty_cycles_of_filling_and_dropping_memory_is_what_it_was_after_the_f
         let mut invalidate = args!["CHATCACHE.INVALIDATE"].to_vec();
         invalidate.extend((0..7).map(|n| format!("persona {n}").into_bytes()));
         assert_eq!(con.call(&invalidate), Raw::Int(6000));
-        let stats = sane::quiet(&mut con);
+        let stats = consistency::quiet(&mut con);
         assert_eq!((stats["entries"], stats["users"]), (KEPT as i64, 1));
         if cycle == 1 {
             first = settled(&server);
@@ -171,7 +170,7 @@ fn after_days_of_traffic_memory_is_what_it_was_after_the_first() {
         assert!(stats["hits"] > 0 && stats["leases"] == 0, "{stats:?}");
         // The night: what is left ends by itself.
         eventually_within(Duration::from_secs(40), || con.number("DBSIZE") == KEPT as i64);
-        sane::quiet(&mut con);
+        consistency::quiet(&mut con);
         if day == 1 {
             first = settled(&server);
             println!(

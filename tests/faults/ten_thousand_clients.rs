@@ -1,10 +1,9 @@
 //! Ten thousand connections, as far as the limit on open files lets them be.
 
 use std::time::Duration;
-
-use crate::desk::{Q, hit, lease, set, waiters};
-use crate::support::{Raw, RawClient, Server, eventually_within, info_field};
-use crate::words::{Says, words};
+use testkit::{
+    Q, Raw, RawClient, Server, eventually_within, hit, info_field, lease, set_line, waiters, words,
+};
 
 /// Raises this process's limit on open files, which the server inherits, to what it may be; how many more clients
 /// it and the server can have then.
@@ -25,7 +24,7 @@ fn ten_thousand_clients_are_served_wait_and_are_answered() {
     let clients = room_for(WANTED);
     let server = Server::builder().config(format!("maxclients {}", clients + 10)).start();
     let mut desk = server.raw();
-    desk.ok(&set("persona ann bot known", "answer", ""));
+    desk.ok(&set_line("persona ann bot known", "answer", ""));
     let mut crowd: Vec<RawClient> = (0..clients).map(|_| server.raw()).collect();
     // Each asks for what there is, all at once.
     let get = words("CHATCACHE.GET persona bob bot known");
@@ -41,7 +40,7 @@ fn ten_thousand_clients_are_served_wait_and_are_answered() {
     eventually_within(Duration::from_secs(60), || waiters(&mut desk) == all);
     let memory = info_field(&mut server.connect(), "memory", "used_memory_human");
     assert_eq!(desk.say("CHATCACHE.GET persona bob bot known"), Raw::bulk("answer"));
-    crowd[0].ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    crowd[0].ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
     crowd.iter_mut().skip(1).for_each(|con| assert_eq!(con.read(), hit("hello")));
     let stats = desk.stats("");
     assert_eq!((stats["coalesced"], stats["waiters"], stats["leases"]), (all, 0, 0));
@@ -53,6 +52,6 @@ fn ten_thousand_clients_are_served_wait_and_are_answered() {
     eventually_within(Duration::from_secs(60), || waiters(&mut desk) == clients as i64);
     drop(crowd);
     eventually_within(Duration::from_secs(60), || waiters(&mut desk) == 0);
-    desk.ok(&set("response ann bot other", "late", &format!("TOKEN {token}")));
-    crate::sane::counts_agree(&mut desk);
+    desk.ok(&set_line("response ann bot other", "late", &format!("TOKEN {token}")));
+    super::consistency::counts_agree(&mut desk);
 }

@@ -1,8 +1,9 @@
 //! What lasts of an answer: its freshness, its grace and its cost, in files and on replicas. Leases do not.
 
-use crate::desk::{Q, busy_of, hit, inspected, instants, lease, refresh, set, stale, store_stale, waiter};
-use crate::support::{Raw, RawClient, Server, eventually, info_field, replica_caught_up};
-use crate::words::Says;
+use testkit::{
+    Q, Raw, RawClient, Server, busy_of, eventually, hit, info_field, inspected, instants, lease, refresh,
+    replica_caught_up, set_line, stale, store_stale, waiter,
+};
 
 #[track_caller]
 fn the_same(after: [i64; 3], before: [i64; 3], what: &str) {
@@ -16,7 +17,7 @@ fn the_same(after: [i64; 3], before: [i64; 3], what: &str) {
 }
 
 fn store(con: &mut RawClient) -> [i64; 3] {
-    con.ok(&set(Q, "answer", "PX 1000000 STALE 2000000 COST 777"));
+    con.ok(&set_line(Q, "answer", "PX 1000000 STALE 2000000 COST 777"));
     let instants = instants(con, Q);
     assert!((990_000..=1_000_000).contains(&instants[0]), "{instants:?}");
     assert!((2_990_000..=3_000_000).contains(&instants[1]), "{instants:?}");
@@ -72,7 +73,7 @@ fn an_aof_keeps_both_instants_and_the_cost() {
 fn what_an_aof_brings_is_not_changed_by_the_settings_of_the_day() {
     let mut server = Server::builder().appendonly().start();
     let mut con = server.raw();
-    con.ok(&set(Q, "answer", "PX 1000000"));
+    con.ok(&set_line(Q, "answer", "PX 1000000"));
     let before = instants(&mut con, Q);
     con.ok("CONFIG SET chatcache.stale-response 500 chatcache.ttl-jitter 50");
     con.ok("CONFIG REWRITE");
@@ -85,16 +86,16 @@ fn what_an_aof_brings_is_not_changed_by_the_settings_of_the_day() {
 fn a_replica_has_both_instants_and_the_cost() {
     let master = Server::start();
     let mut con = master.raw();
-    con.ok(&set("response ann bot early", "x", "PX 1000000 STALE 2000000 COST 5"));
+    con.ok(&set_line("response ann bot early", "x", "PX 1000000 STALE 2000000 COST 5"));
     let replica = Server::builder()
         .config("chatcache.stale-response 9999")
         .config("chatcache.ttl-jitter 50")
         .replica_of(&master)
         .start();
     let before = store(&mut con);
-    con.ok(&set("response ann bot plain", "x", "PX 500000"));
+    con.ok(&set_line("response ann bot plain", "x", "PX 500000"));
     let token = lease(&mut con, "response ann bot leased");
-    con.ok(&set("response ann bot leased", "x", &format!("EX 100 STALE 1000 COST 42 TOKEN {token}")));
+    con.ok(&set_line("response ann bot leased", "x", &format!("EX 100 STALE 1000 COST 42 TOKEN {token}")));
     store_stale(&mut con, "msg ann bot stale", "old");
     replica_caught_up(&master, &replica);
     let mut there = replica.raw();
@@ -120,13 +121,13 @@ fn a_replica_that_becomes_master_gives_leases() {
     let mut there = replica.raw();
     there.ok("REPLICAOF NO ONE");
     assert_eq!(
-        there.say(&set(Q, "late", &format!("TOKEN {token}"))),
+        there.say(&set_line(Q, "late", &format!("TOKEN {token}"))),
         Raw::NullBulk,
         "another server's lease"
     );
     let token = lease(&mut there, Q);
     refresh(&mut there, "msg ann bot stale");
-    there.ok(&set(Q, "new", &format!("TOKEN {token}")));
+    there.ok(&set_line(Q, "new", &format!("TOKEN {token}")));
 }
 
 #[test]
@@ -137,7 +138,7 @@ fn a_restart_ends_all_leases() {
     drop(con);
     server.restart();
     let mut con = server.raw();
-    assert_eq!(con.say(&set(Q, "late", &format!("TOKEN {token}"))), Raw::NullBulk);
+    assert_eq!(con.say(&set_line(Q, "late", &format!("TOKEN {token}"))), Raw::NullBulk);
     assert_ne!(lease(&mut con, Q), token);
 }
 
@@ -145,8 +146,8 @@ fn a_restart_ends_all_leases() {
 fn an_answer_kept_with_keepttl_has_the_same_end_after_a_restart() {
     let mut server = Server::builder().appendonly().start();
     let mut con = server.raw();
-    con.ok(&set(Q, "one", "PX 1500 STALE 3600000"));
-    con.ok(&set(Q, "two", "KEEPTTL"));
+    con.ok(&set_line(Q, "one", "PX 1500 STALE 3600000"));
+    con.ok(&set_line(Q, "two", "KEEPTTL"));
     eventually(|| con.say(&format!("CHATCACHE.GET {Q}")) == Raw::NullBulk);
     drop(con);
     server.kill9();
@@ -171,7 +172,7 @@ fn a_failover_lets_who_waits_go() {
     }
     eventually(|| info_field(&mut replica.connect(), "replication", "role") == "master");
     let mut there = replica.raw();
-    assert_eq!(there.say(&set(Q, "late", &format!("TOKEN {token}"))), Raw::NullBulk);
+    assert_eq!(there.say(&set_line(Q, "late", &format!("TOKEN {token}"))), Raw::NullBulk);
     lease(&mut there, Q);
 }
 
@@ -180,9 +181,9 @@ fn an_answer_kept_without_end_is_not_fresh_again_after_a_restart() {
     let mut server = Server::builder().appendonly().start();
     let mut con = server.raw();
     let key = con.text(&format!("CHATCACHE.KEY {Q}"));
-    con.ok(&set(Q, "one", "PX 1500 STALE 3600000"));
+    con.ok(&set_line(Q, "one", "PX 1500 STALE 3600000"));
     con.number(&format!("PERSIST {key}"));
-    con.ok(&set(Q, "two", "KEEPTTL"));
+    con.ok(&set_line(Q, "two", "KEEPTTL"));
     eventually(|| con.say(&format!("CHATCACHE.GET {Q}")) == Raw::NullBulk);
     drop(con);
     server.kill9();

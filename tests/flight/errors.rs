@@ -1,8 +1,6 @@
 //! What FETCH, RELEASE, SOFTINVALIDATE and the new options of SET refuse, word for word.
 
-use crate::desk::{Q, lease, set, waiter};
-use crate::support::{Raw, RawClient, Server, replica_caught_up};
-use crate::words::Says;
+use testkit::{Q, Raw, RawClient, Server, lease, replica_caught_up, set_line, waiter};
 
 #[track_caller]
 fn refused(con: &mut RawClient, line: &str, text: &str) {
@@ -16,7 +14,7 @@ fn a_refusal_changes_nothing() {
     let master = Server::start();
     let replica = Server::builder().replica_of(&master).start();
     let mut con = master.raw();
-    con.ok(&set("response ann bot there", "answer", ""));
+    con.ok(&set_line("response ann bot there", "answer", ""));
     let token = lease(&mut con, "response ann bot leased");
     let mut waiting = waiter(&master, "response ann bot leased");
     replica_caught_up(&master, &replica);
@@ -86,7 +84,7 @@ fn a_refusal_changes_nothing() {
     );
     let of_set = "ERR syntax error: the options of CHATCACHE.SET are ID, EX, PX, EXAT, PXAT, KEEPTTL, STALE, NX, XX, TOKEN and COST";
     for option in ["WAIT 1", "LEASE 1", "STALE 1 COST 1 2"] {
-        refused(&mut con, &set(Q, "new", option), of_set);
+        refused(&mut con, &set_line(Q, "new", option), of_set);
     }
 
     for (command, option) in
@@ -125,23 +123,23 @@ fn a_refusal_changes_nothing() {
     }
     refused(
         &mut con,
-        &set(Q, "new", "KEEPTTL STALE 1"),
+        &set_line(Q, "new", "KEEPTTL STALE 1"),
         "ERR syntax error: KEEPTTL and STALE exclude each other",
     );
     refused(
         &mut con,
-        &set(Q, "new", "STALE 1 KEEPTTL"),
+        &set_line(Q, "new", "STALE 1 KEEPTTL"),
         "ERR syntax error: KEEPTTL and STALE exclude each other",
     );
     let end = "ERR invalid expire time in 'chatcache.set' command: it must be positive, and its end in milliseconds must fit 64 bits";
-    refused(&mut con, &set(Q, "new", "PXAT 9223372036854775807 STALE 1"), end);
+    refused(&mut con, &set_line(Q, "new", "PXAT 9223372036854775807 STALE 1"), end);
 
     let (after, now, _) = state(&mut con);
     assert_eq!((after, now), (before, size));
     replica_caught_up(&master, &replica);
     assert_eq!(replica.raw().number("DBSIZE"), size);
-    con.ok(&set("response ann bot leased", "answer", &format!("TOKEN {token}")));
-    assert_eq!(waiting.read(), crate::desk::hit("answer"));
+    con.ok(&set_line("response ann bot leased", "answer", &format!("TOKEN {token}")));
+    assert_eq!(waiting.read(), testkit::hit("answer"));
 }
 
 #[test]
@@ -156,7 +154,7 @@ fn the_bounds_themselves_are_taken() {
         lease(&mut con, &format!("msg ann bot m-{n} {option}"));
     }
     for option in ["STALE 0", "STALE 3162240000000", "COST 0 stale 5", "nx cost 4294967295 ex 5", "token x"] {
-        let reply = con.say(&set(Q, "answer", option));
+        let reply = con.say(&set_line(Q, "answer", option));
         assert!(!matches!(reply, Raw::Error(_)), "{option}: {reply:?}");
     }
 }
@@ -167,13 +165,13 @@ fn a_refused_answer_leaves_the_lease_to_its_holder() {
     let mut con = server.raw();
     let token = lease(&mut con, Q);
     let text = "ERR the response is larger than chatcache.max-response-bytes (10)";
-    refused(&mut con, &set(Q, "more-than-ten-bytes", &format!("TOKEN {token}")), text);
+    refused(&mut con, &set_line(Q, "more-than-ten-bytes", &format!("TOKEN {token}")), text);
     con.ok("CONFIG SET maxmemory 1 maxmemory-policy noeviction");
     assert!(
-        matches!(con.say(&set(Q, "short", &format!("TOKEN {token}"))), Raw::Error(text) if text.starts_with("OOM "))
+        matches!(con.say(&set_line(Q, "short", &format!("TOKEN {token}"))), Raw::Error(text) if text.starts_with("OOM "))
     );
     con.ok("CONFIG SET maxmemory 0");
-    con.ok(&set(Q, "short", &format!("TOKEN {token}")));
+    con.ok(&set_line(Q, "short", &format!("TOKEN {token}")));
 }
 
 #[test]

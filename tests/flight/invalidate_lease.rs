@@ -1,8 +1,9 @@
 //! What is dropped while clients wait: the old computation is void, and a new one starts with the first of them.
 
-use crate::desk::{Q, all_quiet, comes_too_late, hit, lease, lease_of, set, waiter, waiters};
-use crate::support::{Raw, Server, eventually};
-use crate::words::{Says, words};
+use testkit::{
+    Q, Raw, Server, all_quiet, comes_too_late, eventually, hit, lease, lease_of, set_line, waiter, waiters,
+    words,
+};
 
 /// All that drops the answer to `Q`, and so voids its lease.
 pub const DROPS: [&str; 11] = [
@@ -32,7 +33,7 @@ fn after_a_drop_the_first_who_waits_starts_anew_and_the_others_get_its_answer() 
         comes_too_late(&mut holder, Q, &token);
         assert_eq!(holder.number(&format!("CHATCACHE.RELEASE {Q} TOKEN {token}")), 0, "{drop}");
         assert_eq!(waiters(&mut desk), 2, "{drop}");
-        waiting[0].ok(&set(Q, "new", &format!("TOKEN {next}")));
+        waiting[0].ok(&set_line(Q, "new", &format!("TOKEN {next}")));
         for con in &mut waiting[1..] {
             assert_eq!(con.read(), hit("new"), "{drop}");
         }
@@ -54,7 +55,7 @@ fn a_drop_in_a_transaction_or_a_script_counts_too() {
     comes_too_late(&mut one, Q, &next);
     // A transaction that drops and stores serves those who wait.
     let mut three = waiter(&server, Q);
-    two.transaction(&["CHATCACHE.INVALIDATE bot", &set(Q, "new", "")]);
+    two.transaction(&["CHATCACHE.INVALIDATE bot", &set_line(Q, "new", "")]);
     lease_of(three.read());
     comes_too_late(&mut two, Q, &last);
 }
@@ -84,7 +85,7 @@ fn what_is_dropped_elsewhere_leaves_a_lease_alone() {
         assert!(!matches!(desk.say(line), Raw::Error(_)), "{line}");
     }
     assert_eq!(waiters(&mut desk), 1);
-    holder.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    holder.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
     assert_eq!(con.read(), hit("hello"));
 }
 
@@ -98,7 +99,7 @@ fn a_drop_that_changes_nothing_voids_nothing() {
     {
         assert!(matches!(desk.say(line), Raw::Error(_)), "{line}");
     }
-    holder.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    holder.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
 }
 
 #[test]
@@ -111,7 +112,7 @@ fn a_drop_in_the_shared_tiers_is_by_the_persona_of_the_asker() {
     comes_too_late(&mut con, "msg ann bot hi", &token);
     let token = lease(&mut con, "msg ann bot hi");
     con.number("CHATCACHE.INVALIDATE other");
-    con.ok(&set("msg ann bot hi", "answer", &format!("TOKEN {token}")));
+    con.ok(&set_line("msg ann bot hi", "answer", &format!("TOKEN {token}")));
 }
 
 #[test]
@@ -119,7 +120,7 @@ fn a_swap_of_databases_serves_who_waits_if_the_answer_comes_with_it() {
     let server = Server::start();
     let (mut holder, mut desk) = (server.raw(), server.raw());
     desk.ok("SELECT 1");
-    desk.ok(&set(Q, "from-one", ""));
+    desk.ok(&set_line(Q, "from-one", ""));
     lease(&mut holder, Q);
     let mut waiting = [waiter(&server, Q), waiter(&server, Q)];
     desk.ok("SWAPDB 0 1");
@@ -137,7 +138,7 @@ fn a_swap_of_databases_leaves_who_waits_to_the_holder() {
     desk.ok("SWAPDB 0 1");
     desk.ok("SWAPDB 2 1");
     assert_eq!(waiters(&mut desk), 1);
-    holder.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    holder.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
     assert_eq!(con.read(), hit("hello"));
     assert_eq!(desk.say(&format!("CHATCACHE.GET {Q}")), Raw::bulk("hello"));
 }
@@ -162,7 +163,7 @@ fn an_old_answer_that_comes_back_during_a_fill_is_not_what_a_drop_left() {
     let (mut holder, mut desk) = (server.raw(), server.raw());
     for _ in 0..50 {
         let token = lease(&mut holder, Q);
-        holder.send(&words(&set(Q, "late", &format!("TOKEN {token}"))));
+        holder.send(&words(&set_line(Q, "late", &format!("TOKEN {token}"))));
         desk.number("CHATCACHE.INVALIDATE bot");
         let stored = holder.read() == Raw::simple("OK");
         // Stored before the drop, and gone with it; or refused.
@@ -175,13 +176,13 @@ fn a_reclaim_of_the_dropped_answer_leaves_the_new_lease_alone() {
     let server = Server::builder().config("chatcache.invalidate-sync-limit 0").start();
     let mut con = server.raw();
     for drop in ["CHATCACHE.INVALIDATE bot", "CHATCACHE.FORGET ann", "CHATCACHE.FLUSH"] {
-        con.ok(&set(Q, "old", ""));
+        con.ok(&set_line(Q, "old", ""));
         let replies = con.transaction(&[drop, "DBSIZE", &format!("CHATCACHE.FETCH {Q}")]);
         assert_eq!(replies[..2], [Raw::Int(1), Raw::Int(1)], "{drop}: the key is still to go");
         let (token, _) = lease_of(replies[2].clone());
         let mut waiting = waiter(&server, Q);
         eventually(|| con.number("DBSIZE") == 0);
-        con.ok(&set(Q, "new", &format!("TOKEN {token}")));
+        con.ok(&set_line(Q, "new", &format!("TOKEN {token}")));
         assert_eq!(waiting.read(), hit("new"), "{drop}");
     }
 }

@@ -1,9 +1,7 @@
 //! ttl-jitter: answers stored together do not end together.
 
 use std::collections::BTreeSet;
-
-use crate::support::{RawClient, Server};
-use crate::words::Says;
+use testkit::{RawClient, Server};
 
 /// The TTLs of so many answers stored with these options.
 fn ttls(con: &mut RawClient, options: &str) -> Vec<i64> {

@@ -1,11 +1,11 @@
 //! Late answers: a token that holds no more stores nothing, and no client, replica or file ever sees of it.
 
 use std::time::Duration;
+use testkit::{
+    Q, Raw, Server, all_quiet, args, comes_too_late, eventually, hit, info_field, lease, lease_of, set_line,
+};
 
-use crate::desk::{Q, all_quiet, comes_too_late, hit, lease, lease_of, set};
-use crate::drops::DROPS;
-use crate::support::{Raw, Server, args, eventually, info_field};
-use crate::words::Says;
+use super::invalidate_lease::DROPS;
 
 #[test]
 fn after_any_drop_an_answer_of_before_stores_nothing() {
@@ -33,7 +33,7 @@ fn after_its_lease_has_run_out_an_answer_stores_nothing() {
     // Also where another has it now, and after that one has stored.
     let next = lease(&mut con, Q);
     comes_too_late(&mut con, Q, &token);
-    con.ok(&set(Q, "new", &format!("TOKEN {next}")));
+    con.ok(&set_line(Q, "new", &format!("TOKEN {next}")));
     comes_too_late(&mut con, Q, &token);
     assert_eq!(con.say(&format!("CHATCACHE.GET {Q}")), Raw::bulk("new"));
 }
@@ -53,13 +53,13 @@ fn after_another_answer_the_late_one_stores_nothing() {
     let server = Server::start();
     let mut con = server.raw();
     let token = lease(&mut con, Q);
-    server.raw().ok(&set(Q, "first", ""));
+    server.raw().ok(&set_line(Q, "first", ""));
     comes_too_late(&mut con, Q, &token);
     assert_eq!(con.say(&format!("CHATCACHE.FETCH {Q}")), hit("first"));
     // Nor does a token serve twice.
     con.number(&format!("CHATCACHE.DEL {Q}"));
     let token = lease(&mut con, Q);
-    con.ok(&set(Q, "once", &format!("TOKEN {token}")));
+    con.ok(&set_line(Q, "once", &format!("TOKEN {token}")));
     comes_too_late(&mut con, Q, &token);
     assert_eq!(con.say(&format!("CHATCACHE.GET {Q}")), Raw::bulk("once"));
 }
@@ -97,7 +97,7 @@ fn a_token_proves_nothing_but_its_own_lease() {
         assert_eq!(con.number(&format!("CHATCACHE.RELEASE {request} TOKEN {token}")), 0, "{request}");
     }
     // Hex digits are hex digits, in either case.
-    con.ok(&set(Q, "hello", &format!("TOKEN {upper}")));
+    con.ok(&set_line(Q, "hello", &format!("TOKEN {upper}")));
 }
 
 #[test]
@@ -121,10 +121,10 @@ fn a_condition_that_fails_leaves_the_lease_as_it_is() {
     let server = Server::start();
     let mut con = server.raw();
     let token = lease(&mut con, Q);
-    assert_eq!(con.say(&set(Q, "hello", &format!("XX TOKEN {token}"))), Raw::NullBulk);
-    assert_eq!(con.say(&set(Q, "hello", "XX")), Raw::NullBulk);
-    assert!(matches!(con.say(&set(Q, "hello", &format!("EX x TOKEN {token}"))), Raw::Error(_)));
-    con.ok(&set(Q, "hello", &format!("NX TOKEN {token}")));
+    assert_eq!(con.say(&set_line(Q, "hello", &format!("XX TOKEN {token}"))), Raw::NullBulk);
+    assert_eq!(con.say(&set_line(Q, "hello", "XX")), Raw::NullBulk);
+    assert!(matches!(con.say(&set_line(Q, "hello", &format!("EX x TOKEN {token}"))), Raw::Error(_)));
+    con.ok(&set_line(Q, "hello", &format!("NX TOKEN {token}")));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_late_answer_is_not_replicated_and_not_in_the_aof() {
         info_field(con, "persistence", "aof_current_size").parse().expect("a size")
     };
     let mut con = server.raw();
-    con.ok(&set("msg ann bot first", "answer", ""));
+    con.ok(&set_line("msg ann bot first", "answer", ""));
     let token = lease(&mut con, Q);
     con.number("CHATCACHE.INVALIDATE bot");
     eventually(|| info_field(&mut watch, "persistence", "aof_pending_bio_fsync") == "0");
@@ -147,7 +147,7 @@ fn a_late_answer_is_not_replicated_and_not_in_the_aof() {
     assert_eq!(offset(&mut watch), before, "nothing of leases is written");
     // What is stored is written without its token.
     let token = lease(&mut con, Q);
-    con.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    con.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
     assert!(offset(&mut watch) > before);
     let mut found = false;
     for file in std::fs::read_dir(server.dir().join("appendonlydir")).expect("the directory") {

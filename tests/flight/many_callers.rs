@@ -3,10 +3,10 @@
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
-
-use crate::desk::{Q, all_quiet, hit, lease, set, waiters};
-use crate::support::{Raw, RawClient, Server, eventually_within, patient};
-use crate::words::{Says, items, text_of, words};
+use testkit::{
+    Q, Raw, RawClient, Server, all_quiet, eventually_within, hit, items, lease, patient, set_line, text_of,
+    waiters, words,
+};
 
 #[test]
 fn exactly_one_of_two_hundred_callers_has_the_lease() {
@@ -33,7 +33,7 @@ fn exactly_one_of_two_hundred_callers_has_the_lease() {
                                 let parts = items(reply.clone());
                                 if parts[0] == Raw::bulk("lease") {
                                     let token = text_of(&parts[1]);
-                                    con.ok(&set(&request, "answer", &format!("TOKEN {token}")));
+                                    con.ok(&set_line(&request, "answer", &format!("TOKEN {token}")));
                                 }
                                 replies.push(reply);
                                 false
@@ -75,12 +75,12 @@ fn two_thousand_wait_while_others_are_served_and_one_set_wakes_them_all() {
 
     let begun = Instant::now();
     for n in 0..1000 {
-        desk.ok(&set(&format!("msg ann bot m-{n}"), "served", ""));
+        desk.ok(&set_line(&format!("msg ann bot m-{n}"), "served", ""));
         assert_eq!(desk.say(&format!("CHATCACHE.GET msg ann bot m-{n}")), Raw::bulk("served"));
     }
     assert!(begun.elapsed() < patient(Duration::from_secs(15)), "{:?}", begun.elapsed());
 
-    holder.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    holder.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
     for con in &mut crowd {
         assert_eq!(con.read(), hit("hello"));
     }
@@ -103,7 +103,7 @@ fn a_crowd_that_leaves_leaves_nothing_behind() {
         drop(crowd);
         eventually_within(Duration::from_secs(30), || waiters(&mut desk) == 0);
     }
-    assert_eq!(crate::support::info_field(&mut server.connect(), "clients", "blocked_clients"), "0");
+    assert_eq!(testkit::info_field(&mut server.connect(), "clients", "blocked_clients"), "0");
     drop(holder);
     let mut desk = server.raw();
     eventually_within(Duration::from_secs(10), || desk.stats("")["leases"] == 0);
@@ -115,17 +115,17 @@ fn holders_that_die_one_after_another_lose_nobody() {
     let holder = server.raw();
     let mut next = Some(holder);
     lease(next.as_mut().expect("the holder"), Q);
-    let mut crowd: Vec<RawClient> = (0..100).map(|_| crate::desk::waiter(&server, Q)).collect();
+    let mut crowd: Vec<RawClient> = (0..100).map(|_| testkit::waiter(&server, Q)).collect();
     crowd.reverse();
     let mut last = None;
     while let Some(mut con) = crowd.pop() {
         // The one who holds the lease dies: here, by having been replaced.
         drop(next.take());
-        let (token, _) = crate::desk::lease_of(con.read());
+        let (token, _) = testkit::lease_of(con.read());
         last = Some(token);
         next = Some(con);
     }
     let mut con = next.expect("the last");
-    con.ok(&set(Q, "hello", &format!("TOKEN {}", last.expect("a token"))));
+    con.ok(&set_line(Q, "hello", &format!("TOKEN {}", last.expect("a token"))));
     all_quiet(&mut con, 0);
 }

@@ -1,11 +1,9 @@
 //! Answers that come and go by the server's own commands, while clients wait for them.
 
-use crate::desk::{
-    Q, busy_of, comes_too_late, hit, lease, lease_of, refresh, set, stale, store_stale, waiter, waiter_for,
-    waiters,
+use testkit::{
+    Q, Raw, RawClient, Server, busy_of, comes_too_late, eventually, hit, lease, lease_of, refresh, set_line,
+    skipped_as_copy_changes_the_database, stale, store_stale, waiter, waiter_for, waiters,
 };
-use crate::support::{Raw, RawClient, Server, eventually, skipped_as_copy_changes_the_database};
-use crate::words::Says;
 
 fn key(con: &mut RawClient, request: &str) -> String {
     con.text(&format!("CHATCACHE.KEY {request}"))
@@ -15,7 +13,7 @@ fn key(con: &mut RawClient, request: &str) -> String {
 fn an_answer_that_is_renamed_into_place_serves_who_waits() {
     let server = Server::start();
     let (mut holder, mut desk) = (server.raw(), server.raw());
-    desk.ok(&set(Q, "moved", ""));
+    desk.ok(&set_line(Q, "moved", ""));
     let key = key(&mut desk, Q);
     desk.ok(&format!("RENAME {key} elsewhere"));
     let token = lease(&mut holder, Q);
@@ -25,7 +23,7 @@ fn an_answer_that_is_renamed_into_place_serves_who_waits() {
         assert_eq!(con.read(), hit("moved"));
     }
     // The holder may still bring a newer one.
-    holder.ok(&set(Q, "newer", &format!("TOKEN {token}")));
+    holder.ok(&set_line(Q, "newer", &format!("TOKEN {token}")));
     assert_eq!(desk.say(&format!("CHATCACHE.GET {Q}")), Raw::bulk("newer"));
 }
 
@@ -33,7 +31,7 @@ fn an_answer_that_is_renamed_into_place_serves_who_waits() {
 fn an_answer_that_is_restored_serves_who_waits() {
     let server = Server::start();
     let (mut holder, mut desk) = (server.raw(), server.raw());
-    desk.ok(&set(Q, "restored", ""));
+    desk.ok(&set_line(Q, "restored", ""));
     let key = key(&mut desk, Q);
     let Raw::Bulk(payload) = desk.say(&format!("DUMP {key}")) else { panic!("no payload") };
     desk.number(&format!("DEL {key}"));
@@ -51,7 +49,7 @@ fn an_answer_that_is_copied_or_moved_into_place_serves_who_waits() {
     }
     let server = Server::start();
     let (mut holder, mut desk) = (server.raw(), server.raw());
-    desk.ok(&set(Q, "copied", ""));
+    desk.ok(&set_line(Q, "copied", ""));
     let key = key(&mut desk, Q);
     assert_eq!(desk.number(&format!("COPY {key} elsewhere")), 1);
     desk.number(&format!("CHATCACHE.DEL {Q}"));
@@ -76,13 +74,13 @@ fn another_answer_renamed_over_the_key_serves_nobody_and_hangs_nobody() {
     lease(&mut holder, Q);
     let mut short = waiter_for(&server, Q, 300);
     let mut con = waiter(&server, Q);
-    desk.ok(&set("response ann bot bye", "another", ""));
+    desk.ok(&set_line("response ann bot bye", "another", ""));
     let other = desk.text("CHATCACHE.KEY response ann bot bye");
     desk.ok(&format!("RENAME {other} {key}"));
     busy_of(short.read());
     drop(holder);
     let (token, _) = lease_of(con.read());
-    con.ok(&set(Q, "own", &format!("TOKEN {token}")));
+    con.ok(&set_line(Q, "own", &format!("TOKEN {token}")));
     assert_eq!(desk.say(&format!("CHATCACHE.GET {Q}")), Raw::bulk("own"));
 }
 
@@ -96,12 +94,12 @@ fn a_native_value_over_the_key_is_refused_and_hangs_nobody() {
     desk.ok(&format!("SET {key} text"));
     let wrong = Raw::Error("WRONGTYPE Operation against a key holding the wrong kind of value".to_owned());
     assert_eq!(desk.say(&format!("CHATCACHE.FETCH {Q} WAIT 60000")), wrong);
-    assert_eq!(holder.say(&set(Q, "hello", &format!("TOKEN {token}"))), wrong);
+    assert_eq!(holder.say(&set_line(Q, "hello", &format!("TOKEN {token}"))), wrong);
     assert_eq!(waiters(&mut desk), 1, "a refusal changes nothing");
     assert_eq!(holder.number(&format!("CHATCACHE.RELEASE {Q} TOKEN {token}")), 1);
     let (token, _) = lease_of(con.read());
     desk.number(&format!("DEL {key}"));
-    con.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    con.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
 }
 
 #[test]
@@ -138,16 +136,16 @@ fn a_native_delete_of_something_else_voids_nothing() {
     ];
     for go in gone {
         desk.ok("FLUSHALL");
-        desk.ok(&set(Q, "old", ""));
+        desk.ok(&set_line(Q, "old", ""));
         go(&mut desk);
         eventually(|| desk.say(&format!("CHATCACHE.GET {Q}")) == Raw::NullBulk);
         let token = lease(&mut holder, Q);
         desk.ok("SET unrelated text");
         assert_eq!(desk.number("DEL unrelated"), 1);
-        desk.ok(&set("msg ann other hello", "x", ""));
+        desk.ok(&set_line("msg ann other hello", "x", ""));
         let other = desk.text("CHATCACHE.KEY msg ann other hello");
         assert_eq!(desk.number(&format!("DEL {other}")), 1);
-        holder.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+        holder.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
     }
 }
 
@@ -155,12 +153,12 @@ fn a_native_delete_of_something_else_voids_nothing() {
 fn an_answer_that_expires_or_is_evicted_does_not_void_the_lease_to_refresh_it() {
     let server = Server::start();
     let (mut holder, mut desk) = (server.raw(), server.raw());
-    desk.ok(&set(Q, "old", "PX 1 STALE 200"));
-    eventually(|| crate::desk::inspected(&mut desk, Q, "fresh-ms") == 0);
+    desk.ok(&set_line(Q, "old", "PX 1 STALE 200"));
+    eventually(|| testkit::inspected(&mut desk, Q, "fresh-ms") == 0);
     let token = refresh(&mut holder, Q);
     eventually(|| desk.number("DBSIZE") == 0);
     let mut con = waiter(&server, Q);
-    holder.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    holder.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
     assert_eq!(con.read(), hit("hello"));
 }
 
@@ -172,12 +170,12 @@ fn a_reload_leaves_who_waits_and_who_computes_to_each_other_or_begins_anew() {
     let mut con = waiter(&server, Q);
     desk.ok("DEBUG RELOAD");
     // DEBUG RELOAD empties the server first: as after FLUSHALL, the first who waits computes.
-    let stored = holder.say(&set(Q, "hello", &format!("TOKEN {token}")));
+    let stored = holder.say(&set_line(Q, "hello", &format!("TOKEN {token}")));
     match stored {
         Raw::Simple(_) => assert_eq!(con.read(), hit("hello")),
         _ => {
             let (token, _) = lease_of(con.read());
-            con.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+            con.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
         }
     }
     assert_eq!(desk.say(&format!("CHATCACHE.GET {Q}")), Raw::bulk("hello"));

@@ -1,8 +1,6 @@
 //! Where a client may not be blocked, WAIT counts as 0.
 
-use crate::desk::{Q, busy_of, hit, lease, lease_of, set};
-use crate::support::{Raw, Server};
-use crate::words::Says;
+use testkit::{Q, Raw, Server, busy_of, hit, lease, lease_of, set_line};
 
 #[test]
 fn in_a_transaction_nobody_waits() {
@@ -15,10 +13,10 @@ fn in_a_transaction_nobody_waits() {
     ]);
     assert!(busy_of(replies[0].clone()) > 0);
     let (own, _) = lease_of(replies[1].clone());
-    con.transaction(&[&set("msg ann bot new", "answer", &format!("TOKEN {own}"))]);
+    con.transaction(&[&set_line("msg ann bot new", "answer", &format!("TOKEN {own}"))]);
     assert_eq!(con.say("CHATCACHE.FETCH msg ann bot new"), hit("answer"));
-    let replies =
-        holder.transaction(&[&set(Q, "hello", &format!("TOKEN {token}")), &format!("CHATCACHE.FETCH {Q}")]);
+    let replies = holder
+        .transaction(&[&set_line(Q, "hello", &format!("TOKEN {token}")), &format!("CHATCACHE.FETCH {Q}")]);
     assert_eq!(replies, [Raw::simple("OK"), hit("hello")]);
 }
 
@@ -35,12 +33,12 @@ fn in_a_script_or_a_function_nobody_waits() {
     assert_eq!(con.call(&["FUNCTION", "LOAD", &library]), Raw::bulk("lib"));
     assert!(busy_of(con.say("FCALL fetch 1 bot hi")) > 0);
     let (own, _) = lease_of(con.call(&["EVAL", fetch, "1", "bot", "new"]));
-    con.ok(&set("response ann bot new", "answer", &format!("TOKEN {own}")));
+    con.ok(&set_line("response ann bot new", "answer", &format!("TOKEN {own}")));
     let (own, _) = lease_of(con.say("FCALL fetch 1 bot newer"));
-    con.ok(&set("response ann bot newer", "answer", &format!("TOKEN {own}")));
+    con.ok(&set_line("response ann bot newer", "answer", &format!("TOKEN {own}")));
     let store =
         "return redis.call('CHATCACHE.SET', 'response', 'ann', KEYS[1], 'hi', 'hello', 'TOKEN', ARGV[1])";
-    let mut waiting = crate::desk::waiter(&server, Q);
+    let mut waiting = testkit::waiter(&server, Q);
     assert_eq!(con.call(&["EVAL", store, "1", "bot", &token]), Raw::simple("OK"));
     assert_eq!(waiting.read(), hit("hello"));
     assert_eq!(con.call(&["EVAL", fetch, "1", "bot", "hi"]), hit("hello"));

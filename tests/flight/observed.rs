@@ -1,8 +1,8 @@
 //! What clients and operators see: RESP3, COMMAND, events, counters.
 
-use crate::desk::{Q, lease, set, store_stale, waiter};
-use crate::support::{Raw, Server, eventually, info};
-use crate::words::{Says, items, text_of, texts};
+use testkit::{
+    Q, Raw, Server, eventually, info, items, lease, set_line, store_stale, text_of, texts, waiter,
+};
 
 #[test]
 fn replies_are_right_in_resp3() {
@@ -16,14 +16,14 @@ fn replies_are_right_in_resp3() {
     let token = text_of(&reply[1]);
     let busy = items(con.say(&format!("CHATCACHE.FETCH {Q}")));
     assert!(matches!(&busy[..], [Raw::Bulk(word), Raw::Int(_)] if word == b"busy"), "{busy:?}");
-    con.send(&crate::words::words(&format!("CHATCACHE.FETCH {Q} WAIT 60000")));
+    con.send(&testkit::words(&format!("CHATCACHE.FETCH {Q} WAIT 60000")));
     eventually(|| holder.stats("")["waiters"] == 1);
     assert_eq!(holder.say(&format!("CHATCACHE.RELEASE {Q} TOKEN {token}")), Raw::Int(1));
     let reply = items(con.read());
     assert_eq!((reply.len(), &reply[0]), (3, &Raw::bulk("lease")));
-    assert_eq!(holder.say(&set(Q, "late", &format!("TOKEN {token}"))), Raw::Null);
-    con.ok(&set(Q, "hello", &format!("TOKEN {}", text_of(&reply[1]))));
-    assert_eq!(con.say(&format!("CHATCACHE.FETCH {Q}")), crate::desk::hit("hello"));
+    assert_eq!(holder.say(&set_line(Q, "late", &format!("TOKEN {token}"))), Raw::Null);
+    con.ok(&set_line(Q, "hello", &format!("TOKEN {}", text_of(&reply[1]))));
+    assert_eq!(con.say(&format!("CHATCACHE.FETCH {Q}")), testkit::hit("hello"));
     assert_eq!(con.say("CHATCACHE.SOFTINVALIDATE bot"), Raw::Int(1));
     let reply = items(con.say(&format!("CHATCACHE.FETCH {Q}")));
     assert!(matches!(&reply[..], [_, Raw::Bulk(_), Raw::Bulk(_)]), "{reply:?}");
@@ -58,7 +58,7 @@ fn the_persona_is_the_key_and_the_flags_are_true() {
         assert_eq!(texts(con.say(&format!("COMMAND GETKEYS CHATCACHE.{line}"))), ["bot"], "{line}");
     }
     assert_eq!(texts(con.say("COMMAND GETKEYS CHATCACHE.SOFTINVALIDATE a b c")), ["a", "b", "c"]);
-    let flags = |con: &mut crate::support::RawClient, name: &str| {
+    let flags = |con: &mut testkit::RawClient, name: &str| {
         texts(items(items(con.say(&format!("COMMAND INFO CHATCACHE.{name}")))[0].clone())[2].clone())
     };
     let fetch = flags(&mut con, "FETCH");
@@ -118,7 +118,7 @@ fn the_counters_tell_the_story() {
     assert_eq!((stats["leases"], stats["leases-granted"], stats["waiters"]), (2, 2, 1));
     con.number(&format!("CHATCACHE.RELEASE {Q} TOKEN {token}"));
     waiting.read();
-    con.say(&set(Q, "late", &format!("TOKEN {token}")));
+    con.say(&set_line(Q, "late", &format!("TOKEN {token}")));
     let stats = con.stats("");
     assert_eq!((stats["leases"], stats["leases-granted"], stats["leases-ended"]), (2, 3, 1));
     assert_eq!((stats["waiters"], stats["tokens-refused"], stats["misses"]), (0, 1, 3));
@@ -140,7 +140,7 @@ fn single_flight_works_in_a_cluster() {
     let token = lease(&mut holder, "msg ann bot hi");
     lease(&mut con, "msg ann other hi");
     let mut waiting = waiter(&server, "msg bob bot hi");
-    holder.ok(&set("msg ann bot hi", "hello", &format!("TOKEN {token}")));
-    assert_eq!(waiting.read(), crate::desk::hit("hello"));
+    holder.ok(&set_line("msg ann bot hi", "hello", &format!("TOKEN {token}")));
+    assert_eq!(waiting.read(), testkit::hit("hello"));
     assert_eq!(con.say("CHATCACHE.GET msg ann other hi"), Raw::NullBulk);
 }

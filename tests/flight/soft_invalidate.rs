@@ -1,17 +1,18 @@
 //! SOFTINVALIDATE: all answers of a persona turn stale, and are refreshed one by one.
 
-use crate::desk::{Q, comes_too_late, hit, inspected, lease, refresh, set, stale, store_stale};
-use crate::support::{Raw, Server, eventually, replica_caught_up};
-use crate::words::{Says, fill};
+use testkit::{
+    Q, Raw, Server, comes_too_late, eventually, fill_persona, hit, inspected, lease, refresh,
+    replica_caught_up, set_line, stale, store_stale,
+};
 
 #[test]
 fn it_counts_what_was_fresh_and_turns_it_stale() {
     let server = Server::start();
     let mut con = server.raw();
-    fill(&mut con, "ann", "bot", 5, 10);
-    fill(&mut con, "bob", "other", 3, 10);
-    con.ok(&set("msg ann bot hi", "answer", ""));
-    con.ok(&set("session ann third hi", "answer", ""));
+    fill_persona(&mut con, "ann", "bot", 5, 10);
+    fill_persona(&mut con, "bob", "other", 3, 10);
+    con.ok(&set_line("msg ann bot hi", "answer", ""));
+    con.ok(&set_line("session ann third hi", "answer", ""));
     assert_eq!(con.number("CHATCACHE.SOFTINVALIDATE bot"), 6);
     assert_eq!(con.number("CHATCACHE.SOFTINVALIDATE bot"), 0, "they are stale already");
     assert_eq!(con.stats("")["entries-stale"], 6);
@@ -21,7 +22,7 @@ fn it_counts_what_was_fresh_and_turns_it_stale() {
     assert_eq!(con.say("CHATCACHE.GET response ann bot m-1"), Raw::NullBulk);
     refresh(&mut con, "response ann bot m-1");
     // A new answer is fresh, and the next soft drop counts it alone.
-    con.ok(&set("response ann bot m-1", "new", ""));
+    con.ok(&set_line("response ann bot m-1", "new", ""));
     assert_eq!(con.say("CHATCACHE.FETCH response ann bot m-1"), hit("new"));
     assert_eq!(con.stats("")["entries-stale"], 9);
     assert_eq!(con.number("CHATCACHE.SOFTINVALIDATE bot"), 1);
@@ -35,7 +36,7 @@ fn it_counts_what_was_fresh_and_turns_it_stale() {
 fn a_soft_drop_has_one_winner() {
     let server = Server::start();
     let mut con = server.raw();
-    con.ok(&set(Q, "old", ""));
+    con.ok(&set_line(Q, "old", ""));
     assert_eq!(con.number("CHATCACHE.SOFTINVALIDATE bot"), 1);
     let mut holder = server.raw();
     let token = refresh(&mut holder, Q);
@@ -46,7 +47,7 @@ fn a_soft_drop_has_one_winner() {
     eventually(|| con.stats("")["leases"] == 0);
     let next = refresh(&mut con, Q);
     comes_too_late(&mut con, Q, &token);
-    con.ok(&set(Q, "new", &format!("TOKEN {next}")));
+    con.ok(&set_line(Q, "new", &format!("TOKEN {next}")));
     assert_eq!(con.say(&format!("CHATCACHE.GET {Q}")), Raw::bulk("new"));
 }
 
@@ -64,7 +65,7 @@ fn what_is_past_its_freshness_by_time_still_counts_once() {
 fn it_voids_what_is_being_computed() {
     let server = Server::start();
     let mut con = server.raw();
-    con.ok(&set(Q, "old", ""));
+    con.ok(&set_line(Q, "old", ""));
     con.number("CHATCACHE.SOFTINVALIDATE bot");
     let token = refresh(&mut con, Q);
     assert_eq!(con.number("CHATCACHE.SOFTINVALIDATE bot"), 0);
@@ -77,8 +78,8 @@ fn other_databases_stay_fresh_also_when_swapped() {
     let server = Server::start();
     let (mut con, mut other) = (server.raw(), server.raw());
     other.ok("SELECT 1");
-    con.ok(&set(Q, "zero", ""));
-    other.ok(&set(Q, "one", ""));
+    con.ok(&set_line(Q, "zero", ""));
+    other.ok(&set_line(Q, "one", ""));
     assert_eq!(con.number("CHATCACHE.SOFTINVALIDATE bot"), 1);
     assert_eq!(other.say(&format!("CHATCACHE.GET {Q}")), Raw::bulk("one"));
     con.ok("SWAPDB 0 1");
@@ -92,9 +93,9 @@ fn a_stale_answer_stays_stale_wherever_it_goes() {
     let server = Server::start();
     let mut con = server.raw();
     let key = con.text(&format!("CHATCACHE.KEY {Q}"));
-    con.ok(&set(Q, "old", ""));
+    con.ok(&set_line(Q, "old", ""));
     con.number("CHATCACHE.SOFTINVALIDATE bot");
-    let check = |con: &mut crate::support::RawClient, after: &str| {
+    let check = |con: &mut testkit::RawClient, after: &str| {
         assert_eq!(con.say(&format!("CHATCACHE.GET {Q}")), Raw::NullBulk, "{after}");
         assert_eq!(inspected(con, Q, "fresh-ms"), 0, "{after}");
         assert!(inspected(con, Q, "ttl-ms") > 3_000_000, "{after}");
@@ -136,20 +137,16 @@ fn a_stale_answer_stays_stale_over_restarts() {
         }
         let mut server = builder.start();
         let mut con = server.raw();
-        con.ok(&set(Q, "old", "EX 1000 STALE 1000000"));
-        con.ok(&set("msg ann other hi", "fresh", ""));
+        con.ok(&set_line(Q, "old", "EX 1000 STALE 1000000"));
+        con.ok(&set_line("msg ann other hi", "fresh", ""));
         assert_eq!(con.number("CHATCACHE.SOFTINVALIDATE bot"), 1);
-        con.ok(&set("msg ann bot new", "fresh", ""));
+        con.ok(&set_line("msg ann bot new", "fresh", ""));
         if !rewrite.is_empty() {
             con.say("BGREWRITEAOF");
             eventually(|| {
-                crate::support::info_field(&mut server.connect(), "persistence", "aof_rewrite_in_progress")
-                    == "0"
-                    && crate::support::info_field(
-                        &mut server.connect(),
-                        "persistence",
-                        "aof_rewrite_scheduled",
-                    ) == "0"
+                testkit::info_field(&mut server.connect(), "persistence", "aof_rewrite_in_progress") == "0"
+                    && testkit::info_field(&mut server.connect(), "persistence", "aof_rewrite_scheduled")
+                        == "0"
             });
         }
         drop(con);
@@ -167,7 +164,7 @@ fn a_stale_answer_stays_stale_over_restarts() {
 fn a_stale_answer_stays_stale_over_an_rdb() {
     let mut server = Server::start();
     let mut con = server.raw();
-    con.ok(&set(Q, "old", ""));
+    con.ok(&set_line(Q, "old", ""));
     con.number("CHATCACHE.SOFTINVALIDATE bot");
     drop(con);
     server.restart();
@@ -180,12 +177,12 @@ fn a_stale_answer_stays_stale_over_an_rdb() {
 fn a_replica_has_it_stale_too() {
     let master = Server::start();
     let mut con = master.raw();
-    con.ok(&set("response ann bot early", "old", ""));
+    con.ok(&set_line("response ann bot early", "old", ""));
     con.number("CHATCACHE.SOFTINVALIDATE bot");
     let replica = Server::builder().replica_of(&master).start();
-    con.ok(&set(Q, "old", ""));
+    con.ok(&set_line(Q, "old", ""));
     assert_eq!(con.number("CHATCACHE.SOFTINVALIDATE bot"), 1);
-    con.ok(&set("response ann bot new", "new", ""));
+    con.ok(&set_line("response ann bot new", "new", ""));
     replica_caught_up(&master, &replica);
     let mut there = replica.raw();
     for request in [Q, "response ann bot early"] {
@@ -208,8 +205,11 @@ fn a_replica_has_it_stale_too() {
 fn an_answer_stored_over_a_stale_one_in_the_same_transaction_as_a_soft_drop_is_fresh() {
     let server = Server::start();
     let mut con = server.raw();
-    con.ok(&set(Q, "old", ""));
-    let replies =
-        con.transaction(&["CHATCACHE.SOFTINVALIDATE bot", &set(Q, "new", ""), &format!("CHATCACHE.GET {Q}")]);
+    con.ok(&set_line(Q, "old", ""));
+    let replies = con.transaction(&[
+        "CHATCACHE.SOFTINVALIDATE bot",
+        &set_line(Q, "new", ""),
+        &format!("CHATCACHE.GET {Q}"),
+    ]);
     assert_eq!(replies, [Raw::Int(1), Raw::simple("OK"), Raw::bulk("new")]);
 }

@@ -1,12 +1,10 @@
 //! Waiters, and all that ends a wait.
 
 use std::time::{Duration, Instant};
-
-use crate::desk::{
-    Q, all_quiet, busy_of, hit, lease, lease_of, patient_ms, set, waiter, waiter_for, waiters,
+use testkit::{
+    Q, Raw, RawClient, Server, all_quiet, busy_of, eventually, hit, lease, lease_of, patient, patient_ms,
+    set_line, waiter, waiter_for, waiters,
 };
-use crate::support::{Raw, RawClient, Server, eventually, patient};
-use crate::words::Says;
 
 /// A server, one who holds the lease of `Q`, its token, and so many who wait.
 fn queue(waiting: usize) -> (Server, RawClient, String, Vec<RawClient>) {
@@ -22,9 +20,9 @@ fn the_answer_wakes_all_who_wait() {
     for with_token in [true, false] {
         let (server, mut holder, token, mut waiting) = queue(3);
         if with_token {
-            holder.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+            holder.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
         } else {
-            server.raw().ok(&set(Q, "hello", ""));
+            server.raw().ok(&set_line(Q, "hello", ""));
         }
         for con in &mut waiting {
             assert_eq!(con.read(), hit("hello"));
@@ -60,8 +58,8 @@ fn a_holder_whose_connection_closes_passes_the_lease_on() {
     drop(holder);
     let (next, _) = lease_of(waiting[0].read());
     assert_eq!(waiters(&mut server.raw()), 1);
-    assert_eq!(server.raw().say(&set(Q, "late", &format!("TOKEN {token}"))), Raw::NullBulk);
-    waiting[0].ok(&set(Q, "hello", &format!("TOKEN {next}")));
+    assert_eq!(server.raw().say(&set_line(Q, "late", &format!("TOKEN {token}"))), Raw::NullBulk);
+    waiting[0].ok(&set_line(Q, "hello", &format!("TOKEN {next}")));
     assert_eq!(waiting[1].read(), hit("hello"));
 }
 
@@ -89,7 +87,7 @@ fn a_lease_that_runs_out_passes_on_with_the_waiter_s_own_length() {
     assert_eq!(ms, 86_400_000);
     assert!(begun.elapsed() >= Duration::from_millis(300), "{:?}", begun.elapsed());
     assert!(begun.elapsed() < patient(Duration::from_secs(5)));
-    assert_eq!(holder.say(&set(Q, "late", &format!("TOKEN {token}"))), Raw::NullBulk);
+    assert_eq!(holder.say(&set_line(Q, "late", &format!("TOKEN {token}"))), Raw::NullBulk);
     assert_eq!(holder.number(&format!("CHATCACHE.RELEASE {Q} TOKEN {token}")), 0);
 }
 
@@ -127,7 +125,7 @@ fn client_unblock_ends_a_wait_and_no_other() {
     for how in ["TIMEOUT", "ERROR", ""] {
         let mut con = server.raw();
         let id = con.number("CLIENT ID");
-        con.send(&crate::words::words(&format!("CHATCACHE.FETCH {Q} WAIT 60000")));
+        con.send(&testkit::words(&format!("CHATCACHE.FETCH {Q} WAIT 60000")));
         eventually(|| waiters(&mut desk) == 1);
         let line = format!("CLIENT UNBLOCK {id} {how}");
         assert_eq!(desk.number(line.trim_end()), 1);
@@ -141,12 +139,12 @@ fn client_unblock_ends_a_wait_and_no_other() {
         eventually(|| waiters(&mut desk) == 0);
         assert_eq!(con.say("PING"), Raw::simple("PONG"));
         // It may wait again.
-        con.send(&crate::words::words(&format!("CHATCACHE.FETCH {Q} WAIT 60000")));
+        con.send(&testkit::words(&format!("CHATCACHE.FETCH {Q} WAIT 60000")));
         eventually(|| waiters(&mut desk) == 1);
         drop(con);
         eventually(|| waiters(&mut desk) == 0);
     }
-    holder.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    holder.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
     all_quiet(&mut desk, 0);
 }
 
@@ -166,7 +164,7 @@ fn a_killed_waiter_is_passed_over() {
     let (server, mut holder, token, _) = queue(0);
     let (mut desk, mut con) = (server.raw(), server.raw());
     let id = con.number("CLIENT ID");
-    con.send(&crate::words::words(&format!("CHATCACHE.FETCH {Q} WAIT 60000")));
+    con.send(&testkit::words(&format!("CHATCACHE.FETCH {Q} WAIT 60000")));
     eventually(|| waiters(&mut desk) == 1);
     let mut next = waiter(&server, Q);
     assert_eq!(desk.number(&format!("CLIENT KILL ID {id}")), 1);
@@ -192,7 +190,7 @@ fn who_holds_the_lease_does_not_wait_for_himself() {
     let begun = Instant::now();
     assert!(busy_of(holder.say(&format!("CHATCACHE.FETCH {Q} WAIT 60000"))) > 0);
     assert!(begun.elapsed() < patient(Duration::from_secs(10)));
-    holder.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    holder.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
     assert_eq!(holder.say(&format!("CHATCACHE.FETCH {Q}")), hit("hello"));
 }
 
@@ -202,10 +200,10 @@ fn two_holders_who_wait_for_each_other_do_not_hang() {
     let mut two = server.raw();
     lease(&mut two, "response ann bot bye");
     let mut one = _one;
-    one.send(&crate::words::words("CHATCACHE.FETCH response ann bot bye WAIT 60000"));
+    one.send(&testkit::words("CHATCACHE.FETCH response ann bot bye WAIT 60000"));
     eventually(|| waiters(&mut two) == 1);
     busy_of(two.say(&format!("CHATCACHE.FETCH {Q} WAIT 60000")));
-    two.ok(&set("response ann bot bye", "answer", ""));
+    two.ok(&set_line("response ann bot bye", "answer", ""));
     assert_eq!(one.read(), hit("answer"));
 }
 
@@ -214,8 +212,8 @@ fn commands_sent_behind_a_wait_are_served_after_it() {
     let (server, mut holder, token, _) = queue(0);
     let mut con = waiter(&server, Q);
     con.send(&["PING"]);
-    con.send(&crate::words::words(&format!("CHATCACHE.GET {Q}")));
-    holder.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    con.send(&testkit::words(&format!("CHATCACHE.GET {Q}")));
+    holder.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
     assert_eq!([con.read(), con.read(), con.read()], [hit("hello"), Raw::simple("PONG"), Raw::bulk("hello")]);
 }
 
@@ -229,7 +227,7 @@ fn more_waiters_than_the_setting_allows_are_busy() {
     assert!(busy_of(con.say(&format!("CHATCACHE.FETCH {Q} WAIT 60000"))) > 0);
     con.ok("CONFIG SET chatcache.max-waiters 3");
     let mut third = waiter(&server, Q);
-    holder.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    holder.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
     for con in waiting.iter_mut().chain([&mut third]) {
         assert_eq!(con.read(), hit("hello"));
     }
@@ -239,7 +237,7 @@ fn more_waiters_than_the_setting_allows_are_busy() {
 fn an_answer_that_ends_at_once_serves_those_who_wait() {
     for options in ["PX 1", "PXAT 1", "PX 1 STALE 1"] {
         let (server, mut holder, token, mut waiting) = queue(3);
-        holder.ok(&set(Q, "hello", &format!("{options} TOKEN {token}")));
+        holder.ok(&set_line(Q, "hello", &format!("{options} TOKEN {token}")));
         for con in &mut waiting {
             assert_eq!(con.read(), hit("hello"), "{options}");
         }
@@ -256,7 +254,7 @@ fn a_pause_of_clients_delays_and_hangs_nobody() {
         let (server, mut holder, token, mut waiting) = queue(2);
         let mut short = waiter_for(&server, Q, 400);
         server.raw().ok(&format!("CLIENT PAUSE {} {mode}", patient_ms(1200)));
-        holder.send(&crate::words::words(&set(Q, "hello", &format!("TOKEN {token}"))));
+        holder.send(&testkit::words(&set_line(Q, "hello", &format!("TOKEN {token}"))));
         busy_of(short.read());
         assert_eq!(holder.read(), Raw::simple("OK"));
         for con in &mut waiting {
@@ -301,7 +299,7 @@ fn who_waits_on_a_master_that_becomes_a_replica_is_let_go() {
     all_quiet(&mut desk, 0);
     desk.ok("REPLICAOF NO ONE");
     // A lease of the time before is void.
-    assert_eq!(holder.say(&set(Q, "late", &format!("TOKEN {token}"))), Raw::NullBulk);
+    assert_eq!(holder.say(&set_line(Q, "late", &format!("TOKEN {token}"))), Raw::NullBulk);
     lease(&mut desk, Q);
 }
 
@@ -311,10 +309,10 @@ fn leases_of_different_databases_are_apart() {
     let mut other = server.raw();
     other.ok("SELECT 3");
     let third = lease(&mut other, Q);
-    assert_eq!(other.say(&set(Q, "wrong", &format!("TOKEN {token}"))), Raw::NullBulk);
-    other.ok(&set(Q, "three", &format!("TOKEN {third}")));
+    assert_eq!(other.say(&set_line(Q, "wrong", &format!("TOKEN {token}"))), Raw::NullBulk);
+    other.ok(&set_line(Q, "three", &format!("TOKEN {third}")));
     assert_eq!(waiters(&mut other), 1, "who waits in database 0 waits on");
-    holder.ok(&set(Q, "zero", &format!("TOKEN {token}")));
+    holder.ok(&set_line(Q, "zero", &format!("TOKEN {token}")));
     assert_eq!(waiting[0].read(), hit("zero"));
     assert_eq!(other.say(&format!("CHATCACHE.FETCH {Q}")), hit("three"));
 }
@@ -328,12 +326,12 @@ fn users_share_a_lease_where_they_share_the_answer() {
         let reply = bob.say(&format!("CHATCACHE.FETCH {tier} bob bot hi"));
         if shared {
             busy_of(reply);
-            ann.ok(&set(&format!("{tier} ann bot hi"), "answer", &format!("TOKEN {token}")));
+            ann.ok(&set_line(&format!("{tier} ann bot hi"), "answer", &format!("TOKEN {token}")));
             assert_eq!(bob.say(&format!("CHATCACHE.FETCH {tier} bob bot hi")), hit("answer"));
         } else {
             lease_of(reply);
             assert_eq!(
-                bob.say(&set(&format!("{tier} bob bot hi"), "x", &format!("TOKEN {token}"))),
+                bob.say(&set_line(&format!("{tier} bob bot hi"), "x", &format!("TOKEN {token}"))),
                 Raw::NullBulk
             );
         }
@@ -359,7 +357,7 @@ fn a_holder_that_resets_holds_on_and_a_subscriber_fetches() {
     let mut con = waiter(&server, Q);
     holder.say("RESET");
     assert_eq!(waiters(&mut desk), 1);
-    holder.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    holder.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
     assert_eq!(con.read(), hit("hello"));
     let mut pub_sub = server.raw().resp3();
     pub_sub.say("SUBSCRIBE channel");
@@ -373,9 +371,9 @@ fn a_waiter_that_tracks_keys_wakes() {
     let token = lease(&mut holder, Q);
     let mut con = server.raw().resp3();
     con.ok("CLIENT TRACKING ON");
-    con.send(&crate::words::words(&format!("CHATCACHE.FETCH {Q} WAIT 60000")));
+    con.send(&testkit::words(&format!("CHATCACHE.FETCH {Q} WAIT 60000")));
     eventually(|| waiters(&mut holder) == 1);
-    holder.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    holder.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
     let mut reply = con.read();
     while matches!(reply, Raw::Push(_)) {
         reply = con.read();
@@ -389,7 +387,7 @@ fn a_waiter_to_unblock(server: &Server) -> (RawClient, String, RawClient, i64) {
     let token = lease(&mut holder, Q);
     let mut waiting = server.raw();
     let id = waiting.number("CLIENT ID");
-    waiting.send(&crate::words::words(&format!("CHATCACHE.FETCH {Q} WAIT 20000")));
+    waiting.send(&testkit::words(&format!("CHATCACHE.FETCH {Q} WAIT 20000")));
     eventually(|| waiters(&mut server.raw()) == 1);
     (holder, token, waiting, id)
 }
@@ -403,12 +401,14 @@ fn who_is_unblocked_in_the_moment_of_its_waking_still_hears_what_it_was_woken_wi
         &format!("CLIENT UNBLOCK {id} TIMEOUT"),
     ]);
     let (token, _) = lease_of(waiting.read());
-    waiting.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    waiting.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
 
     holder.number("CHATCACHE.INVALIDATE bot");
     let (mut holder, token, mut waiting, id) = a_waiter_to_unblock(&server);
-    holder
-        .transaction(&[&set(Q, "hello", &format!("TOKEN {token}")), &format!("CLIENT UNBLOCK {id} TIMEOUT")]);
+    holder.transaction(&[
+        &set_line(Q, "hello", &format!("TOKEN {token}")),
+        &format!("CLIENT UNBLOCK {id} TIMEOUT"),
+    ]);
     assert_eq!(waiting.read(), hit("hello"));
 }
 
@@ -429,7 +429,7 @@ fn a_token_holds_for_the_names_that_it_was_given_for() {
     let server = Server::start();
     let mut con = server.raw();
     let token = lease(&mut con, "msg ann bot hi");
-    assert_eq!(con.say(&set("msg ann other hi", "late", &format!("TOKEN {token}"))), Raw::NullBulk);
-    assert_eq!(con.say(&set("msg bob bot hi", "late", &format!("TOKEN {token}"))), Raw::NullBulk);
-    con.ok(&set("msg ann bot hi", "hello", &format!("TOKEN {token}")));
+    assert_eq!(con.say(&set_line("msg ann other hi", "late", &format!("TOKEN {token}"))), Raw::NullBulk);
+    assert_eq!(con.say(&set_line("msg bob bot hi", "late", &format!("TOKEN {token}"))), Raw::NullBulk);
+    con.ok(&set_line("msg ann bot hi", "hello", &format!("TOKEN {token}")));
 }

@@ -1,9 +1,7 @@
 //! COMMAND: what the server and redis-cli's hints know of each command.
 
 use std::collections::{BTreeMap, BTreeSet};
-
-use crate::support::{Raw, Server};
-use crate::words::{Says, fields, items, pairs, text_of, texts};
+use testkit::{Raw, Server, fields, items, pairs, text_of, texts};
 
 /// Each command: its arity, its flags, its first and last key and their step.
 const COMMANDS: [(&str, i64, &str, [i64; 3]); 14] = [

@@ -1,9 +1,7 @@
 //! Who listens learns what happens: keyspace notifications, and CLIENT TRACKING.
 
 use std::time::Duration;
-
-use crate::support::{Raw, RawClient, Server, eventually};
-use crate::words::{Says, text_of};
+use testkit::{Raw, RawClient, Server, eventually, text_of};
 
 /// One who hears all events of the keyspace.
 struct Listener {

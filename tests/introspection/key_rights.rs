@@ -1,7 +1,6 @@
 //! ACL: a right to a persona is a right to its answers.
 
-use crate::support::{Raw, RawClient, Server};
-use crate::words::Says;
+use testkit::{Raw, RawClient, Server};
 
 const READS: [&str; 6] = [
     "GET msg ann helper hello",

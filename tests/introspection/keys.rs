@@ -1,7 +1,6 @@
 //! An answer is a key like any other to the commands that look at keys.
 
-use crate::support::{Raw, Server, args};
-use crate::words::{Says, items, text_of, texts};
+use testkit::{Raw, Server, args, items, text_of, texts};
 
 const KEY: &str = "msg:5d41402abc4b2a76b9719d911017c592";
 

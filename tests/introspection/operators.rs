@@ -1,9 +1,7 @@
 //! INFO, the slow log, the statistics of commands, and the log.
 
 use std::collections::BTreeMap;
-
-use crate::support::{Raw, RawClient, Server};
-use crate::words::{Says, fields, items, numbers, text_of, texts};
+use testkit::{Raw, RawClient, Server, fields, items, numbers, text_of, texts};
 
 /// The fields of our section, by name.
 fn fields_of_ours(info: &str) -> BTreeMap<String, String> {

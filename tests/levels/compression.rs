@@ -1,7 +1,6 @@
 //! L2: cold answers are packed, and nobody can tell but by their size.
 
-use crate::support::{Raw, RawClient, Server, args, eventually, info_field, replica_caught_up};
-use crate::words::{Says, fields, items};
+use testkit::{Raw, RawClient, Server, args, eventually, fields, info_field, items, replica_caught_up};
 
 /// An answer like those of a model, of some 1,300 bytes, and another for each number.
 fn answer(n: usize) -> String {
@@ -37,13 +36,13 @@ fn inspect(con: &mut RawClient, n: usize, field: &str) -> Raw {
 
 fn key(con: &mut RawClient, n: usize) -> String {
     let message = format!("question {n}");
-    crate::words::text_of(&con.call(&args!["CHATCACHE.KEY", "persona", "", "helper", message]))
+    testkit::text_of(&con.call(&args!["CHATCACHE.KEY", "persona", "", "helper", message]))
 }
 
 /// Waits until this answer is packed, and gives the word for how.
 fn packed(con: &mut RawClient, n: usize) -> String {
     eventually(|| inspect(con, n, "encoding") != Raw::bulk("raw"));
-    crate::words::text_of(&inspect(con, n, "encoding"))
+    testkit::text_of(&inspect(con, n, "encoding"))
 }
 
 fn waited(con: &mut RawClient) {

@@ -2,12 +2,10 @@
 
 use std::thread;
 use std::time::{Duration, Instant};
-
-use crate::support::{
-    Raw, RawClient, Server, args, eventually, info_field, replica_caught_up,
+use testkit::{
+    Raw, RawClient, Server, args, eventually, fill_persona, info_field, items, replica_caught_up,
     skipped_as_copy_changes_the_database,
 };
-use crate::words::{Says, fill, items};
 
 const ASK: &str = "response ann helper hello";
 
@@ -44,7 +42,7 @@ fn a_hot_answer_is_given_from_l1_and_counts_as_any() {
     let more = ["hits", "hits-response", "hits-l1", "misses"].map(|name| after[name] - before[name]);
     // Once a second one of them comes from the key.
     assert!(more[0] == 15 && more[1] == 15 && (10..=15).contains(&more[2]) && more[3] == 0, "{more:?}");
-    let inspected = crate::words::pairs(con.say(&format!("CHATCACHE.INSPECT {ASK}")));
+    let inspected = testkit::pairs(con.say(&format!("CHATCACHE.INSPECT {ASK}")));
     assert!(inspected.contains(&("hits".to_owned(), Raw::Int(before["hits"] + 15))), "{inspected:?}");
     assert_eq!(con.stats("helper")["hits"], before["hits"] + 15);
 }
@@ -239,7 +237,7 @@ fn a_replica_s_l1_follows_its_master() {
 fn its_size_is_bounded_and_may_be_changed() {
     let server = Server::builder().config("chatcache.l1-max-bytes 20kb").start();
     let mut con = server.raw();
-    fill(&mut con, "ann", "helper", 100, 1000);
+    fill_persona(&mut con, "ann", "helper", 100, 1000);
     let ask_all = |con: &mut RawClient| {
         for n in 0..100 {
             let asked: Vec<Vec<String>> = vec![

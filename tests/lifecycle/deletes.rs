@@ -1,9 +1,10 @@
 //! Keys that go one by one, and databases that go whole.
 
-use super::desk::{
+use testkit::{Raw, Server, args};
+
+use super::story::{
     BOBS, Census, EMPTY, FULL, MSG, PERSONA, POETS, RESPONSE, SESSION, story, story_on, without_anns,
 };
-use super::support::{Raw, Server, args};
 
 #[test]
 fn a_key_that_was_deleted_is_out_of_the_index() {

@@ -1,11 +1,12 @@
 //! Answers whose time is over, and answers that give way to others.
 
-use super::desk::{
+use testkit::{Raw, Server, args, eventually, info_field};
+
+use super::story::{
     ANSWERS, Census, Desk, EMPTY, FULL, MSG, RESPONSE, SESSION, story, story_on, without_anns,
 };
-use super::support::{Raw, Server, args, eventually, info_field};
 
-fn expire_soon(desk: &mut Desk, answer: super::desk::Answer) -> Vec<u8> {
+fn expire_soon(desk: &mut Desk, answer: super::story::Answer) -> Vec<u8> {
     let key = desk.key(answer);
     desk.number(1, &args!["PEXPIRE", key, 30]);
     key

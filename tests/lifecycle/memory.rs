@@ -1,7 +1,8 @@
 //! What the index takes.
 
-use super::desk::Desk;
-use super::support::{Server, args};
+use testkit::{Server, args};
+
+use super::story::Desk;
 
 const ENTRIES: u64 = 100_000;
 

@@ -1,7 +1,8 @@
 //! Names that mean something elsewhere: to patterns, to keys, to C.
 
-use super::desk::{Desk, story_on};
-use super::support::{Raw, Server, args};
+use testkit::{Raw, Server, args};
+
+use super::story::{Desk, story_on};
 
 const NAMES: [&[u8]; 14] = [
     b"users",
@@ -99,7 +100,7 @@ fn personas_of_any_name_come_back_from_a_restart_and_under_other_keys() {
 
 #[test]
 fn an_answers_own_name_is_no_pattern() {
-    use super::desk::{Census, EMPTY, FULL};
+    use super::story::{Census, EMPTY, FULL};
     story_on(Server::builder(), [Census { keys: 8, ..FULL }, EMPTY], |desk| {
         // Keys of others that look like the persona's.
         desk.ok(&["SET", "persona:helper:x", "text"]);

@@ -1,9 +1,9 @@
 //! Answers that come back from an RDB file.
 
 use std::time::{Duration, Instant};
+use testkit::{Raw, Server, args, eventually, info_field, skipped_as_copy_changes_the_database};
 
-use super::desk::{BOBS, Census, Desk, EMPTY, FULL, MSG, POETS, RESPONSE, SESSION, story, without_anns};
-use super::support::{Raw, Server, args, eventually, info_field, skipped_as_copy_changes_the_database};
+use super::story::{BOBS, Census, Desk, EMPTY, FULL, MSG, POETS, RESPONSE, SESSION, story, without_anns};
 
 /// Moves some answers about, to where their names and databases don't tell whose they are.
 fn scatter(desk: &mut Desk) {

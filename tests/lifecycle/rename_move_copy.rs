@@ -1,9 +1,10 @@
 //! Keys that change their name or their database, and are their persona's and user's as before.
 
-use super::desk::{
+use testkit::{Raw, Server, args, replica_caught_up, skipped_as_copy_changes_the_database};
+
+use super::story::{
     BOBS, Census, Desk, EMPTY, FULL, MSG, PERSONA, POETS, RESPONSE, SESSION, story, without_anns,
 };
-use super::support::{Raw, Server, args, replica_caught_up, skipped_as_copy_changes_the_database};
 
 /// One of ann's and helper's, of 4 bytes.
 const ONE: Census = Census { helper: (1, 4), poet: (0, 0), ann: 1, bob: 0, keys: 1 };
@@ -137,7 +138,7 @@ fn answers_of_a_swapped_database_expire_out_of_the_right_index() {
         desk.number(1, &args!["PEXPIRE", key, 40]);
         desk.ok(&["SWAPDB", "0", "1"]);
         desk.select(1);
-        super::support::eventually(|| desk.run(&["DBSIZE"]) == Raw::Int(5));
+        testkit::eventually(|| desk.run(&["DBSIZE"]) == Raw::Int(5));
     });
 }
 

@@ -1,7 +1,8 @@
 //! DUMP and RESTORE: values that come as bytes from anywhere.
 
-use super::desk::{Census, Desk, EMPTY, FULL, MSG, POETS, RESPONSE, SESSION, story, without_anns};
-use super::support::{Raw, Server, args};
+use testkit::{Raw, Server, args};
+
+use super::story::{Census, Desk, EMPTY, FULL, MSG, POETS, RESPONSE, SESSION, story, without_anns};
 
 const ONE_MORE: Census = Census { helper: (6, 19), ann: 5, keys: 7, ..FULL };
 

@@ -4,8 +4,7 @@
 //! bob asked for, as he did for the fifth of `helper`.
 
 use std::collections::BTreeMap;
-
-use super::support::{Builder, Raw, RawClient, Server, args, eventually};
+use testkit::{Builder, Raw, RawClient, Server, args, eventually};
 
 /// Tier, user, persona, message, answer.
 pub type Answer = [&'static str; 5];

@@ -1,9 +1,8 @@
 //! Keys of dropped answers, until they are reclaimed: other commands may still take hold of them.
 
-use super::desk::{Census, Desk, EMPTY, FULL, MSG, POETS, RESPONSE, SESSION};
-use super::support::{
-    Raw, Server, args, eventually, replica_caught_up, skipped_as_copy_changes_the_database,
-};
+use testkit::{Raw, Server, args, eventually, replica_caught_up, skipped_as_copy_changes_the_database};
+
+use super::story::{Census, Desk, EMPTY, FULL, MSG, POETS, RESPONSE, SESSION};
 
 /// Nothing is reclaimed at once.
 fn slow() -> Desk {

@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use redis::Connection;
-
-use crate::support::{Server, args, cmd, eventually, is_valkey, server_version, text};
-use crate::words::{
-    NOTHING_AT_ONCE, as_text, ask, checked, commands_in, count, dbsize, fill, get, in_one_go, one_of_each,
-    pending, pending_in, personas, reclaimed, saved_in_background, seen, set, stat,
+use testkit::{
+    NOTHING_AT_ONCE, Server, args, as_text, ask, checked, cmd, commands_in, count, dbsize, eventually, fill,
+    get, in_one_go, is_valkey, one_of_each, pending, pending_in, personas, reclaimed, saved_in_background,
+    seen, server_version, set, stat, text,
 };
 
 const WITH_PREAMBLE: &str = "aof-use-rdb-preamble yes";
@@ -320,7 +319,7 @@ fn after_a_rename_of_a_dropped_answer_an_aof_replay_ends_in_the_same_state() {
         &server,
         &[&["CHATCACHE.INVALIDATE", "dropped"], &["RENAME", &dropped, &living], &["INFO", "everything"]],
     );
-    assert_eq!(replies[1], crate::support::Raw::simple("OK"));
+    assert_eq!(replies[1], testkit::Raw::simple("OK"));
     assert_eq!(pending_in(&replies[2]), 5_000);
     reclaimed(&server);
     assert_eq!(dbsize(&mut con), 0);

@@ -5,9 +5,9 @@ use std::fs;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use redis::Connection;
-
-use crate::support::{Server, args, cmd, text};
-use crate::words::{ask, count, dbsize, get, one_of_each, personas, seen, set, stat};
+use testkit::{
+    Server, args, ask, cmd, count, dbsize, get, one_of_each, personas, seed, seen, set, stat, text,
+};
 
 /// Persona and message of the one answer in the file that is to be damaged.
 const PERSONA: &str = "the persona whose header is bent";
@@ -111,10 +111,7 @@ fn is_sane(con: &mut Connection) {
 
 #[test]
 fn restore_of_bent_values_with_right_checksums_is_an_error_or_a_sane_value() {
-    let seed: u64 =
-        std::env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("a seed"));
-    eprintln!("SEED={seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = StdRng::seed_from_u64(seed());
     let server = Server::builder().config("rdbcompression no").start();
     let mut con = server.connect();
     set(&mut con, "response", "ann", "helper", "q", "a");

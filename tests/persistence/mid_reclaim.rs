@@ -1,11 +1,9 @@
 //! What is dropped stays dropped, whatever saves the keyspace while its keys still stand there.
 
 use redis::Connection;
-
-use crate::support::{Raw, Server, args, text};
-use crate::words::{
-    NOTHING_AT_ONCE, ask, count, dbsize, fill, get, in_one_go, pending_in, personas, reclaimed,
-    saved_in_background, set, stat,
+use testkit::{
+    NOTHING_AT_ONCE, Raw, Server, args, ask, count, dbsize, fill, get, in_one_go, pending_in, personas,
+    reclaimed, saved_in_background, set, stat, text,
 };
 
 const MANY: usize = 50_000;

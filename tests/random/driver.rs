@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
+use testkit::{Raw, RawClient, Server, args, eventually, seed};
 
 use super::checks;
 use super::model::{DATABASES, Model, Reclaim, Value};
 use super::ops::{Condition, Op, Ttl};
 use super::requests::{Bytes, Request, TIERS, universe};
-use super::support::{Raw, RawClient, Server, args, eventually};
 
 /// How long a key must have yet to live for a group of commands, or a check of everything, not to see it die.
 const MARGIN_MS: i64 = 25;
@@ -55,14 +55,6 @@ pub struct Driver {
     step: usize,
 }
 
-/// `CHATCACHE_SEED`, or any.
-pub fn seed() -> u64 {
-    match std::env::var("CHATCACHE_SEED") {
-        Ok(seed) => seed.parse().expect("CHATCACHE_SEED is not a number"),
-        Err(_) => rand::random_range(0..1_000_000),
-    }
-}
-
 /// `CHATCACHE_STEPS`, or so many.
 pub fn steps(usual: usize) -> usize {
     match std::env::var("CHATCACHE_STEPS") {
@@ -78,7 +70,6 @@ pub fn now_ms() -> i64 {
 impl Driver {
     pub fn new(server: Server, reclaim: Reclaim, pause: Pause) -> Driver {
         let seed = seed();
-        println!("CHATCACHE_SEED={seed}");
         let (con, other) = (server.raw(), server.raw());
         Driver {
             server,
@@ -128,7 +119,7 @@ impl Driver {
         }
         eventually(|| pending(&mut self.con) == 0);
         if let Some(replica) = &self.replica {
-            super::support::replica_caught_up(&self.server, replica);
+            testkit::replica_caught_up(&self.server, replica);
             let mut con = replica.raw();
             eventually(|| pending(&mut con) == 0);
         }

@@ -3,13 +3,13 @@
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
+use testkit::{Raw, Server, args, info_field, skipped_as_copy_changes_the_database};
 
 use super::checks;
 use super::driver::{Driver, Pause, steps};
 use super::model::{DATABASES, Reclaim};
 use super::ops::{Condition, Op, Ttl};
 use super::requests::Request;
-use super::support::{Raw, Server, args, info_field, skipped_as_copy_changes_the_database};
 
 #[test]
 fn the_index_agrees_with_the_keys_that_eviction_leaves() {

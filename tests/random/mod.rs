@@ -3,26 +3,17 @@
 //! `CHATCACHE_SEED` repeats a run, which prints it when it starts and when it fails (keys that really expire
 //! and reclaiming in the background make that a good approximation); `CHATCACHE_STEPS` makes it longer.
 
-mod support;
-
-#[path = "random/checks.rs"]
 mod checks;
-#[path = "random/draw.rs"]
 mod draw;
-#[path = "random/driver.rs"]
 mod driver;
-#[path = "random/eviction.rs"]
 mod eviction;
-#[path = "random/model.rs"]
 mod model;
-#[path = "random/ops.rs"]
 mod ops;
-#[path = "random/requests.rs"]
 mod requests;
 
 use driver::{Driver, Pause, steps};
 use model::Reclaim;
-use support::{Raw, Server, args, eventually, replica_caught_up, skipped_as_copy_changes_the_database};
+use testkit::{Raw, Server, args, eventually, replica_caught_up, skipped_as_copy_changes_the_database};
 
 /// Every drop is done, keys and all, when it replies.
 fn at_once() -> Driver {

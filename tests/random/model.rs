@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ops::{Condition, Op, Ttl};
 use super::requests::{Asked, Bytes, Request, TIERS, Tier};
-use super::support::Raw;
 
 pub const DATABASES: usize = 3;
 
@@ -47,6 +46,7 @@ enum Presence {
     There,
 }
 use Presence::{Absent, Perhaps, There};
+use testkit::Raw;
 
 /// What becomes of dropped answers' keys.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,9 +1,9 @@
 //! What native commands do to keys that wait to be reclaimed.
 
-use crate::support::{Raw, Server, args, eventually, info_field, skipped_as_copy_changes_the_database, text};
-use crate::words::{
-    Busy, NOTHING_AT_ONCE, ask, count, dbsize, fill, get, in_one_go, pending, pending_in, personas,
-    reclaimed, set, sizes, stat,
+use testkit::{
+    Busy, NOTHING_AT_ONCE, Raw, Server, args, ask, count, dbsize, eventually, fill, get, in_one_go,
+    info_field, pending, pending_in, personas, reclaimed, set, sizes, skipped_as_copy_changes_the_database,
+    stat, text,
 };
 
 const MANY: i64 = 40_000;

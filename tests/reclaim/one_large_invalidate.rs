@@ -1,11 +1,9 @@
 //! One large drop, and what else goes on meanwhile.
 
 use redis::{Connection, Value};
-
-use crate::support::{Raw, Server, args, eventually, info_field, text};
-use crate::words::{
-    Busy, NOTHING_AT_ONCE, ask, count, dbsize, fill, get, in_one_go, pending, pending_in, personas,
-    reclaimed, set, stat,
+use testkit::{
+    Busy, NOTHING_AT_ONCE, Raw, Server, args, ask, count, dbsize, eventually, fill, get, in_one_go,
+    info_field, pending, pending_in, personas, reclaimed, set, stat, text,
 };
 
 fn used_memory(con: &mut Connection) -> i64 {

@@ -5,11 +5,9 @@ use std::collections::BTreeSet;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use redis::Connection;
-
-use crate::support::{Raw, Server, args};
-use crate::words::{
-    NOTHING_AT_ONCE, ask, count, dbsize, fill, get, in_one_go, pending, pending_in, personas, reclaimed, set,
-    stat,
+use testkit::{
+    NOTHING_AT_ONCE, Raw, Server, args, ask, count, dbsize, fill, get, in_one_go, pending, pending_in,
+    personas, reclaimed, seed, set, stat,
 };
 
 const TIERS: [&str; 4] = ["msg", "persona", "session", "response"];
@@ -35,10 +33,7 @@ fn counts_agree(con: &mut Connection, model: &Model) {
 
 #[test]
 fn drops_of_intersecting_sets_count_every_answer_once() {
-    let seed: u64 =
-        std::env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("a seed"));
-    eprintln!("SEED={seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = StdRng::seed_from_u64(seed());
     let server = Server::builder().config(NOTHING_AT_ONCE).start();
     let mut con = server.connect();
     let mut model = Model::new();

@@ -1,8 +1,8 @@
 //! Wrong numbers of arguments, unknown tiers, and names that are none.
 
-use crate::support::{Raw, args};
-use crate::witness::Witness;
-use crate::words::Says;
+use testkit::{Raw, args};
+
+use super::witness::Witness;
 
 const TIERS: &str = "ERR unknown tier: use msg, persona, session or response";
 const TIERS_AND_ANY: &str = "ERR unknown tier: use msg, persona, session, response or any";

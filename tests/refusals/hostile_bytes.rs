@@ -2,10 +2,9 @@
 
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use testkit::{Raw, Server, args};
 
-use crate::support::{Raw, Server, args};
-use crate::witness::Witness;
-use crate::words::Says;
+use super::witness::Witness;
 
 /// Bytes that break what is careless with them.
 const NASTY: [&[u8]; 24] = [

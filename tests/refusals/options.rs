@@ -1,8 +1,8 @@
 //! Options that are none, stand twice, exclude each other, or have a value that cannot be.
 
-use crate::support::{Raw, args};
-use crate::witness::Witness;
-use crate::words::Says;
+use testkit::{Raw, args};
+
+use super::witness::Witness;
 
 const SET: &str = "CHATCACHE.SET msg ann helper hello new";
 

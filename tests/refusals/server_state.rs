@@ -1,8 +1,8 @@
 //! Refused for what the server is or has: another type under the key, no memory, a master, no data yet.
 
-use crate::support::{Raw, Server, eventually, replica_caught_up};
-use crate::witness::{Witness, state};
-use crate::words::Says;
+use testkit::{Raw, Server, eventually, replica_caught_up};
+
+use super::witness::{Witness, state};
 
 const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 

@@ -1,8 +1,8 @@
 //! What is too large is refused by a limit of ours, before it costs memory or time.
 
-use crate::support::{Raw, RawClient, args, eventually, info_field};
-use crate::witness::Witness;
-use crate::words::Says;
+use testkit::{Raw, RawClient, args, eventually, info_field};
+
+use super::witness::Witness;
 
 #[test]
 fn a_response_over_the_limit_is_refused() {

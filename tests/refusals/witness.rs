@@ -1,9 +1,7 @@
 //! A server on which something can be refused, and somebody who sees it if anything was done all the same.
 
 use std::collections::BTreeMap;
-
-use crate::support::{Builder, Raw, RawClient, Server};
-use crate::words::{Says, words};
+use testkit::{Builder, Raw, RawClient, Server, words};
 
 pub struct Witness {
     pub server: Server,

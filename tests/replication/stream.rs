@@ -5,9 +5,10 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use redis::{Connection, Value};
-
-use crate::support::{Server, args, cmd, eventually, info_field, patient, text};
-use crate::words::{NOTHING_AT_ONCE, as_text, ask, count, dbsize, fill, fill_with, reclaimed, set};
+use testkit::{
+    NOTHING_AT_ONCE, Server, args, as_text, ask, cmd, count, dbsize, eventually, fill, fill_with, info_field,
+    patient, reclaimed, set, text,
+};
 
 /// A replica that applies nothing: it only reads.
 struct Listener(BufReader<TcpStream>);

@@ -1,8 +1,8 @@
 //! Arguments of loadmodule and lines of redis.conf, good and bad.
 
-use crate::support::{Raw, Server};
-use crate::words::{Says, fields, items, text_of, texts};
-use crate::{defaults_but, settings};
+use testkit::{Raw, Server, fields, items, text_of, texts};
+
+use super::{defaults_but, settings};
 
 #[test]
 fn loadmodule_takes_settings_with_and_without_their_prefix_and_in_units() {

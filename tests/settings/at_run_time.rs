@@ -1,8 +1,8 @@
 //! CONFIG GET, SET and REWRITE.
 
-use crate::support::{Raw, RawClient, Server, args, eventually};
-use crate::words::{Says, fill};
-use crate::{DEFAULTS, defaults_but, settings};
+use testkit::{Raw, RawClient, Server, args, eventually, fill_persona};
+
+use super::{DEFAULTS, defaults_but, settings};
 
 #[track_caller]
 fn seconds_left(con: &mut RawClient, tier: &str) -> i64 {
@@ -57,7 +57,7 @@ fn the_sync_limit_says_which_drops_take_the_keys_at_once() {
     let mut con = server.raw();
     for (limit, keys_left) in [(9, 10), (10, 0), (0, 10), (1_000_000, 0)] {
         con.ok(&format!("CONFIG SET chatcache.invalidate-sync-limit {limit}"));
-        fill(&mut con, "ann", "helper", 10, 1);
+        fill_persona(&mut con, "ann", "helper", 10, 1);
         let replies = con.transaction(&["CHATCACHE.INVALIDATE helper", "DBSIZE"]);
         assert_eq!(replies, [Raw::Int(10), Raw::Int(keys_left)], "a limit of {limit}");
         eventually(|| con.number("DBSIZE") == 0);

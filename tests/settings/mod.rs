@@ -1,13 +1,7 @@
 //! The settings: at run time, in redis.conf, as arguments of loadmodule, and what is no setting.
 
-mod support;
-
-#[path = "settings/at_load.rs"]
 mod at_load;
-#[path = "settings/at_run_time.rs"]
 mod at_run_time;
-#[path = "commands/words.rs"]
-mod words;
 
 /// All settings and their defaults.
 const DEFAULTS: [(&str, &str); 16] = [
@@ -31,9 +25,9 @@ const DEFAULTS: [(&str, &str); 16] = [
 
 /// All settings as CONFIG GET tells them, by name.
 #[track_caller]
-fn settings(con: &mut support::RawClient) -> std::collections::BTreeMap<String, String> {
-    let told = words::fields(words::Says::say(con, "CONFIG GET chatcache.*"));
-    told.into_iter().map(|(name, value)| (name, words::text_of(&value))).collect()
+fn settings(con: &mut testkit::RawClient) -> std::collections::BTreeMap<String, String> {
+    let told = testkit::fields(con.say("CONFIG GET chatcache.*"));
+    told.into_iter().map(|(name, value)| (name, testkit::text_of(&value))).collect()
 }
 
 /// The defaults, but for these.

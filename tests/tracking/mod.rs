@@ -1,12 +1,6 @@
 //! CLIENT TRACKING by persona: a client that keeps answers of its own is told when they are old.
 
-mod support;
-
-#[path = "commands/words.rs"]
-mod words;
-
-use support::{Raw, RawClient, Server};
-use words::{Says, fill};
+use testkit::{Raw, RawClient, Server, fill_persona, replica_caught_up};
 
 /// What makes an answer of the helper's old, each after what has to be said before.
 const CHANGES: [(&str, &str); 8] = [
@@ -127,7 +121,7 @@ fn a_large_persona_and_a_large_flush_are_told_before_they_are_reclaimed() {
     let (mut listener, mut con) = (server.raw().resp3(), server.raw());
     listener.ok("CLIENT TRACKING ON");
     for change in ["CHATCACHE.INVALIDATE helper", "CHATCACHE.FLUSH", "CHATCACHE.FORGET ann"] {
-        fill(&mut con, "ann", "helper", 2_000, 10);
+        fill_persona(&mut con, "ann", "helper", 2_000, 10);
         assert_ne!(listener.say("CHATCACHE.GET any ann helper m-1"), Raw::Null);
         con.say(change);
         hears(&mut listener, "helper", change);
@@ -146,7 +140,7 @@ fn a_replica_tells_its_own_clients() {
         if !before.is_empty() {
             con.ok(before);
         }
-        support::replica_caught_up(&master, &replica);
+        replica_caught_up(&master, &replica);
         listener.say("CHATCACHE.GET any ann helper hi");
         con.say(change);
         hears(&mut listener, "helper", change);

@@ -11,11 +11,6 @@ mod server;
 mod stats;
 mod view;
 
-/// The real servers of the module's own tests.
-#[cfg(test)]
-#[path = "../../tests/support/mod.rs"]
-mod support;
-
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,13 +1,10 @@
-//! What both benches stand on.
+//! Measuring: all benches stand on it.
 //!
-//! - `server`: the servers under measurement, started for one bench and gone with it.
-//! - `cpus`: who runs on which CPU, and how much CPU time a server has used.
+//! - `server`: a server under measurement.
+//! - `cpus`: the CPUs that servers and their load run on, and the CPU time that a server has used.
 //! - `redis_benchmark`: load from the server's own tool.
 //! - `figures`: medians and spreads.
 //! - `output`: what the machine is, and files in target/bench.
-
-// Each bench compiles this module and uses a part of it.
-#![allow(dead_code)]
 
 pub mod cpus;
 pub mod figures;

@@ -71,14 +71,19 @@ fn line_of(path: &str, name: &str) -> Option<String> {
 
 /// What a program prints; nothing where it is not there.
 fn said(program: &str, words: &[&str]) -> String {
-    let output = Command::new(program).args(words).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let output = Command::new(program).args(words).current_dir(repository()).output();
     output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
 }
 
-/// target/bench, which is there.
+/// The repository, which the testkit is a folder of.
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the testkit is in a repository")
+}
+
+/// target/bench, made if it is missing.
 pub fn directory() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| here.join("target"), PathBuf::from);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from);
     let directory = target.join("bench");
     std::fs::create_dir_all(&directory).expect("make target/bench");
     directory

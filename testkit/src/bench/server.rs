@@ -1,16 +1,14 @@
-//! A server under measurement: started for this bench, on a free port, in a directory that goes with it.
+//! A server under measurement: started for one bench, with as many clients as the system allows.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use redis::{Connection, FromRedisValue, InfoDict};
-use std::collections::HashMap;
-use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 use super::cpus::{self, CpuTime};
+use crate::Builder;
 
 /// No reply takes longer: nothing here waits for ever.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,62 +16,34 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Server {
     pub port: u16,
     pub max_clients: u64,
-    child: Child,
-    _dir: TempDir,
+    server: crate::Server,
 }
 
 impl Server {
     /// A server with chatcache.
     pub fn with_chatcache() -> Server {
-        Server::start(Some(&chatcache()))
+        Server::start(crate::Server::builder())
     }
 
     /// A server with no module.
     pub fn plain() -> Server {
-        Server::start(None)
+        Server::start(crate::Server::builder().without_module())
     }
 
-    pub fn start(module: Option<&Path>) -> Server {
-        let files = raise_file_limit();
-        let dir = TempDir::with_prefix("chatcache-bench-").expect("make a directory");
-        let free = TcpListener::bind("127.0.0.1:0").expect("find a free port");
-        let port = free.local_addr().expect("the free port").port();
-        drop(free);
-        let max_clients = files - 100;
-        let binary = std::env::var_os("CHATCACHE_SERVER").unwrap_or_else(|| "redis-server".into());
-        let parent = std::process::id();
-        let mut command = Command::new(binary);
-        command.args([
-            "--port",
-            &port.to_string(),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-        ]);
-        command.args(["--maxclients", &max_clients.to_string(), "--tcp-backlog", "4096"]);
-        command.arg("--dir").arg(dir.path());
-        if let Some(module) = module {
-            command.arg("--loadmodule").arg(module);
-        }
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        // SAFETY: between fork and exec only system calls are made.
-        unsafe { command.pre_exec(move || die_with(parent)) };
-        let child = command.spawn().expect("start redis-server");
-        let server = Server { port, max_clients, child, _dir: dir };
-        let begun = Instant::now();
-        while server.client().get_connection().is_err() {
-            assert!(begun.elapsed() < PATIENCE, "the server did not start");
-            sleep(Duration::from_millis(20));
-        }
-        server
+    /// A server with another module.
+    pub fn with_module(path: &Path) -> Server {
+        Server::start(crate::Server::builder().module(path))
+    }
+
+    fn start(builder: Builder) -> Server {
+        let max_clients = raise_file_limit() - 100;
+        let server = builder.config(format!("maxclients {max_clients}")).config("tcp-backlog 4096").start();
+        Server { port: server.port(), max_clients, server }
     }
 
     /// Gives its main thread a CPU of its own.
     pub fn pinned(self) -> Server {
-        cpus::pin_server(self.child.id());
+        cpus::pin_server(self.server.pid());
         self
     }
 
@@ -104,7 +74,7 @@ impl Server {
     }
 
     pub fn cpu_time(&self) -> CpuTime {
-        CpuTime::of(self.child.id())
+        CpuTime::of(self.server.pid())
     }
 
     /// `used_memory`, once the server has given back the buffers of clients that say nothing.
@@ -121,30 +91,6 @@ impl Server {
         }
         last
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The module: `CHATCACHE_MODULE`, or what cargo built together with this bench.
-fn chatcache() -> PathBuf {
-    let beside = || std::env::current_exe().expect("this bench's path").with_file_name("libchatcache.so");
-    let path = std::env::var_os("CHATCACHE_MODULE").map_or_else(beside, PathBuf::from);
-    path.canonicalize().unwrap_or_else(|error| panic!("no module at {}: {error}", path.display()))
-}
-
-fn die_with(parent: u32) -> std::io::Result<()> {
-    // SAFETY: both are plain system calls.
-    unsafe {
-        if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 || libc::getppid() as u32 != parent {
-            return Err(std::io::Error::last_os_error());
-        }
-    }
-    Ok(())
 }
 
 /// Raises the number of files that this process, and so the server, may open, as far as the system allows.

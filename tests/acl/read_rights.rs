@@ -1,9 +1,11 @@
 //! Reads: another persona's answer is not there for who may not read it.
 
-use crate::desk::{hit, lease, refresh, stale, store_stale};
-use crate::people::{SHARED, of, set_rights, store, user};
-use crate::support::{Raw, RawClient, Server, skipped_as_copy_changes_the_database};
-use crate::words::{Says, fields, text_of};
+use testkit::{
+    Raw, RawClient, Server, fields, hit, lease, refresh, skipped_as_copy_changes_the_database, stale,
+    store_stale, text_of,
+};
+
+use super::users::{SHARED, of, set_rights, store, user};
 
 /// A server with the helper's answer to every shared request, and a user with rights to the coder only.
 fn helper_answers() -> (Server, RawClient) {

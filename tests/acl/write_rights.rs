@@ -1,9 +1,8 @@
 //! Writes: who may not write a persona neither replaces nor removes its answers, under whatever name.
 
-use crate::desk::set;
-use crate::people::{SHARED, assert_denied, assert_denied_in_script, of, store, user};
-use crate::support::{Raw, Server, eventually};
-use crate::words::{Says, fields, fill, items, text_of};
+use testkit::{Raw, Server, eventually, fields, fill_persona, items, set_line, text_of};
+
+use super::users::{SHARED, assert_denied, assert_denied_in_script, of, store, user};
 
 #[test]
 fn an_answer_of_a_persona_that_one_may_not_write_stays_as_it_is() {
@@ -27,7 +26,7 @@ fn an_answer_of_a_persona_that_one_may_not_write_stays_as_it_is() {
 fn scripts_and_transactions_write_no_more_than_their_user() {
     let server = Server::start();
     let mut admin = server.raw();
-    admin.ok(&set("msg ann helper hi", "helpers", ""));
+    admin.ok(&set_line("msg ann helper hi", "helpers", ""));
     let mut cy = user(&server, "cy", "~coder");
     let script = "return redis.call('chatcache.set', 'msg', 'ann', KEYS[1], 'hi', 'own')";
     assert_denied_in_script(&mut cy, script, "coder");
@@ -50,12 +49,12 @@ fn scripts_and_transactions_write_no_more_than_their_user() {
 fn who_may_write_both_personas_makes_the_answer_the_one_that_it_names() {
     let server = Server::start();
     let mut admin = server.raw();
-    admin.ok(&set("msg ann helper hi", "helpers", ""));
+    admin.ok(&set_line("msg ann helper hi", "helpers", ""));
     let mut user = user(&server, "dee", "~coder %W~helper");
-    user.ok(&set("msg ann coder hi", "coders", ""));
+    user.ok(&set_line("msg ann coder hi", "coders", ""));
     assert_eq!(admin.number("CHATCACHE.INVALIDATE helper"), 0);
     assert_eq!(user.say("CHATCACHE.GET msg ann coder hi"), Raw::bulk("coders"));
-    admin.ok(&set("msg ann helper hi", "helpers", ""));
+    admin.ok(&set_line("msg ann helper hi", "helpers", ""));
     assert_eq!(user.number("CHATCACHE.DEL msg ann coder hi"), 1);
     assert_eq!(admin.say("CHATCACHE.GET msg ann helper hi"), Raw::NullBulk);
 }
@@ -65,12 +64,12 @@ fn a_key_whose_answer_was_dropped_or_has_expired_is_anybodys() {
     let server = Server::builder().config("chatcache.invalidate-sync-limit 0").start();
     let mut admin = server.raw();
     let mut cy = user(&server, "cy", "~coder");
-    fill(&mut admin, "ann", "helper", 20_000, 10);
-    admin.ok(&set("msg ann helper hi", "helpers", ""));
-    assert_denied(&server, &mut cy, &set("msg ann coder hi", "own", ""));
+    fill_persona(&mut admin, "ann", "helper", 20_000, 10);
+    admin.ok(&set_line("msg ann helper hi", "helpers", ""));
+    assert_denied(&server, &mut cy, &set_line("msg ann coder hi", "own", ""));
     assert_eq!(admin.number("CHATCACHE.INVALIDATE helper"), 20_001);
-    cy.ok(&set("msg ann coder hi", "own", ""));
-    admin.ok(&set("msg ann helper short", "helpers", "PX 1"));
+    cy.ok(&set_line("msg ann coder hi", "own", ""));
+    admin.ok(&set_line("msg ann helper short", "helpers", "PX 1"));
     eventually(|| cy.say("CHATCACHE.SET msg ann coder short own") == Raw::simple("OK"));
     assert_eq!(admin.say("CHATCACHE.GET msg ann coder hi"), Raw::bulk("own"));
 }
@@ -80,15 +79,15 @@ fn an_answer_that_was_renamed_into_the_place_of_another_personas_stays_its_own()
     let server = Server::start();
     let mut admin = server.raw();
     let mut cy = user(&server, "cy", "~coder");
-    admin.ok(&set("response ann helper hi", "helpers", ""));
+    admin.ok(&set_line("response ann helper hi", "helpers", ""));
     let key = |persona| format!("response:ann:{persona}:49f68a5c8493ec2c0bf489821c21fc3b");
     assert_eq!(admin.text("CHATCACHE.KEY response ann helper hi"), key("helper"));
     admin.ok(&format!("RENAME {} {}", key("helper"), key("coder")));
     assert_eq!(cy.say("CHATCACHE.GET response ann coder hi"), Raw::NullBulk);
-    assert_denied(&server, &mut cy, &set("response ann coder hi", "own", ""));
+    assert_denied(&server, &mut cy, &set_line("response ann coder hi", "own", ""));
     assert_eq!(cy.number("CHATCACHE.DEL response ann coder hi"), 0);
     assert_eq!(admin.number(&format!("EXISTS {}", key("coder"))), 1);
-    admin.ok(&set("response ann coder hi", "coders", ""));
+    admin.ok(&set_line("response ann coder hi", "coders", ""));
     assert_eq!(cy.say("CHATCACHE.GET response ann coder hi"), Raw::bulk("coders"));
 }
 
@@ -97,7 +96,7 @@ fn what_was_refused_is_in_the_acl_log() {
     let server = Server::start();
     let mut admin = server.raw();
     let mut cy = user(&server, "cy", "~coder");
-    admin.ok(&set("msg ann helper hi", "helpers", ""));
+    admin.ok(&set_line("msg ann helper hi", "helpers", ""));
     cy.say("CHATCACHE.SET msg ann coder hi own");
     cy.say("CHATCACHE.GET msg ann coder hi");
     cy.say("CHATCACHE.FLUSH");

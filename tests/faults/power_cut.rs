@@ -163,7 +163,8 @@ impl Writer {
 fn whenever_the_power_fails_what_was_acknowledged_is_there_and_what_was_dropped_is_not() {
     let rounds = times("CHATCACHE_ROUNDS", 3);
     println!("{rounds} rounds");
-    let mut rng = StdRng::seed_from_u64(seed());
+    let seed = seed();
+    let mut rng = StdRng::seed_from_u64(seed);
     // Drops of more than 20 answers leave keys to reclaim, others none.
     let builder = Server::builder().appendonly().config("appendfsync always");
     let mut server = builder.config("chatcache.invalidate-sync-limit 20").start();

@@ -1,4 +1,4 @@
-//! What single flight is worth, measured: `make bench` (some minutes).
+//! The worth of single flight, measured: `make bench` (some minutes).
 //!
 //! - The crowd: 1,000 connections in 8 processes ask for one missing prompt whose stand-in model takes 500
 //!   ms, with FETCH, with FETCH while the lease's holder dies or falls silent in its model call, with GET and a lock

@@ -23,10 +23,10 @@ const CONNECTIONS: usize = 50;
 /// Commands sent at once on a connection.
 pub const PIPELINE: usize = 32;
 
-/// What comes before the measured part of a load.
+/// The warm-up of a load.
 const WARM_UP: Duration = Duration::from_millis(200);
 
-/// How many replies are null.
+/// Number of null replies.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Nulls {
     None,
@@ -42,7 +42,7 @@ pub enum Numbers {
     From(u64),
 }
 
-/// What is sent.
+/// The bytes to send.
 #[derive(Clone)]
 pub struct Load {
     pub template: Template,
@@ -65,7 +65,7 @@ impl Load {
     }
 }
 
-/// How much a server did, by time and by its own CPU time.
+/// A server's throughput, by time and by its own CPU time.
 #[derive(Clone, Copy)]
 pub struct Speed {
     pub per_second: f64,

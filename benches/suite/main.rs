@@ -1,7 +1,7 @@
-//! How fast the cache is, and how much memory it takes, measured against what a client would do without it:
+//! Speed and memory of the cache, measured against what a client would do without it:
 //! `make bench`.
 //!
-//! The bench starts its own servers: with chatcache as it is released, and without a module. What is compared is
+//! The bench starts its own servers: with chatcache as it is released, and without a module. Contestants are
 //! measured in turn, in rounds of one run, so that a busy machine is busy for all of it; the report gives medians,
 //! ratios and their spread, and each goal. Beside each speed stands the CPU time that the server's main thread took
 //! for a command, which other programs on the machine change less than the speed.

@@ -12,7 +12,7 @@ use testkit::bench::server::{PATIENCE, Server};
 
 const ANSWERS: u64 = 60_000;
 
-/// Who asked whom: as many as a service of this size may have.
+/// Users and personas: the number that a service of this size may have.
 const PERSONAS: u64 = 10;
 const USERS: u64 = 1_000;
 

@@ -10,7 +10,7 @@ use testkit::bench::server::Server;
 
 const PROMPT_BYTES: usize = 100;
 
-/// How many answers are replaced over and over.
+/// Number of entries that are replaced over and over.
 const OLD: u64 = 20_000;
 
 pub fn run(bench: &mut Bench) {

@@ -23,7 +23,7 @@ pub(super) enum Cluster {
     Whole,
 }
 
-/// What server to start: `Server::builder().config("maxmemory 10mb").start()`.
+/// The options of a server to start: `Server::builder().config("maxmemory 10mb").start()`.
 #[derive(Clone)]
 pub struct Builder {
     module: Module,

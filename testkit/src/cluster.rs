@@ -15,13 +15,13 @@ use super::replies::{ask, cmd, error_text, info_field, map_of, shown, text};
 use super::waiting::{eventually_within, patient};
 use super::{Builder, Server, args};
 
-/// How long a node may be silent before the others take it for dead.
+/// Silence after which the others take a node for dead.
 const NODE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a cluster may take to come together, and to come together again.
+/// Time limit for a cluster to agree, at first and after changes.
 const GATHERING: Duration = Duration::from_secs(40);
 
-/// How long a client goes on trying, through failovers and slots that move.
+/// Time that a client goes on trying, through failovers and slot migrations.
 const PERSISTENCE: Duration = Duration::from_secs(40);
 
 /// The slots that the tests' clusters have.
@@ -225,12 +225,12 @@ fn is_running(node: &Server) -> bool {
     TcpStream::connect(("127.0.0.1", node.port())).is_ok()
 }
 
-/// What a node thinks of the cluster: for each node its id, its role, and its slots.
+/// A node's view of the cluster: each node's ID, role and slots.
 #[derive(PartialEq)]
 struct View(Vec<String>);
 
 impl View {
-    /// None while it does not serve all slots, or is in doubt of a running node.
+    /// Returns None while it does not serve all slots, or suspects a running node.
     fn of(node: &Server) -> Option<View> {
         let mut con = node.connect();
         let well = text(&cmd(&mut con, &["CLUSTER", "INFO"]).ok()?).contains("cluster_state:ok");
@@ -264,7 +264,7 @@ pub fn slot_of(con: &mut Connection, name: &[u8]) -> u16 {
 pub struct ClusterClient {
     ports: Vec<u16>,
     connections: HashMap<u16, Connection>,
-    /// Where a persona was found last.
+    /// The port at which each persona was found last.
     homes: HashMap<String, u16>,
 }
 
@@ -318,7 +318,7 @@ impl ClusterClient {
         self.call(persona, args).unwrap_or_else(|error| panic!("{}: {}", shown(args), error_text(&error)))
     }
 
-    /// How many replicas have what the last command about this persona did, waiting for as many as that.
+    /// Number of replicas with the last write to this persona; waits for this number.
     pub fn kept_by(&mut self, persona: &str, replicas: usize) -> usize {
         let con = self.homes.get(persona).and_then(|port| self.connections.get_mut(port));
         super::kept_by(con, replicas)

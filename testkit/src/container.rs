@@ -14,7 +14,7 @@ use testcontainers::core::{Mount, WaitFor};
 use testcontainers::runners::SyncRunner;
 use testcontainers::{ContainerRequest, GenericImage, ImageExt};
 
-/// How long a server that is told to end may take, in seconds.
+/// Time limit for the end of a server, in seconds.
 const GRACE: i32 = 30;
 
 /// A container that has been started and not been seen to end. It goes when this is dropped.
@@ -50,7 +50,7 @@ impl Container {
         String::from_utf8_lossy(&pid).trim().parse().expect("a pid")
     }
 
-    /// How it ended, if it has.
+    /// Its exit status, once it has ended.
     pub(super) fn ended(&mut self) -> Option<ExitStatus> {
         let code = self.0.exit_code().expect("look at the container")?;
         // A shell's way to say which signal it was.

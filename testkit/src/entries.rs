@@ -16,7 +16,7 @@ use crate::{
     Raw, Server, args, ask, cmd, eventually, eventually_within, info_field, is_valkey, map_of, text,
 };
 
-/// A large drop never ends within its command in servers with this.
+/// A large invalidation never ends within its command in servers with this.
 pub const NOTHING_AT_ONCE: &str = "chatcache.invalidate-sync-limit 0";
 
 /// The reply of a command that must succeed with a number.
@@ -41,7 +41,7 @@ pub fn get(con: &mut Connection, tier: &str, user: &str, persona: &str, message:
     }
 }
 
-/// Stores answers to `q1` … `q<count>`; each is `a<i>` of its question.
+/// Stores responses to `q1` … `q<count>`; each is `a<i>` of its question.
 #[track_caller]
 pub fn fill(con: &mut Connection, tier: &str, user: &str, persona: &str, count: usize) {
     fill_with(con, tier, user, persona, count, "");
@@ -69,7 +69,7 @@ pub fn stat(con: &mut Connection, name: &str) -> i64 {
     text(stats.get(name).unwrap_or_else(|| panic!("no {name} in {stats:?}"))).parse().expect("a number")
 }
 
-/// How many answers are dropped and not yet reclaimed.
+/// Number of tombstones.
 #[track_caller]
 pub fn pending(con: &mut Connection) -> i64 {
     stat(con, "pending-reclaim")

@@ -1,4 +1,4 @@
-//! What callers of FETCH do and hear: one who computes, others who wait.
+//! Callers of FETCH: the holder of the lease, and waiters.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use crate::{Raw, RawClient, Server, eventually, fields, items, patient, text_of,
 /// The request that most stories are about.
 pub const Q: &str = "response ann bot hi";
 
-/// What `hit` looks like.
+/// The reply `hit`.
 pub fn hit(response: &str) -> Raw {
     Raw::Array(vec![Raw::bulk("hit"), Raw::bulk(response)])
 }
 
-/// What `stale` looks like for one who is not to refresh it.
+/// The reply `stale` without a token.
 pub fn stale(response: &str) -> Raw {
     Raw::Array(vec![Raw::bulk("stale"), Raw::bulk(response), Raw::NullBulk])
 }
@@ -58,13 +58,13 @@ pub fn lease(con: &mut RawClient, request: &str) -> String {
     lease_of(con.say(&format!("CHATCACHE.FETCH {request}"))).0
 }
 
-/// Fetches a stale answer, and gives the token.
+/// Fetches a stale entry, and gives the token.
 #[track_caller]
 pub fn refresh(con: &mut RawClient, request: &str) -> String {
     refresh_of(con.say(&format!("CHATCACHE.FETCH {request}"))).1
 }
 
-/// How many clients wait.
+/// Number of waiters.
 pub fn waiters(con: &mut RawClient) -> i64 {
     con.stats("")["waiters"]
 }
@@ -75,7 +75,7 @@ pub fn waiter(server: &Server, request: &str) -> RawClient {
     waiter_for(server, request, 60_000)
 }
 
-/// So many milliseconds, stretched for servers that run slower than real ones.
+/// Milliseconds, stretched for servers that run slower than real ones.
 pub fn patient_ms(ms: u64) -> u128 {
     patient(Duration::from_millis(ms)).as_millis()
 }
@@ -83,10 +83,10 @@ pub fn patient_ms(ms: u64) -> u128 {
 /// The same as `waiter`, for one that waits so many (stretched) milliseconds.
 #[track_caller]
 pub fn waiter_for(server: &Server, request: &str, ms: u64) -> RawClient {
-    let (mut con, mut desk) = (server.raw(), server.raw());
-    let (before, ms) = (waiters(&mut desk), patient_ms(ms));
+    let (mut con, mut operator) = (server.raw(), server.raw());
+    let (before, ms) = (waiters(&mut operator), patient_ms(ms));
     con.send(&words(&format!("CHATCACHE.FETCH {request} WAIT {ms}")));
-    eventually(|| waiters(&mut desk) == before + 1);
+    eventually(|| waiters(&mut operator) == before + 1);
     con
 }
 
@@ -97,7 +97,7 @@ pub fn all_quiet(con: &mut RawClient, leases: i64) {
     assert_eq!((stats["waiters"], stats["leases"]), (0, leases), "{stats:?}");
 }
 
-/// What INSPECT says of a number.
+/// A numeric field of INSPECT.
 #[track_caller]
 pub fn inspected(con: &mut RawClient, request: &str, field: &str) -> i64 {
     match fields(con.say(&format!("CHATCACHE.INSPECT {request}")))[field] {
@@ -106,19 +106,19 @@ pub fn inspected(con: &mut RawClient, request: &str, field: &str) -> i64 {
     }
 }
 
-/// Stores an answer, and waits until it is stale; it stays so for a long time.
+/// Stores a response, and waits until it is stale; it stays so for a long time.
 #[track_caller]
 pub fn store_stale(con: &mut RawClient, request: &str, answer: &str) {
     con.ok(&set_line(request, answer, "PX 1 STALE 3600000"));
     eventually(|| inspected(con, request, "fresh-ms") == 0);
 }
 
-/// The line that stores an answer.
+/// The line that stores a response.
 pub fn set_line(request: &str, answer: &str, options: &str) -> String {
     format!("CHATCACHE.SET {request} {answer} {options}").trim_end().to_owned()
 }
 
-/// A late answer: refused, and nothing of it is to be seen.
+/// A late response: refused, and nothing of it is to be seen.
 #[track_caller]
 pub fn comes_too_late(con: &mut RawClient, request: &str, token: &str) {
     assert_eq!(con.say(&set_line(request, "late", &format!("TOKEN {token}"))), Raw::NullBulk);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::waiting::patient;
 
-/// How long a read waits where the caller gave no time.
+/// Default time limit of a read.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A reply, one variant for each type on the wire.
@@ -111,7 +111,7 @@ impl RawClient {
         Some(self.parse())
     }
 
-    /// Whether the server closes the connection within some seconds; replies before that are read over.
+    /// Returns true if the server closes the connection within some seconds; skips replies before that.
     pub fn is_closed(&mut self) -> bool {
         self.set_timeout(patient(REPLY_TIMEOUT));
         match std::io::copy(&mut self.stream, &mut std::io::sink()) {

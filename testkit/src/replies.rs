@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use redis::{ConnectionLike, RedisError, RedisResult, Value};
 
-/// What may stand as an argument of a command: text, bytes or a whole number.
+/// An argument of a command: text, bytes or a whole number.
 pub trait Arg {
     fn bytes(&self) -> Cow<'_, [u8]>;
 }
@@ -123,7 +123,7 @@ pub fn map_of(value: Value) -> BTreeMap<String, Value> {
     map
 }
 
-/// How many replicas have what the connection last wrote, waiting shortly for as many as that; none on an error.
+/// Number of replicas with the connection's last write, after a short wait for `replicas`; 0 on an error.
 pub fn kept_by(con: Option<&mut impl ConnectionLike>, replicas: usize) -> usize {
     match con.map(|con| cmd(con, &args!["WAIT", replicas, 300])) {
         Some(Ok(Value::Int(kept))) => usize::try_from(kept).unwrap_or(0),

@@ -16,13 +16,13 @@ use super::{Builder, Server};
 /// The name under which the sentinels know the master.
 const NAME: &str = "answers";
 
-/// How long a master may be silent before a sentinel takes it for dead.
+/// Silence after which a sentinel takes a master for dead.
 const DOWN_AFTER: Duration = Duration::from_secs(2);
 
-/// How long sentinels may take to know each other.
+/// Time limit for sentinels to know each other.
 const GATHERING: Duration = Duration::from_secs(40);
 
-/// How long a client goes on trying.
+/// Time that a client goes on trying.
 const PERSISTENCE: Duration = Duration::from_secs(40);
 
 /// A master, which is server 0, its replicas and their sentinels.
@@ -123,7 +123,7 @@ fn connect(port: u16) -> RedisResult<Connection> {
     Ok(con)
 }
 
-/// Where a sentinel says the master is.
+/// The master's port by a sentinel's word.
 fn master_of(sentinel: u16) -> Option<u16> {
     let mut con = connect(sentinel).ok()?;
     match cmd(&mut con, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME]).ok()? {
@@ -157,7 +157,7 @@ impl SentinelClient {
         }
     }
 
-    /// Whether as many replicas as there are have what the last command did.
+    /// Returns true if all replicas have the last write.
     pub fn is_kept(&mut self) -> bool {
         super::kept_by(self.connection.as_mut(), self.replicas) >= self.replicas
     }

@@ -1,6 +1,6 @@
 //! A server process, from ready to gone.
 //!
-//! What holds for every `Server`: it is the process that this test started and no other (readiness is asked
+//! Every `Server` is the process that this test started and no other (readiness is asked
 //! over a socket in its own directory), it dies with the test process however that ends, and a crash that
 //! its log shows fails the test that drops it.
 
@@ -27,13 +27,13 @@ use super::raw::RawClient;
 use super::replies::{cmd, info_field};
 use super::waiting::{eventually, eventually_within, patient, poll};
 
-/// How long a server may take to start or to stop.
+/// Time limit for a start or a stop.
 const LIFECYCLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a connection waits for a reply, so that no test waits for ever.
+/// Time limit for a reply, so that no test waits for ever.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a log says when the server, or the module in it, broke.
+/// Marks in the log of a crash of the server or the module.
 const CRASH_MARKS: [&str; 5] =
     ["BUG REPORT START", "Guru Meditation", "panicked at", "AddressSanitizer", "ThreadSanitizer"];
 
@@ -43,7 +43,7 @@ pub struct Server {
     port: Port,
     bus_port: Port,
     builder: Builder,
-    /// None while stopped.
+    /// Absent while stopped.
     process: Option<Process>,
 }
 
@@ -136,7 +136,7 @@ impl Server {
         read("server.log") + &read("output")
     }
 
-    /// Whether the log has a crash report or a panic.
+    /// Returns true if the log has a crash report or a panic.
     pub fn crashed(&self) -> bool {
         let log = self.log();
         CRASH_MARKS.iter().any(|mark| log.contains(mark))
@@ -299,7 +299,7 @@ pub fn server_version() -> (u32, u32, u32) {
     VERSION.1
 }
 
-/// What `--version` says: whether it is Valkey, and which version.
+/// From `--version`: true for Valkey, and the version.
 static VERSION: LazyLock<(bool, (u32, u32, u32))> = LazyLock::new(|| {
     let line = process::version_line();
     let version = line.split_whitespace().find_map(|word| word.strip_prefix("v="));
@@ -309,7 +309,7 @@ static VERSION: LazyLock<(bool, (u32, u32, u32))> = LazyLock::new(|| {
     (line.starts_with("Valkey"), (part(), part(), part()))
 });
 
-/// Whether a server listens there and serves clients (a server that loads its data does not yet).
+/// Returns true if a server there serves clients (a server that loads its data does not yet).
 fn answers_ping(socket: &Path) -> bool {
     let ping = || -> std::io::Result<String> {
         let mut stream = UnixStream::connect(socket)?;

@@ -1,4 +1,4 @@
-//! What a service does while masters fail: it stores, reads, computes under leases and invalidates, one persona by one
+//! A service under failovers: it stores, reads, computes under leases and invalidates, one persona by one
 //! client, and remembers what it was promised.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use redis::{RedisResult, Value};
 
 use crate::{ClusterClient, SentinelClient, args, text};
 
-/// What tells services to stop: when it is dropped, so also where a test fails.
+/// Tells services to stop when it goes out of scope, also if a test fails.
 pub struct Stop<'a>(pub &'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -21,7 +21,7 @@ pub trait FailoverClient {
     /// The reply to a command, however long it takes to find who gives one.
     fn call<A: AsRef<[u8]>>(&mut self, persona: &str, command: &[A]) -> RedisResult<Value>;
 
-    /// Whether what the last command did will outlive its master.
+    /// Returns true if the last write will outlive its master.
     fn is_kept(&mut self, persona: &str) -> bool;
 }
 
@@ -45,7 +45,7 @@ impl FailoverClient for SentinelClient {
     }
 }
 
-/// What a service knows of its persona.
+/// A service's record of its persona.
 pub struct Story {
     persona: String,
     /// The answers that are promised to be there.
@@ -54,7 +54,7 @@ pub struct Story {
     gone: usize,
     /// The answers so far.
     next: usize,
-    /// How many invalidations were promised.
+    /// Number of acknowledged invalidations.
     pub drops: usize,
 }
 
@@ -91,7 +91,7 @@ impl Story {
         }
     }
 
-    /// Stores an answer, every other one under a lease; whether it is promised to stay.
+    /// Stores a response, every other one under a lease; whether it is promised to stay.
     fn store(&self, client: &mut impl FailoverClient, n: usize) -> bool {
         let request = |name: &str| args![name, "persona", "", self.persona, format!("q{n}")].to_vec();
         let mut command = request("CHATCACHE.SET");
@@ -125,7 +125,7 @@ impl Story {
         }
     }
 
-    /// Whether all promises hold.
+    /// Checks that all promises hold.
     #[track_caller]
     pub fn check(&self, client: &mut impl FailoverClient) {
         for &n in &self.kept {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long `eventually` waits.
+/// Time limit of `eventually`.
 const SOON: Duration = Duration::from_secs(10);
 
 /// A time-out, stretched for servers that run slower than real ones (`CHATCACHE_PATIENCE`).

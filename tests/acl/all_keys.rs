@@ -83,7 +83,7 @@ fn a_script_does_no_more_than_its_user() {
 }
 
 #[test]
-fn who_has_no_rights_to_any_key_sees_the_sums_of_stats_and_no_persona() {
+fn a_user_without_key_rights_sees_the_sums_of_stats_and_no_persona() {
     let server = server();
     let mut cy = user(&server, "cy", "");
     assert_eq!(cy.stats("")["entries"], 1);

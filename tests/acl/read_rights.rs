@@ -1,4 +1,4 @@
-//! Reads: another persona's answer is not there for who may not read it.
+//! Reads: another persona's entry is not there for who may not read it.
 
 use testkit::{
     Raw, RawClient, Server, fields, hit, lease, refresh, skipped_as_copy_changes_the_database, stale,
@@ -19,7 +19,7 @@ fn helper_answers() -> (Server, RawClient) {
 }
 
 #[test]
-fn an_answer_of_a_persona_that_one_may_not_read_is_a_miss() {
+fn an_entry_of_a_persona_without_read_rights_is_a_miss() {
     let (server, mut cy) = helper_answers();
     for request in SHARED {
         assert_eq!(cy.say(&format!("CHATCACHE.GET {request}")), Raw::NullBulk, "{request}");
@@ -112,7 +112,7 @@ fn rights_that_change_hold_at_once() {
 }
 
 #[test]
-fn an_answer_that_was_moved_or_copied_is_still_its_personas() {
+fn an_entry_that_was_moved_or_copied_is_still_its_personas() {
     if skipped_as_copy_changes_the_database() {
         return;
     }
@@ -130,7 +130,7 @@ fn an_answer_that_was_moved_or_copied_is_still_its_personas() {
 }
 
 #[test]
-fn a_stale_answer_is_refreshed_by_who_may_replace_it() {
+fn a_stale_entry_is_refreshed_by_users_with_write_rights() {
     let server = Server::start();
     let mut admin = server.raw();
     store_stale(&mut admin, "msg ann helper hi", "old");

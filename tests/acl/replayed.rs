@@ -1,4 +1,4 @@
-//! What a master or an AOF brings has been allowed once, and nobody is asked again.
+//! Replicated commands and those of an AOF need no rights: their senders had them.
 
 use testkit::{Raw, RawClient, Server, eventually, fill_persona, replica_caught_up, set_line};
 
@@ -59,7 +59,7 @@ fn a_replica_does_what_its_master_says_and_keeps_its_own_users_apart() {
 }
 
 #[test]
-fn an_aof_is_replayed_though_the_default_user_may_not_do_what_is_in_it() {
+fn an_aof_is_replayed_without_the_rights_of_the_default_user() {
     let mut server = Server::builder()
         .appendonly()
         .config("appendfsync always")
@@ -84,7 +84,7 @@ fn an_aof_is_replayed_though_the_default_user_may_not_do_what_is_in_it() {
 }
 
 #[test]
-fn a_dropped_persona_is_reclaimed_whoever_looks_meanwhile() {
+fn an_invalidated_persona_is_reclaimed_under_any_user_that_is_current() {
     let server = Server::start();
     let mut admin = server.raw();
     let mut cy = user(&server, "cy", "~coder");

@@ -1,4 +1,4 @@
-//! Who comes: users with rights to some personas, and the operator, who has them all.
+//! Users with rights to some personas, and the operator with rights to all.
 
 use testkit::{Raw, RawClient, Server};
 
@@ -10,7 +10,7 @@ pub fn of(persona: &str, request: &str) -> String {
     request.replace("coder", persona)
 }
 
-/// The line that stores an answer to a request, which may have an ID.
+/// The line that stores a response to a request, which may have an ID.
 pub fn store(request: &str, answer: &str, options: &str) -> String {
     let (request, id) = match request.split_once(" ID ") {
         Some((request, id)) => (request, format!("ID {id} ")),

@@ -14,17 +14,17 @@ const CODERS: &str = "msg ann coder hi";
 /// A new connection of a user, who waits for this.
 #[track_caller]
 fn waiter_of(server: &Server, name: &str, request: &str) -> RawClient {
-    let mut desk = server.raw();
-    let before = waiters(&mut desk);
+    let mut operator = server.raw();
+    let before = waiters(&mut operator);
     let mut con = server.raw();
     con.ok(&format!("AUTH {name} any"));
     con.send(&words(&format!("CHATCACHE.FETCH {request} WAIT 60000")));
-    eventually(|| waiters(&mut desk) == before + 1);
+    eventually(|| waiters(&mut operator) == before + 1);
     con
 }
 
 #[test]
-fn who_may_read_all_personas_shares_one_lease_with_all() {
+fn users_with_rights_to_all_personas_share_one_lease() {
     let server = Server::start();
     let mut admin = server.raw();
     let token = lease(&mut admin, HELPERS);
@@ -34,7 +34,7 @@ fn who_may_read_all_personas_shares_one_lease_with_all() {
 }
 
 #[test]
-fn nobody_waits_for_a_persona_that_it_may_not_read() {
+fn fetch_does_not_wait_for_a_persona_without_read_rights() {
     for (helpers, coders) in [("~helper", "~coder"), ("~*", "~coder"), ("~helper", "~coder ~helper")] {
         let server = Server::start();
         let mut hal = user(&server, "hal", helpers);
@@ -63,7 +63,7 @@ fn server_user(server: &Server, name: &str) -> RawClient {
 }
 
 #[test]
-fn who_has_rights_to_the_same_persona_shares_its_lease() {
+fn users_with_rights_to_the_same_persona_share_its_lease() {
     let server = Server::start();
     let mut cy = user(&server, "cy", "~coder");
     user(&server, "dee", "~cod*");
@@ -77,7 +77,7 @@ fn who_has_rights_to_the_same_persona_shares_its_lease() {
 }
 
 #[test]
-fn an_answer_wakes_all_who_may_have_it() {
+fn a_response_wakes_all_waiters_with_read_rights() {
     let server = Server::start();
     let mut admin = server.raw();
     let mut cy = user(&server, "cy", "~coder");
@@ -100,7 +100,7 @@ fn an_answer_wakes_all_who_may_have_it() {
 }
 
 #[test]
-fn behind_a_hidden_answer_each_computes_for_itself() {
+fn behind_a_hidden_entry_each_caller_computes_for_itself() {
     let server = Server::start();
     let mut admin = server.raw();
     admin.ok(&set_line(HELPERS, "helpers", ""));
@@ -119,7 +119,7 @@ fn behind_a_hidden_answer_each_computes_for_itself() {
 }
 
 #[test]
-fn who_loses_its_rights_while_it_waits_does_not_get_the_answer() {
+fn a_waiter_that_loses_its_rights_does_not_get_the_response() {
     for rights in ["+@all ~other", "-@all +auth ~coder", "+@all %W~coder"] {
         let server = Server::start();
         let mut admin = server.raw();
@@ -137,7 +137,7 @@ fn who_loses_its_rights_while_it_waits_does_not_get_the_answer() {
 }
 
 #[test]
-fn a_user_who_is_deleted_while_it_waits_hears_nothing() {
+fn a_waiter_whose_user_is_deleted_gets_no_response() {
     let server = Server::start();
     let mut admin = server.raw();
     user(&server, "cy", "~coder");
@@ -152,7 +152,7 @@ fn a_user_who_is_deleted_while_it_waits_hears_nothing() {
 }
 
 #[test]
-fn an_answer_that_comes_by_another_way_wakes_those_who_may_have_it() {
+fn a_response_that_comes_by_another_command_wakes_waiters_with_read_rights() {
     let server = Server::start();
     let mut admin = server.raw();
     let mut cy = user(&server, "cy", "~coder");
@@ -204,12 +204,12 @@ fn a_token_is_worth_nothing_under_another_persona() {
     admin.ok(&set_line(HELPERS, "helpers", &format!("TOKEN {helpers}")));
     let token = lease(&mut cy, "msg ann coder own");
     assert_eq!(admin.number(&format!("CHATCACHE.RELEASE msg ann helper own TOKEN {token}")), 0);
-    // Whoever holds it may use it, in whatever name it logs in.
+    // Its holder may use it under any user.
     admin.ok(&set_line("msg ann coder own", "coders", &format!("TOKEN {token}")));
 }
 
 #[test]
-fn invalidate_voids_the_leases_of_its_persona_whoever_has_them() {
+fn invalidate_voids_the_leases_of_its_persona_for_all_holders() {
     let server = Server::start();
     let mut admin = server.raw();
     let mut cy = user(&server, "cy", "~coder");

@@ -5,7 +5,7 @@ use testkit::{Raw, Server, eventually, fields, fill_persona, items, set_line, te
 use super::users::{SHARED, assert_denied, assert_denied_in_script, of, store, user};
 
 #[test]
-fn an_answer_of_a_persona_that_one_may_not_write_stays_as_it_is() {
+fn an_entry_of_a_persona_without_write_rights_stays_as_it_is() {
     let server = Server::start();
     let mut admin = server.raw();
     for rights in ["~coder", "~coder %R~helper"] {
@@ -46,7 +46,7 @@ fn scripts_and_transactions_write_no_more_than_their_user() {
 }
 
 #[test]
-fn who_may_write_both_personas_makes_the_answer_the_one_that_it_names() {
+fn a_writer_of_both_personas_moves_the_entry_to_the_named_one() {
     let server = Server::start();
     let mut admin = server.raw();
     admin.ok(&set_line("msg ann helper hi", "helpers", ""));
@@ -60,7 +60,7 @@ fn who_may_write_both_personas_makes_the_answer_the_one_that_it_names() {
 }
 
 #[test]
-fn a_key_whose_answer_was_dropped_or_has_expired_is_anybodys() {
+fn the_key_of_a_tombstone_or_an_expired_entry_is_free_for_all_writers() {
     let server = Server::builder().config("chatcache.invalidate-sync-limit 0").start();
     let mut admin = server.raw();
     let mut cy = user(&server, "cy", "~coder");
@@ -75,7 +75,7 @@ fn a_key_whose_answer_was_dropped_or_has_expired_is_anybodys() {
 }
 
 #[test]
-fn an_answer_that_was_renamed_into_the_place_of_another_personas_stays_its_own() {
+fn an_entry_that_was_renamed_into_the_place_of_another_personas_stays_its_own() {
     let server = Server::start();
     let mut admin = server.raw();
     let mut cy = user(&server, "cy", "~coder");
@@ -92,7 +92,7 @@ fn an_answer_that_was_renamed_into_the_place_of_another_personas_stays_its_own()
 }
 
 #[test]
-fn what_was_refused_is_in_the_acl_log() {
+fn refusals_are_in_the_acl_log() {
     let server = Server::start();
     let mut admin = server.raw();
     let mut cy = user(&server, "cy", "~coder");

@@ -62,7 +62,7 @@ fn forget_and_flush_are_for_every_master_and_their_counts_add_up() {
         |nodes: &mut [Connection]| nodes.iter_mut().map(|con| stat(con, "entries")).collect::<Vec<_>>();
     assert_eq!(entries(&mut nodes), [1, 3, 3], "a node forgets what it has");
     assert_eq!(personas(&mut nodes[1]).len(), 1, "and lists what it has");
-    // What a client does that knows no tips: the line in the README.
+    // A client without command tips does as the README says.
     let call = |command: &[&str]| -> i64 {
         let address = format!("127.0.0.1:{}", cluster.node(0).port());
         let output = Command::new("redis-cli")

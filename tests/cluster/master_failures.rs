@@ -10,7 +10,7 @@ use testkit::{
     info_field, personas, replica_caught_up, stat,
 };
 
-/// How long a cluster may take to replace a master.
+/// Time limit for a cluster to replace a master.
 const FAILOVER: Duration = Duration::from_secs(40);
 
 fn is_master(node: &Server) -> bool {
@@ -93,7 +93,7 @@ fn a_master_that_is_killed_is_replaced_and_no_promise_is_broken() {
 }
 
 #[test]
-fn a_master_that_is_replaced_on_purpose_tells_those_who_wait() {
+fn a_master_that_is_replaced_on_purpose_ends_the_waits() {
     let mut cluster = Cluster::start(3, 1);
     let persona = cluster.persona_of(0, "waiting");
     let fetch: Vec<Vec<u8>> =

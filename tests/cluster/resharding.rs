@@ -12,16 +12,16 @@ use testkit::{
     fill, is_valkey, personas, reclaimed, server_version, slot_of, stat, text,
 };
 
-/// How many slots move: the first master's first ones.
+/// Number of slots that move: the first master's first ones.
 const SLOTS: u16 = 48;
 
-/// How many answers a persona has before and, more or less, during the move.
+/// Number of entries of a persona before the move and, roughly, during it.
 const ANSWERS: usize = 300;
 
-/// How long a reshard may take.
+/// Time limit for a reshard.
 const RESHARD: Duration = Duration::from_secs(60);
 
-/// What a service has stored for a persona, and the number of the next answer: none is given twice.
+/// The entries that a service has stored for a persona, and the number of the next: each is used once.
 struct Owner {
     persona: String,
     answers: BTreeMap<usize, String>,
@@ -177,7 +177,7 @@ fn a_service_runs_through_a_reshard() {
 
 /// Valkey 9 can move whole slots by itself, where every module says that it can be moved so.
 #[test]
-fn a_migration_of_whole_slots_is_refused_before_anything_moves() {
+fn an_atomic_slot_migration_is_refused_before_it_begins() {
     if !is_valkey() || server_version() < (9, 0, 0) {
         return;
     }

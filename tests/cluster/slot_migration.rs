@@ -84,7 +84,7 @@ fn keys_in_slot(con: &mut Connection, slot: u16) -> Vec<Vec<u8>> {
     }
 }
 
-/// Stores answers to `q1` … one by one; `fill` would be a script without keys.
+/// Stores responses to `q1` … one by one; `fill` would be a script without keys.
 fn fill_alone(con: &mut Connection, persona: &str, count: usize) {
     for n in 1..=count {
         let command = args!["CHATCACHE.SET", "persona", "", persona, format!("q{n}"), format!("a{n}")];
@@ -135,7 +135,7 @@ fn clients_are_sent_to_where_a_persona_is_going() {
 }
 
 #[test]
-fn what_must_reach_all_answers_is_to_be_tried_again_while_two_nodes_have_some() {
+fn invalidate_replies_tryagain_while_two_nodes_have_entries_of_the_persona() {
     let mut moving = Moving::with_answers(Cluster::start(2, 0), 4);
     let persona = moving.persona.clone();
     moving.open();
@@ -167,7 +167,7 @@ fn what_must_reach_all_answers_is_to_be_tried_again_while_two_nodes_have_some() 
 }
 
 #[test]
-fn an_answer_stored_on_the_way_outlives_the_older_one_that_follows() {
+fn an_entry_stored_on_the_way_outlives_the_older_one_that_follows() {
     let mut moving = Moving::with_answers(Cluster::start(2, 1), 4);
     let persona = moving.persona.clone();
     moving.open();
@@ -209,7 +209,7 @@ fn a_slot_that_goes_back_is_moved_as_keys_of_other_types_are() {
 }
 
 #[test]
-fn a_key_of_another_type_is_no_older_answer() {
+fn a_key_of_another_type_is_no_older_entry() {
     let mut moving = Moving::with_answers(Cluster::start(2, 0), 1);
     moving.open();
     let key = moving.key("q1");
@@ -220,7 +220,7 @@ fn a_key_of_another_type_is_no_older_answer() {
 }
 
 #[test]
-fn what_was_dropped_before_the_move_is_reclaimed_on_both_nodes() {
+fn tombstones_from_before_a_slot_migration_are_reclaimed_on_both_nodes() {
     const ANSWERS: usize = 20_000;
     let cluster = Cluster::start_with(2, 0, &[NOTHING_AT_ONCE]);
     let mut moving = Moving::with_answers(cluster, 0);

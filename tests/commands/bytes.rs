@@ -73,7 +73,7 @@ fn key(reply: &Raw) -> Vec<u8> {
 }
 
 #[test]
-fn no_two_strange_requests_share_an_answer() {
+fn no_two_strange_requests_share_an_entry() {
     let server = Server::start();
     let mut con = server.raw();
     let mut keys = BTreeSet::new();
@@ -94,7 +94,7 @@ fn no_two_strange_requests_share_an_answer() {
 }
 
 #[test]
-fn an_answer_of_any_length_comes_back_byte_for_byte() {
+fn an_entry_of_any_length_comes_back_byte_for_byte() {
     let server = Server::start();
     let mut con = server.raw();
     let long: Vec<u8> = (0..5_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -175,7 +175,7 @@ fn colliding() -> [Vec<u8>; 2] {
 }
 
 #[test]
-fn a_message_with_the_md5_of_another_never_gets_its_answer() {
+fn a_message_with_the_md5_of_another_never_gets_its_entry() {
     let server = Server::start();
     let mut con = server.raw();
     let [first, second] = &colliding();

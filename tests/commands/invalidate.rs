@@ -1,4 +1,4 @@
-//! INVALIDATE, FORGET and FLUSH: many answers dropped with one command.
+//! INVALIDATE, FORGET and FLUSH: many answers invalidated with one command.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 use testkit::{Raw, RawClient, Server, eventually};
@@ -21,7 +21,7 @@ fn found(con: &mut RawClient, user: &str, persona: &str) -> usize {
 }
 
 #[test]
-fn invalidate_drops_a_persona_s_answers_from_every_tier_and_no_others() {
+fn invalidate_removes_the_entries_of_one_persona_from_every_tier() {
     let server = Server::start();
     let mut con = server.raw();
     // One name is the beginning of the other, and one is a pattern.
@@ -42,7 +42,7 @@ fn invalidate_drops_a_persona_s_answers_from_every_tier_and_no_others() {
 }
 
 #[test]
-fn invalidate_takes_several_personas_and_counts_each_answer_once() {
+fn invalidate_takes_several_personas_and_counts_each_entry_once() {
     let server = Server::start();
     let mut con = server.raw();
     for persona in ["one", "two", "three"] {
@@ -55,7 +55,7 @@ fn invalidate_takes_several_personas_and_counts_each_answer_once() {
 }
 
 #[test]
-fn what_is_stored_after_an_invalidate_stays() {
+fn an_entry_stored_after_an_invalidate_stays() {
     let server = Server::start();
     let mut con = server.raw();
     for _ in 0..3 {
@@ -67,7 +67,7 @@ fn what_is_stored_after_an_invalidate_stays() {
 }
 
 #[test]
-fn what_has_expired_and_still_stands_there_counts_as_it_does_for_dbsize() {
+fn expired_keys_that_still_exist_count_as_in_dbsize() {
     let server = Server::start();
     let mut con = server.raw();
     con.ok("DEBUG SET-ACTIVE-EXPIRE 0");
@@ -82,7 +82,7 @@ fn what_has_expired_and_still_stands_there_counts_as_it_does_for_dbsize() {
 }
 
 #[test]
-fn forget_drops_what_a_user_asked_for_in_every_tier_and_nobody_else_s() {
+fn forget_invalidates_the_entries_of_one_user_in_every_tier() {
     let server = Server::start();
     let mut con = server.raw();
     for user in ["ann", "bob", "annabel"] {
@@ -90,7 +90,7 @@ fn forget_drops_what_a_user_asked_for_in_every_tier_and_nobody_else_s() {
             answers(&mut con, user, persona);
         }
     }
-    // Whoever shares it, ann asked for it.
+    // It is ann's request, although others share the entry.
     assert_eq!(con.number("CHATCACHE.FORGET ann"), 8);
     for (user, left) in [("ann", 0), ("bob", 4), ("annabel", 4)] {
         for persona in ["helper", "coder"] {
@@ -105,7 +105,7 @@ fn forget_drops_what_a_user_asked_for_in_every_tier_and_nobody_else_s() {
 }
 
 #[test]
-fn flush_drops_the_tiers_it_is_told_or_all() {
+fn flush_invalidates_the_given_tiers_or_all() {
     let server = Server::start();
     let mut con = server.raw();
     for (line, dropped) in [
@@ -146,7 +146,7 @@ fn a_tier_that_is_flushed_twice_in_one_command_counts_once() {
 }
 
 #[test]
-fn drops_leave_other_keys_and_other_databases_alone() {
+fn invalidate_forget_and_flush_leave_other_keys_and_databases_alone() {
     let server = Server::start();
     let mut con = server.raw();
     con.ok("SET helper string");

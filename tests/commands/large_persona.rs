@@ -1,4 +1,4 @@
-//! Drops of more answers than are deleted at once: unreachable now, reclaimed in slices.
+//! Invalidations of more answers than are deleted at once: unreachable now, reclaimed in slices.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -57,7 +57,7 @@ fn a_large_persona_is_unreachable_at_once_and_its_memory_comes_back_in_slices() 
 }
 
 #[test]
-fn every_answer_of_a_large_persona_is_gone_for_another_client_as_soon_as_the_reply_is_there() {
+fn every_entry_of_a_large_persona_is_gone_for_another_client_as_soon_as_the_reply_is_there() {
     let server = Server::start();
     let (mut con, mut other) = (server.raw(), server.raw());
     fill_persona(&mut con, "ann", "helper", MANY, 10);
@@ -71,7 +71,7 @@ fn every_answer_of_a_large_persona_is_gone_for_another_client_as_soon_as_the_rep
 }
 
 #[test]
-fn what_is_stored_again_in_the_middle_of_a_reclaim_stays() {
+fn an_entry_stored_again_during_a_reclaim_stays() {
     let server = Server::start();
     let mut con = server.raw();
     fill_persona(&mut con, "ann", "helper", 5_000, 10);
@@ -92,7 +92,7 @@ fn what_is_stored_again_in_the_middle_of_a_reclaim_stays() {
 }
 
 #[test]
-fn up_to_the_limit_a_drop_takes_the_keys_at_once() {
+fn up_to_the_sync_limit_invalidate_deletes_the_keys_at_once() {
     let server = Server::builder().config("chatcache.invalidate-sync-limit 100").start();
     let mut con = server.raw();
     for (answers, left) in [(100, 0), (101, 101)] {
@@ -106,7 +106,7 @@ fn up_to_the_limit_a_drop_takes_the_keys_at_once() {
 }
 
 #[test]
-fn a_small_drop_does_not_wait_for_a_large_one_that_is_still_being_reclaimed() {
+fn a_small_invalidation_does_not_wait_for_a_large_one_that_is_still_being_reclaimed() {
     let server = Server::start();
     let mut con = server.raw();
     for (large, small) in [
@@ -135,7 +135,7 @@ fn a_small_drop_does_not_wait_for_a_large_one_that_is_still_being_reclaimed() {
 }
 
 #[test]
-fn a_reclaim_goes_on_in_a_database_that_nobody_has_selected() {
+fn a_reclaim_goes_on_in_a_database_that_no_client_has_selected() {
     let server = Server::start();
     let mut con = server.raw();
     con.ok("SELECT 3");

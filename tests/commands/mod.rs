@@ -1,4 +1,4 @@
-//! What each command does, as the application that types it sees it.
+//! Each command as an application sees it.
 
 mod bytes;
 mod invalidate;

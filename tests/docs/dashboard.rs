@@ -106,7 +106,7 @@ fn the_dashboard_asks_for_what_the_exporter_exports() {
 }
 
 #[test]
-fn a_user_who_may_not_ask_info_exports_what_stats_tells() {
+fn a_user_without_info_exports_the_counters_of_stats() {
     let server = Server::start();
     let rule = ["ACL", "SETUSER", "stats", "on", ">secret", "+@connection", "+chatcache.stats"];
     cmd(&mut server.connect(), &rule).expect("ACL SETUSER");

@@ -38,7 +38,7 @@ struct Page {
     names: Names,
     sessions: Sessions,
     python: Option<Python>,
-    /// What the last block printed.
+    /// The output of the last block.
     printed: Option<String>,
 }
 

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use super::expected::Names;
 
-/// What is echoed after each command, to know where its reply ends.
+/// Echoed after each command, to mark the end of its reply.
 const END: &str = "-- the end of a reply --";
 
 /// The page's connections, by the names of their prompts.

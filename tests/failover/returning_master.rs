@@ -6,7 +6,7 @@ use testkit::{
     replica_caught_up, saved_in_background, seen, set, stat,
 };
 
-/// How long a full sync may take.
+/// Time limit for a full sync.
 const SYNC: Duration = Duration::from_secs(40);
 
 /// More than what is deleted at once.

@@ -11,10 +11,10 @@ use testkit::{
     eventually_within, fill, map_of, stat, text,
 };
 
-/// How long sentinels may take to replace a master.
+/// Time limit for sentinels to replace a master.
 const FAILOVER: Duration = Duration::from_secs(40);
 
-/// Whether a server follows a master. Sentinels close the connections of one that they make a replica.
+/// Returns true if the link of a replica to its master is up. Sentinels close the connections of one that they make a replica.
 fn follows(server: &Server) -> bool {
     let replication = cmd(&mut server.connect(), &["INFO", "replication"]);
     replication.is_ok_and(|info| text(&info).contains("master_link_status:up"))

@@ -1,4 +1,4 @@
-//! What must agree whenever a server is quiet.
+//! The invariants of a server that is quiet.
 
 use std::collections::BTreeMap;
 use testkit::{Raw, RawClient, items, numbers, pairs, text_of};
@@ -42,7 +42,7 @@ pub fn counts_agree(con: &mut RawClient) -> BTreeMap<String, i64> {
     stats
 }
 
-/// What a persona's map says in numbers.
+/// The numbers in a persona's map.
 #[track_caller]
 fn numbers_of(persona: Raw) -> BTreeMap<String, i64> {
     let number = |(name, value)| match value {
@@ -52,7 +52,7 @@ fn numbers_of(persona: Raw) -> BTreeMap<String, i64> {
     pairs(persona).into_iter().filter_map(number).collect()
 }
 
-/// Waits until nothing is left to reclaim or to pack, and compares the counts.
+/// Waits until nothing is left to reclaim or to compress, and compares the counts.
 #[track_caller]
 pub fn quiet(con: &mut RawClient) -> BTreeMap<String, i64> {
     testkit::eventually_within(std::time::Duration::from_secs(40), || {

@@ -12,7 +12,7 @@ use super::consistency;
 
 const VALUES: usize = 10_000;
 
-/// Where what is ours begins: behind the type's number, which would make it another's if it were bent.
+/// Where what is ours begins: behind the type's number, which would make it another's if it were corrupt.
 const FIRST: usize = 10;
 
 /// The end of a payload: RDB version and checksum.
@@ -88,7 +88,7 @@ fn bend(rng: &mut StdRng, payload: &mut Vec<u8>) {
 }
 
 #[test]
-fn ten_thousand_bent_values_are_refused_or_sane_and_the_counts_agree() {
+fn ten_thousand_corrupt_values_are_refused_or_valid_and_the_counts_agree() {
     let mut rng = StdRng::seed_from_u64(seed());
     let server = Server::builder().config("rdbcompression no").start();
     let mut con = server.raw();
@@ -129,7 +129,7 @@ fn ten_thousand_bent_values_are_refused_or_sane_and_the_counts_agree() {
                 other => panic!("{other:?} for {:?}", command[3].escape_ascii().to_string()),
             }
         }
-        // What was taken is used like any other value.
+        // Accepted values are used like any others.
         let uses: Vec<_> = (0..200)
             .flat_map(|n| {
                 let (key, copy) = (format!("bent {n}"), format!("copy {}", n % 20));
@@ -143,11 +143,11 @@ fn ten_thousand_bent_values_are_refused_or_sane_and_the_counts_agree() {
             })
             .collect();
         con.pipeline(&uses);
-        // What has run out goes when it is looked at.
+        // Expired keys go when they are accessed.
         let names = (0..200).map(|n| format!("bent {n}")).chain((0..20).map(|n| format!("copy {n}")));
         let looks: Vec<_> = names.map(|name| args!["EXISTS", name].to_vec()).collect();
         con.pipeline(&looks);
-        // None of them is an answer to anything.
+        // No request finds any of them.
         assert_eq!(con.say("CHATCACHE.GET response ann helper q"), Raw::bulk("a"));
         assert_eq!(con.say("CHATCACHE.GET any ann helper other"), Raw::NullBulk);
         consistency::counts_agree(&mut con);

@@ -97,7 +97,7 @@ fn a_snapshot_that_the_disk_has_no_room_for_fails_and_harms_nothing() {
 }
 
 #[test]
-fn a_server_that_may_not_write_what_it_cannot_save_refuses_and_answers() {
+fn a_server_that_cannot_save_refuses_writes_and_serves_reads() {
     // Servers with save points stop writes after a failed snapshot.
     let server = start(Server::builder().config("save 3600 100000000").config("rdbcompression no"));
     let mut con = server.connect();

@@ -28,7 +28,7 @@ struct Request {
 }
 
 impl Request {
-    /// What tells keys apart.
+    /// The identity of a key.
     fn key(&self) -> String {
         let Request { tier, user, persona, message } = self;
         match *tier {
@@ -160,18 +160,18 @@ impl Writer {
 }
 
 #[test]
-fn whenever_the_power_fails_what_was_acknowledged_is_there_and_what_was_dropped_is_not() {
+fn a_power_cut_loses_no_acknowledged_write_and_no_invalidate() {
     let rounds = times("CHATCACHE_ROUNDS", 3);
     println!("{rounds} rounds");
     let seed = seed();
     let mut rng = StdRng::seed_from_u64(seed);
-    // Drops of more than 20 answers leave keys to reclaim, others none.
+    // Invalidations of more than 20 answers leave keys to reclaim, others none.
     let builder = Server::builder().appendonly().config("appendfsync always");
     let mut server = builder.config("chatcache.invalidate-sync-limit 20").start();
     let mut writers: Vec<Writer> = (0..WRITERS).map(|number| Writer::new(number, seed)).collect();
     let mut rewrites = 0;
     for round in 0..rounds {
-        // What is in the middle of its reclaim when the server dies.
+        // A persona whose reclaim is under way when the server dies.
         let mut con = server.connect();
         fill(&mut con, "persona", "", "dropped", 10_000);
         let (rewrite, at_ms) = (rng.random_bool(0.5), rng.random_range(0..400));

@@ -1,4 +1,4 @@
-//! Long days: memory stays where it was, however often the cache is filled and dropped.
+//! Long days: memory stays where it was, however often the cache is filled and invalidated.
 
 use std::thread;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use testkit::{Raw, RawClient, Server, args, eventually_within, info, items, text
 
 use super::{consistency, times};
 
-/// Answers that stay, through all drops: few beside those that come and go.
+/// Entries that stay, through all drops: few beside those that come and go.
 const KEPT: usize = 4000;
 
 /// A server that has them, and does not keep what it was told (the slow log would).
@@ -54,7 +54,7 @@ fn is_as_before(server: &Server, before: f64, what: &str) {
     assert!(met, "{what}: {now} bytes used, {before} after the first");
 }
 
-/// What is used once the server has given back what it needed for more keys.
+/// Memory in use after the server has shrunk its tables.
 fn settled(server: &Server) -> f64 {
     let mut last = f64::INFINITY;
     soon(|| {
@@ -64,7 +64,7 @@ fn settled(server: &Server) -> f64 {
     last
 }
 
-/// Whether a condition holds within some seconds.
+/// Returns true if a condition holds within some seconds.
 fn soon(mut condition: impl FnMut() -> bool) -> bool {
     (0..100).any(|_| {
         let met = condition();
@@ -76,7 +76,7 @@ fn soon(mut condition: impl FnMut() -> bool) -> bool {
 }
 
 #[test]
-fn after_twenty_cycles_of_filling_and_dropping_memory_is_what_it_was_after_the_first() {
+fn after_twenty_cycles_of_filling_and_invalidating_memory_is_as_after_the_first() {
     let cycles = times("CHATCACHE_CYCLES", 20);
     let server = server();
     let mut con = server.raw();
@@ -142,7 +142,7 @@ fn an_hour(con: &mut RawClient, rng: &mut StdRng, requests: u32) {
 }
 
 #[test]
-fn after_days_of_traffic_memory_is_what_it_was_after_the_first() {
+fn after_days_of_traffic_memory_is_as_after_the_first() {
     let days = times("CHATCACHE_DAYS", 2);
     let server = server();
     let mut first = 0.0;

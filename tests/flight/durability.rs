@@ -1,4 +1,4 @@
-//! What lasts of an answer: its freshness, its grace and its cost, in files and on replicas. Leases do not.
+//! Freshness, grace and cost of an entry last in files and on replicas. Leases do not.
 
 use testkit::{
     Q, Raw, RawClient, Server, busy_of, eventually, hit, info_field, inspected, instants, lease, refresh,
@@ -70,7 +70,7 @@ fn an_aof_keeps_both_instants_and_the_cost() {
 }
 
 #[test]
-fn what_an_aof_brings_is_not_changed_by_the_settings_of_the_day() {
+fn current_settings_do_not_change_the_entries_of_an_aof() {
     let mut server = Server::builder().appendonly().start();
     let mut con = server.raw();
     con.ok(&set_line(Q, "answer", "PX 1000000"));
@@ -143,7 +143,7 @@ fn a_restart_ends_all_leases() {
 }
 
 #[test]
-fn an_answer_kept_with_keepttl_has_the_same_end_after_a_restart() {
+fn a_response_kept_with_keepttl_has_the_same_end_after_a_restart() {
     let mut server = Server::builder().appendonly().start();
     let mut con = server.raw();
     con.ok(&set_line(Q, "one", "PX 1500 STALE 3600000"));
@@ -158,7 +158,7 @@ fn an_answer_kept_with_keepttl_has_the_same_end_after_a_restart() {
 }
 
 #[test]
-fn a_failover_lets_who_waits_go() {
+fn a_failover_ends_all_waits() {
     let master = Server::start();
     let replica = Server::builder().replica_of(&master).start();
     let mut holder = master.raw();
@@ -177,7 +177,7 @@ fn a_failover_lets_who_waits_go() {
 }
 
 #[test]
-fn an_answer_kept_without_end_is_not_fresh_again_after_a_restart() {
+fn a_response_kept_without_end_is_not_fresh_again_after_a_restart() {
     let mut server = Server::builder().appendonly().start();
     let mut con = server.raw();
     let key = con.text(&format!("CHATCACHE.KEY {Q}"));

@@ -1,4 +1,4 @@
-//! What FETCH, RELEASE, SOFTINVALIDATE and the new options of SET refuse, word for word.
+//! The refusals of FETCH, RELEASE, SOFTINVALIDATE and the options of SET, word for word.
 
 use testkit::{Q, Raw, RawClient, Server, lease, replica_caught_up, set_line, waiter};
 
@@ -160,7 +160,7 @@ fn the_bounds_themselves_are_taken() {
 }
 
 #[test]
-fn a_refused_answer_leaves_the_lease_to_its_holder() {
+fn a_refused_response_leaves_the_lease_to_its_holder() {
     let server = Server::builder().config("chatcache.max-response-bytes 10").start();
     let mut con = server.raw();
     let token = lease(&mut con, Q);

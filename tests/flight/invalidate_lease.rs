@@ -1,4 +1,4 @@
-//! What is dropped while clients wait: the old computation is void, and a new one starts with the first of them.
+//! Invalidations while clients wait: they void the lease, and the first waiter gets a new one.
 
 use testkit::{
     Q, Raw, Server, all_quiet, comes_too_late, eventually, hit, lease, lease_of, set_line, waiter, waiters,
@@ -6,7 +6,7 @@ use testkit::{
 };
 
 /// All that drops the answer to `Q`, and so voids its lease.
-pub const DROPS: [&str; 11] = [
+pub const INVALIDATIONS: [&str; 11] = [
     "CHATCACHE.INVALIDATE bot",
     "CHATCACHE.INVALIDATE other bot",
     "CHATCACHE.SOFTINVALIDATE bot",
@@ -21,36 +21,36 @@ pub const DROPS: [&str; 11] = [
 ];
 
 #[test]
-fn after_a_drop_the_first_who_waits_starts_anew_and_the_others_get_its_answer() {
-    for drop in DROPS {
+fn after_an_invalidate_the_first_waiter_gets_a_new_lease_and_the_others_its_response() {
+    for drop in INVALIDATIONS {
         let server = Server::start();
-        let (mut holder, mut desk) = (server.raw(), server.raw());
+        let (mut holder, mut operator) = (server.raw(), server.raw());
         let token = lease(&mut holder, Q);
         let mut waiting: Vec<_> = (0..3).map(|_| waiter(&server, Q)).collect();
-        assert!(!matches!(desk.say(drop), Raw::Error(_)), "{drop}");
+        assert!(!matches!(operator.say(drop), Raw::Error(_)), "{drop}");
         let (next, _) = lease_of(waiting[0].read());
-        assert_eq!(waiters(&mut desk), 2, "{drop}");
+        assert_eq!(waiters(&mut operator), 2, "{drop}");
         comes_too_late(&mut holder, Q, &token);
         assert_eq!(holder.number(&format!("CHATCACHE.RELEASE {Q} TOKEN {token}")), 0, "{drop}");
-        assert_eq!(waiters(&mut desk), 2, "{drop}");
+        assert_eq!(waiters(&mut operator), 2, "{drop}");
         waiting[0].ok(&set_line(Q, "new", &format!("TOKEN {next}")));
         for con in &mut waiting[1..] {
             assert_eq!(con.read(), hit("new"), "{drop}");
         }
-        all_quiet(&mut desk, 0);
+        all_quiet(&mut operator, 0);
     }
 }
 
 #[test]
-fn a_drop_in_a_transaction_or_a_script_counts_too() {
+fn an_invalidation_in_a_transaction_or_a_script_counts_too() {
     let server = Server::start();
-    let (mut holder, mut desk) = (server.raw(), server.raw());
+    let (mut holder, mut operator) = (server.raw(), server.raw());
     let token = lease(&mut holder, Q);
     let (mut one, mut two) = (waiter(&server, Q), waiter(&server, Q));
-    desk.transaction(&["CHATCACHE.INVALIDATE bot"]);
+    operator.transaction(&["CHATCACHE.INVALIDATE bot"]);
     let (next, _) = lease_of(one.read());
     comes_too_late(&mut holder, Q, &token);
-    desk.call(&["EVAL", "return redis.call('CHATCACHE.INVALIDATE', KEYS[1])", "1", "bot"]);
+    operator.call(&["EVAL", "return redis.call('CHATCACHE.INVALIDATE', KEYS[1])", "1", "bot"]);
     let (last, _) = lease_of(two.read());
     comes_too_late(&mut one, Q, &next);
     // A transaction that drops and stores serves those who wait.
@@ -61,9 +61,9 @@ fn a_drop_in_a_transaction_or_a_script_counts_too() {
 }
 
 #[test]
-fn what_is_dropped_elsewhere_leaves_a_lease_alone() {
+fn an_invalidate_of_another_persona_leaves_a_lease_alone() {
     let server = Server::start();
-    let (mut holder, mut desk) = (server.raw(), server.raw());
+    let (mut holder, mut operator) = (server.raw(), server.raw());
     let token = lease(&mut holder, Q);
     let mut con = waiter(&server, Q);
     for line in [
@@ -82,28 +82,28 @@ fn what_is_dropped_elsewhere_leaves_a_lease_alone() {
         "CHATCACHE.FLUSH",
         "FLUSHDB",
     ] {
-        assert!(!matches!(desk.say(line), Raw::Error(_)), "{line}");
+        assert!(!matches!(operator.say(line), Raw::Error(_)), "{line}");
     }
-    assert_eq!(waiters(&mut desk), 1);
+    assert_eq!(waiters(&mut operator), 1);
     holder.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
     assert_eq!(con.read(), hit("hello"));
 }
 
 #[test]
-fn a_drop_that_changes_nothing_voids_nothing() {
+fn an_invalidation_that_changes_nothing_voids_nothing() {
     let server = Server::start();
-    let (mut holder, mut desk) = (server.raw(), server.raw());
+    let (mut holder, mut operator) = (server.raw(), server.raw());
     let token = lease(&mut holder, Q);
     for line in
         ["CHATCACHE.INVALIDATE bot \"\"", "CHATCACHE.FLUSH response nowhere", "CHATCACHE.FORGET ann \"\""]
     {
-        assert!(matches!(desk.say(line), Raw::Error(_)), "{line}");
+        assert!(matches!(operator.say(line), Raw::Error(_)), "{line}");
     }
     holder.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
 }
 
 #[test]
-fn a_drop_in_the_shared_tiers_is_by_the_persona_of_the_asker() {
+fn an_invalidation_in_the_shared_tiers_goes_by_the_persona_of_the_request() {
     let server = Server::start();
     let mut con = server.raw();
     // The msg tier's key holds no persona: who asks for it as `bot` computes with bot's prompt.
@@ -116,63 +116,63 @@ fn a_drop_in_the_shared_tiers_is_by_the_persona_of_the_asker() {
 }
 
 #[test]
-fn a_swap_of_databases_serves_who_waits_if_the_answer_comes_with_it() {
+fn a_swap_of_databases_serves_waiters_if_it_brings_the_response() {
     let server = Server::start();
-    let (mut holder, mut desk) = (server.raw(), server.raw());
-    desk.ok("SELECT 1");
-    desk.ok(&set_line(Q, "from-one", ""));
+    let (mut holder, mut operator) = (server.raw(), server.raw());
+    operator.ok("SELECT 1");
+    operator.ok(&set_line(Q, "from-one", ""));
     lease(&mut holder, Q);
     let mut waiting = [waiter(&server, Q), waiter(&server, Q)];
-    desk.ok("SWAPDB 0 1");
+    operator.ok("SWAPDB 0 1");
     for con in &mut waiting {
         assert_eq!(con.read(), hit("from-one"));
     }
 }
 
 #[test]
-fn a_swap_of_databases_leaves_who_waits_to_the_holder() {
+fn a_swap_of_databases_leaves_waiters_with_their_holder() {
     let server = Server::start();
-    let (mut holder, mut desk) = (server.raw(), server.raw());
+    let (mut holder, mut operator) = (server.raw(), server.raw());
     let token = lease(&mut holder, Q);
     let mut con = waiter(&server, Q);
-    desk.ok("SWAPDB 0 1");
-    desk.ok("SWAPDB 2 1");
-    assert_eq!(waiters(&mut desk), 1);
+    operator.ok("SWAPDB 0 1");
+    operator.ok("SWAPDB 2 1");
+    assert_eq!(waiters(&mut operator), 1);
     holder.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
     assert_eq!(con.read(), hit("hello"));
-    assert_eq!(desk.say(&format!("CHATCACHE.GET {Q}")), Raw::bulk("hello"));
+    assert_eq!(operator.say(&format!("CHATCACHE.GET {Q}")), Raw::bulk("hello"));
 }
 
 #[test]
-fn a_drop_that_comes_with_a_swapped_database_voids_the_older_lease() {
+fn an_invalidation_that_comes_with_a_swapped_database_voids_the_older_lease() {
     let server = Server::start();
-    let (mut holder, mut desk) = (server.raw(), server.raw());
+    let (mut holder, mut operator) = (server.raw(), server.raw());
     let token = lease(&mut holder, Q);
     let mut con = waiter(&server, Q);
-    desk.ok("SELECT 1");
-    desk.number("CHATCACHE.INVALIDATE bot");
-    desk.ok("SWAPDB 0 1");
+    operator.ok("SELECT 1");
+    operator.number("CHATCACHE.INVALIDATE bot");
+    operator.ok("SWAPDB 0 1");
     lease_of(con.read());
     comes_too_late(&mut holder, Q, &token);
 }
 
 #[test]
-fn an_old_answer_that_comes_back_during_a_fill_is_not_what_a_drop_left() {
+fn an_old_entry_that_returns_during_a_lease_is_not_a_tombstone() {
     // The race of the PITFALLS: the prompt changes between the miss and the SET.
     let server = Server::start();
-    let (mut holder, mut desk) = (server.raw(), server.raw());
+    let (mut holder, mut operator) = (server.raw(), server.raw());
     for _ in 0..50 {
         let token = lease(&mut holder, Q);
         holder.send(&words(&set_line(Q, "late", &format!("TOKEN {token}"))));
-        desk.number("CHATCACHE.INVALIDATE bot");
+        operator.number("CHATCACHE.INVALIDATE bot");
         let stored = holder.read() == Raw::simple("OK");
-        // Stored before the drop, and gone with it; or refused.
-        assert_eq!(desk.say(&format!("CHATCACHE.GET {Q}")), Raw::NullBulk, "stored: {stored}");
+        // Stored before the invalidation, and gone with it; or refused.
+        assert_eq!(operator.say(&format!("CHATCACHE.GET {Q}")), Raw::NullBulk, "stored: {stored}");
     }
 }
 
 #[test]
-fn a_reclaim_of_the_dropped_answer_leaves_the_new_lease_alone() {
+fn a_reclaim_of_the_invalidated_response_leaves_the_new_lease_alone() {
     let server = Server::builder().config("chatcache.invalidate-sync-limit 0").start();
     let mut con = server.raw();
     for drop in ["CHATCACHE.INVALIDATE bot", "CHATCACHE.FORGET ann", "CHATCACHE.FLUSH"] {

@@ -1,17 +1,16 @@
-//! Late answers: a token that holds no more stores nothing, and no client, replica or file ever sees of it.
+//! Late responses: a token that holds no more stores nothing, and no client, replica or file ever sees of it.
 
-use std::time::Duration;
 use testkit::{
     Q, Raw, Server, all_quiet, args, comes_too_late, eventually, hit, info_field, lease, lease_of, set_line,
 };
 
-use super::invalidate_lease::DROPS;
+use super::invalidate_lease::INVALIDATIONS;
 
 #[test]
-fn after_any_drop_an_answer_of_before_stores_nothing() {
+fn after_any_invalidation_an_older_response_stores_nothing() {
     let server = Server::start();
     let mut con = server.raw();
-    for drop in DROPS {
+    for drop in INVALIDATIONS {
         let token = lease(&mut con, Q);
         assert!(!matches!(con.say(drop), Raw::Error(_)), "{drop}");
         let sets = con.stats("")["sets"];
@@ -20,15 +19,15 @@ fn after_any_drop_an_answer_of_before_stores_nothing() {
         assert_eq!(con.stats("")["sets"], sets, "{drop}");
         all_quiet(&mut con, 0);
     }
-    assert_eq!(con.stats("")["tokens-refused"], DROPS.len() as i64);
+    assert_eq!(con.stats("")["tokens-refused"], INVALIDATIONS.len() as i64);
 }
 
 #[test]
-fn after_its_lease_has_run_out_an_answer_stores_nothing() {
+fn after_its_lease_has_run_out_a_response_stores_nothing() {
     let server = Server::start();
     let mut con = server.raw();
     let (token, _) = lease_of(con.say(&format!("CHATCACHE.FETCH {Q} LEASE 30")));
-    std::thread::sleep(Duration::from_millis(40));
+    eventually(|| con.stats("")["leases"] == 0);
     comes_too_late(&mut con, Q, &token);
     // Also where another has it now, and after that one has stored.
     let next = lease(&mut con, Q);
@@ -39,7 +38,7 @@ fn after_its_lease_has_run_out_an_answer_stores_nothing() {
 }
 
 #[test]
-fn after_its_release_an_answer_stores_nothing() {
+fn after_its_release_a_response_stores_nothing() {
     let server = Server::start();
     let mut con = server.raw();
     let token = lease(&mut con, Q);
@@ -49,7 +48,7 @@ fn after_its_release_an_answer_stores_nothing() {
 }
 
 #[test]
-fn after_another_answer_the_late_one_stores_nothing() {
+fn after_another_response_the_late_one_stores_nothing() {
     let server = Server::start();
     let mut con = server.raw();
     let token = lease(&mut con, Q);
@@ -128,7 +127,7 @@ fn a_condition_that_fails_leaves_the_lease_as_it_is() {
 }
 
 #[test]
-fn a_late_answer_is_not_replicated_and_not_in_the_aof() {
+fn a_late_response_is_not_replicated_and_not_in_the_aof() {
     let server = Server::builder().appendonly().start();
     let mut watch = server.connect();
     let offset = |con: &mut redis::Connection| -> u64 {
@@ -145,7 +144,7 @@ fn a_late_answer_is_not_replicated_and_not_in_the_aof() {
     let token = lease(&mut con, Q);
     con.say(&format!("CHATCACHE.RELEASE {Q} TOKEN {token}"));
     assert_eq!(offset(&mut watch), before, "nothing of leases is written");
-    // What is stored is written without its token.
+    // SET is replicated without its token.
     let token = lease(&mut con, Q);
     con.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
     assert!(offset(&mut watch) > before);

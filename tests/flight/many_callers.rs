@@ -23,7 +23,7 @@ fn exactly_one_of_two_hundred_callers_has_the_lease() {
                         for con in &mut cons {
                             con.send(&words(&format!("CHATCACHE.FETCH {request}{wait}")));
                         }
-                        // Whoever of them has the lease stores the answer; the others' replies come in any order.
+                        // The holder stores the response; the others' replies come in any order.
                         let mut replies = Vec::new();
                         eventually_within(Duration::from_secs(30), || {
                             cons.retain_mut(|con| {
@@ -69,14 +69,14 @@ fn two_thousand_wait_while_others_are_served_and_one_set_wakes_them_all() {
     for con in &mut crowd {
         con.send(&words(&format!("CHATCACHE.FETCH {Q} WAIT 3600000")));
     }
-    let mut desk = server.raw();
-    eventually_within(Duration::from_secs(30), || waiters(&mut desk) == CROWD);
-    assert_eq!(desk.stats("")["leases"], 1);
+    let mut operator = server.raw();
+    eventually_within(Duration::from_secs(30), || waiters(&mut operator) == CROWD);
+    assert_eq!(operator.stats("")["leases"], 1);
 
     let begun = Instant::now();
     for n in 0..1000 {
-        desk.ok(&set_line(&format!("msg ann bot m-{n}"), "served", ""));
-        assert_eq!(desk.say(&format!("CHATCACHE.GET msg ann bot m-{n}")), Raw::bulk("served"));
+        operator.ok(&set_line(&format!("msg ann bot m-{n}"), "served", ""));
+        assert_eq!(operator.say(&format!("CHATCACHE.GET msg ann bot m-{n}")), Raw::bulk("served"));
     }
     assert!(begun.elapsed() < patient(Duration::from_secs(15)), "{:?}", begun.elapsed());
 
@@ -84,12 +84,12 @@ fn two_thousand_wait_while_others_are_served_and_one_set_wakes_them_all() {
     for con in &mut crowd {
         assert_eq!(con.read(), hit("hello"));
     }
-    let stats = desk.stats("");
+    let stats = operator.stats("");
     assert_eq!((stats["coalesced"], stats["waiters"], stats["leases"]), (CROWD, 0, 0));
 }
 
 #[test]
-fn a_crowd_that_leaves_leaves_nothing_behind() {
+fn waiters_that_disconnect_leave_nothing_behind() {
     let server = Server::start();
     let mut holder = server.raw();
     lease(&mut holder, Q);
@@ -98,19 +98,19 @@ fn a_crowd_that_leaves_leaves_nothing_behind() {
         for con in &mut crowd {
             con.send(&words(&format!("CHATCACHE.FETCH {Q} WAIT 3600000")));
         }
-        let mut desk = server.raw();
-        eventually_within(Duration::from_secs(30), || waiters(&mut desk) == 300);
+        let mut operator = server.raw();
+        eventually_within(Duration::from_secs(30), || waiters(&mut operator) == 300);
         drop(crowd);
-        eventually_within(Duration::from_secs(30), || waiters(&mut desk) == 0);
+        eventually_within(Duration::from_secs(30), || waiters(&mut operator) == 0);
     }
     assert_eq!(testkit::info_field(&mut server.connect(), "clients", "blocked_clients"), "0");
     drop(holder);
-    let mut desk = server.raw();
-    eventually_within(Duration::from_secs(10), || desk.stats("")["leases"] == 0);
+    let mut operator = server.raw();
+    eventually_within(Duration::from_secs(10), || operator.stats("")["leases"] == 0);
 }
 
 #[test]
-fn holders_that_die_one_after_another_lose_nobody() {
+fn holders_that_die_one_after_another_strand_no_waiter() {
     let server = Server::start();
     let holder = server.raw();
     let mut next = Some(holder);

@@ -1,9 +1,9 @@
-//! Where a client may not be blocked, WAIT counts as 0.
+//! WAIT counts as 0 for clients that may not be blocked.
 
 use testkit::{Q, Raw, Server, busy_of, hit, lease, lease_of, set_line};
 
 #[test]
-fn in_a_transaction_nobody_waits() {
+fn in_a_transaction_fetch_does_not_wait() {
     let server = Server::start();
     let (mut holder, mut con) = (server.raw(), server.raw());
     let token = lease(&mut holder, Q);
@@ -21,7 +21,7 @@ fn in_a_transaction_nobody_waits() {
 }
 
 #[test]
-fn in_a_script_or_a_function_nobody_waits() {
+fn in_a_script_or_a_function_fetch_does_not_wait() {
     let server = Server::start();
     let (mut holder, mut con) = (server.raw(), server.raw());
     let token = lease(&mut holder, Q);

@@ -1,4 +1,4 @@
-//! What clients and operators see: RESP3, COMMAND, events, counters.
+//! Single flight as clients and operators see it: RESP3, COMMAND, events, counters.
 
 use testkit::{
     Q, Raw, Server, eventually, info, items, lease, set_line, store_stale, text_of, texts, waiter,
@@ -33,7 +33,7 @@ fn replies_are_right_in_resp3() {
 }
 
 #[test]
-fn an_answer_of_any_bytes_reaches_who_waits() {
+fn a_response_of_any_bytes_reaches_the_waiters() {
     let server = Server::start();
     let mut holder = server.raw();
     let big = vec![0xff; 1_000_000];
@@ -84,7 +84,7 @@ fn a_persona_without_rights_is_not_to_be_fetched() {
 }
 
 #[test]
-fn a_soft_drop_is_heard() {
+fn a_soft_invalidate_is_notified() {
     let server = Server::start();
     let (mut ears, mut con) = (server.raw(), server.raw());
     con.ok("CONFIG SET notify-keyspace-events Ed");
@@ -97,7 +97,7 @@ fn a_soft_drop_is_heard() {
 }
 
 #[test]
-fn a_watched_persona_is_touched_by_a_soft_drop() {
+fn a_soft_invalidate_touches_a_watched_persona() {
     let server = Server::start();
     let (mut con, mut other) = (server.raw(), server.raw());
     con.ok("WATCH bot");

@@ -1,4 +1,4 @@
-//! What an answer cost, and what the cache saved.
+//! The cost of a response, and the savings of the cache.
 
 use std::time::Duration;
 use testkit::{Q, Server, hit, inspected, lease, refresh, set_line, store_stale, waiter};
@@ -19,7 +19,7 @@ fn the_time_from_lease_to_set_is_the_cost() {
     assert_eq!(inspected(&mut con, Q, "cost-ms"), 4_294_967_295);
     con.ok(&set_line(Q, "hello", "COST 0"));
     assert_eq!(inspected(&mut con, Q, "cost-ms"), 0);
-    // What is said beats what was measured.
+    // A given cost wins over the measured one.
     con.number(&format!("CHATCACHE.DEL {Q}"));
     let token = lease(&mut con, Q);
     con.ok(&set_line(Q, "hello", &format!("COST 123456 TOKEN {token}")));
@@ -27,7 +27,7 @@ fn the_time_from_lease_to_set_is_the_cost() {
 }
 
 #[test]
-fn each_hit_saves_what_the_answer_cost() {
+fn each_hit_saves_what_the_response_cost() {
     let server = Server::start();
     let mut con = server.raw();
     con.ok(&set_line(Q, "hello", "COST 100"));
@@ -43,7 +43,7 @@ fn each_hit_saves_what_the_answer_cost() {
     // Looking is not using.
     con.say(&format!("CHATCACHE.INSPECT {Q}"));
     assert_eq!(saved(&mut con, ""), 207);
-    // A stale answer saved the wait as well.
+    // A stale entry saved the wait as well.
     con.number("CHATCACHE.SOFTINVALIDATE bot");
     refresh(&mut con, Q);
     assert_eq!(saved(&mut con, ""), 307);
@@ -51,7 +51,7 @@ fn each_hit_saves_what_the_answer_cost() {
 }
 
 #[test]
-fn each_wait_that_ends_with_the_answer_saves_its_cost() {
+fn each_wait_that_ends_with_the_response_saves_its_cost() {
     let server = Server::start();
     let mut con = server.raw();
     let token = lease(&mut con, Q);

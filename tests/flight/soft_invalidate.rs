@@ -6,7 +6,7 @@ use testkit::{
 };
 
 #[test]
-fn it_counts_what_was_fresh_and_turns_it_stale() {
+fn soft_invalidate_turns_fresh_entries_stale_and_counts_them() {
     let server = Server::start();
     let mut con = server.raw();
     fill_persona(&mut con, "ann", "bot", 5, 10);
@@ -33,7 +33,7 @@ fn it_counts_what_was_fresh_and_turns_it_stale() {
 }
 
 #[test]
-fn a_soft_drop_has_one_winner() {
+fn a_soft_invalidate_gives_one_caller_the_refresh() {
     let server = Server::start();
     let mut con = server.raw();
     con.ok(&set_line(Q, "old", ""));
@@ -52,7 +52,7 @@ fn a_soft_drop_has_one_winner() {
 }
 
 #[test]
-fn what_is_past_its_freshness_by_time_still_counts_once() {
+fn soft_invalidate_counts_an_entry_past_its_freshness_once() {
     let server = Server::start();
     let mut con = server.raw();
     store_stale(&mut con, Q, "old");
@@ -62,7 +62,7 @@ fn what_is_past_its_freshness_by_time_still_counts_once() {
 }
 
 #[test]
-fn it_voids_what_is_being_computed() {
+fn soft_invalidate_voids_leases() {
     let server = Server::start();
     let mut con = server.raw();
     con.ok(&set_line(Q, "old", ""));
@@ -89,7 +89,7 @@ fn other_databases_stay_fresh_also_when_swapped() {
 }
 
 #[test]
-fn a_stale_answer_stays_stale_wherever_it_goes() {
+fn a_stale_entry_stays_stale_after_rename_copy_and_restore() {
     let server = Server::start();
     let mut con = server.raw();
     let key = con.text(&format!("CHATCACHE.KEY {Q}"));
@@ -129,7 +129,7 @@ fn a_stale_answer_stays_stale_wherever_it_goes() {
 }
 
 #[test]
-fn a_stale_answer_stays_stale_over_restarts() {
+fn a_stale_response_stays_stale_over_restarts() {
     for rewrite in ["", "yes", "no"] {
         let mut builder = Server::builder().appendonly();
         if !rewrite.is_empty() {
@@ -161,7 +161,7 @@ fn a_stale_answer_stays_stale_over_restarts() {
 }
 
 #[test]
-fn a_stale_answer_stays_stale_over_an_rdb() {
+fn a_stale_response_stays_stale_over_an_rdb() {
     let mut server = Server::start();
     let mut con = server.raw();
     con.ok(&set_line(Q, "old", ""));
@@ -174,7 +174,7 @@ fn a_stale_answer_stays_stale_over_an_rdb() {
 }
 
 #[test]
-fn a_replica_has_it_stale_too() {
+fn soft_invalidate_makes_the_entries_of_a_replica_stale_too() {
     let master = Server::start();
     let mut con = master.raw();
     con.ok(&set_line("response ann bot early", "old", ""));
@@ -202,7 +202,7 @@ fn a_replica_has_it_stale_too() {
 }
 
 #[test]
-fn an_answer_stored_over_a_stale_one_in_the_same_transaction_as_a_soft_drop_is_fresh() {
+fn an_entry_stored_after_soft_invalidate_in_one_transaction_is_fresh() {
     let server = Server::start();
     let mut con = server.raw();
     con.ok(&set_line(Q, "old", ""));

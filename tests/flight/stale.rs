@@ -1,13 +1,12 @@
 //! Stale while revalidate: the old answer for everybody, and the work for one.
 
-use std::time::Duration;
 use testkit::{
     Q, Raw, Server, busy_of, comes_too_late, eventually, fields, hit, inspected, instants, lease, refresh,
     refresh_of, set_line, stale, store_stale,
 };
 
 #[test]
-fn within_the_grace_everybody_gets_the_old_answer_and_one_the_token() {
+fn within_the_grace_all_callers_get_the_stale_response_and_one_a_token() {
     let server = Server::start();
     let mut con = server.raw();
     con.ok(&set_line(Q, "old", "PX 60000 STALE 60000"));
@@ -28,7 +27,7 @@ fn within_the_grace_everybody_gets_the_old_answer_and_one_the_token() {
 }
 
 #[test]
-fn get_gives_fresh_answers_only() {
+fn get_gives_fresh_responses_only() {
     let server = Server::start();
     let mut con = server.raw();
     store_stale(&mut con, Q, "old");
@@ -46,7 +45,7 @@ fn get_gives_fresh_answers_only() {
 }
 
 #[test]
-fn the_death_of_the_one_who_refreshes_passes_the_work_on() {
+fn the_death_of_a_refresher_passes_the_refresh_on() {
     let server = Server::start();
     let mut con = server.raw();
     store_stale(&mut con, Q, "old");
@@ -61,14 +60,14 @@ fn the_death_of_the_one_who_refreshes_passes_the_work_on() {
     assert_eq!(holder.number(&format!("CHATCACHE.RELEASE {Q} TOKEN {token}")), 1);
     let mut holder = server.raw();
     refresh_of(holder.say(&format!("CHATCACHE.FETCH {Q} LEASE 20")));
-    std::thread::sleep(Duration::from_millis(30));
+    eventually(|| con.stats("")["leases"] == 0);
     let token = refresh(&mut con, Q);
     con.ok(&set_line(Q, "new", &format!("TOKEN {token}")));
     assert_eq!(con.say(&format!("CHATCACHE.GET {Q}")), Raw::bulk("new"));
 }
 
 #[test]
-fn after_its_grace_an_answer_is_gone() {
+fn after_its_grace_a_response_is_gone() {
     let server = Server::start();
     let mut con = server.raw();
     con.ok(&set_line(Q, "old", "PX 1 STALE 50"));
@@ -128,7 +127,7 @@ fn a_tier_s_setting_is_the_grace_where_none_is_given() {
 }
 
 #[test]
-fn a_stale_answer_counts_as_absent_for_a_condition() {
+fn a_stale_response_counts_as_absent_for_a_condition() {
     let server = Server::start();
     let mut con = server.raw();
     store_stale(&mut con, Q, "old");
@@ -145,7 +144,7 @@ fn a_stale_answer_counts_as_absent_for_a_condition() {
 }
 
 #[test]
-fn a_hard_drop_beats_the_grace() {
+fn invalidate_also_removes_a_stale_entry_within_its_grace() {
     let server = Server::start();
     let mut con = server.raw();
     for drop in ["CHATCACHE.INVALIDATE bot", "CHATCACHE.FORGET ann", "CHATCACHE.FLUSH response"] {
@@ -164,7 +163,7 @@ fn a_hard_drop_beats_the_grace() {
 }
 
 #[test]
-fn the_operator_sees_a_stale_answer_for_what_it_is() {
+fn inspect_and_stats_show_a_stale_entry() {
     let server = Server::start();
     let mut con = server.raw();
     store_stale(&mut con, Q, "old");
@@ -176,7 +175,7 @@ fn the_operator_sees_a_stale_answer_for_what_it_is() {
 }
 
 #[test]
-fn a_persisted_stale_answer_stays_stale_through_its_moves() {
+fn a_persisted_stale_response_stays_stale_through_its_moves() {
     let server = Server::start();
     let mut con = server.raw();
     let key = con.text(&format!("CHATCACHE.KEY {Q}"));

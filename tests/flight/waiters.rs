@@ -16,7 +16,7 @@ fn queue(waiting: usize) -> (Server, RawClient, String, Vec<RawClient>) {
 }
 
 #[test]
-fn the_answer_wakes_all_who_wait() {
+fn a_response_wakes_all_waiters() {
     for with_token in [true, false] {
         let (server, mut holder, token, mut waiting) = queue(3);
         if with_token {
@@ -38,22 +38,22 @@ fn the_answer_wakes_all_who_wait() {
 #[test]
 fn a_lease_passes_first_come_first_served() {
     let (server, mut holder, mut token, waiting) = queue(4);
-    let mut desk = server.raw();
+    let mut operator = server.raw();
     assert_eq!(holder.number(&format!("CHATCACHE.RELEASE {Q} TOKEN {token}")), 1);
     for (n, mut con) in waiting.into_iter().enumerate() {
         let (next, ms) = lease_of(con.read());
         assert_ne!(next, token, "a new lease has a new token");
         assert!((1..=30_000).contains(&ms));
-        assert_eq!(waiters(&mut desk), 3 - n as i64, "the others wait on");
+        assert_eq!(waiters(&mut operator), 3 - n as i64, "the others wait on");
         assert_eq!(con.number(&format!("CHATCACHE.RELEASE {Q} TOKEN {token}")), 0, "the old one is void");
         assert_eq!(con.number(&format!("CHATCACHE.RELEASE {Q} TOKEN {next}")), 1);
         token = next;
     }
-    all_quiet(&mut desk, 0);
+    all_quiet(&mut operator, 0);
 }
 
 #[test]
-fn a_holder_whose_connection_closes_passes_the_lease_on() {
+fn a_holder_that_disconnects_passes_the_lease_on() {
     let (server, holder, token, mut waiting) = queue(2);
     drop(holder);
     let (next, _) = lease_of(waiting[0].read());
@@ -64,7 +64,7 @@ fn a_holder_whose_connection_closes_passes_the_lease_on() {
 }
 
 #[test]
-fn a_holder_who_is_killed_passes_the_lease_on() {
+fn a_killed_holder_passes_the_lease_on() {
     let (server, mut holder, _, mut waiting) = queue(2);
     let id = holder.number("CLIENT ID");
     assert_eq!(server.raw().number(&format!("CLIENT KILL ID {id}")), 1);
@@ -92,7 +92,7 @@ fn a_lease_that_runs_out_passes_on_with_the_waiter_s_own_length() {
 }
 
 #[test]
-fn a_lease_that_nobody_waits_for_runs_out_by_itself() {
+fn a_lease_without_waiters_runs_out_by_itself() {
     let server = Server::start();
     let mut con = server.raw();
     lease_of(con.say(&format!("CHATCACHE.FETCH {Q} LEASE 1")));
@@ -102,7 +102,7 @@ fn a_lease_that_nobody_waits_for_runs_out_by_itself() {
 }
 
 #[test]
-fn a_wait_that_runs_out_is_told_how_long_the_lease_lasts() {
+fn a_wait_that_runs_out_gets_the_time_left_of_the_lease() {
     let (server, _holder, _, _) = queue(0);
     let mut con = server.raw();
     for line in [format!("CHATCACHE.FETCH {Q}"), format!("CHATCACHE.FETCH {Q} WAIT 0")] {
@@ -121,14 +121,14 @@ fn a_wait_that_runs_out_is_told_how_long_the_lease_lasts() {
 #[test]
 fn client_unblock_ends_a_wait_and_no_other() {
     let (server, mut holder, token, _) = queue(0);
-    let mut desk = server.raw();
+    let mut operator = server.raw();
     for how in ["TIMEOUT", "ERROR", ""] {
         let mut con = server.raw();
         let id = con.number("CLIENT ID");
         con.send(&testkit::words(&format!("CHATCACHE.FETCH {Q} WAIT 60000")));
-        eventually(|| waiters(&mut desk) == 1);
+        eventually(|| waiters(&mut operator) == 1);
         let line = format!("CLIENT UNBLOCK {id} {how}");
-        assert_eq!(desk.number(line.trim_end()), 1);
+        assert_eq!(operator.number(line.trim_end()), 1);
         match how {
             "ERROR" => {
                 let Raw::Error(text) = con.read() else { panic!("no error") };
@@ -136,45 +136,45 @@ fn client_unblock_ends_a_wait_and_no_other() {
             }
             _ => assert!(busy_of(con.read()) > 0),
         }
-        eventually(|| waiters(&mut desk) == 0);
+        eventually(|| waiters(&mut operator) == 0);
         assert_eq!(con.say("PING"), Raw::simple("PONG"));
         // It may wait again.
         con.send(&testkit::words(&format!("CHATCACHE.FETCH {Q} WAIT 60000")));
-        eventually(|| waiters(&mut desk) == 1);
+        eventually(|| waiters(&mut operator) == 1);
         drop(con);
-        eventually(|| waiters(&mut desk) == 0);
+        eventually(|| waiters(&mut operator) == 0);
     }
     holder.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
-    all_quiet(&mut desk, 0);
+    all_quiet(&mut operator, 0);
 }
 
 #[test]
-fn a_waiter_who_has_left_is_passed_over() {
+fn a_waiter_that_has_left_is_passed_over() {
     let (server, mut holder, token, mut waiting) = queue(3);
-    let mut desk = server.raw();
+    let mut operator = server.raw();
     drop(waiting.remove(0));
-    eventually(|| waiters(&mut desk) == 2);
+    eventually(|| waiters(&mut operator) == 2);
     assert_eq!(holder.number(&format!("CHATCACHE.RELEASE {Q} TOKEN {token}")), 1);
     lease_of(waiting[0].read());
-    assert_eq!(waiters(&mut desk), 1);
+    assert_eq!(waiters(&mut operator), 1);
 }
 
 #[test]
 fn a_killed_waiter_is_passed_over() {
     let (server, mut holder, token, _) = queue(0);
-    let (mut desk, mut con) = (server.raw(), server.raw());
+    let (mut operator, mut con) = (server.raw(), server.raw());
     let id = con.number("CLIENT ID");
     con.send(&testkit::words(&format!("CHATCACHE.FETCH {Q} WAIT 60000")));
-    eventually(|| waiters(&mut desk) == 1);
+    eventually(|| waiters(&mut operator) == 1);
     let mut next = waiter(&server, Q);
-    assert_eq!(desk.number(&format!("CLIENT KILL ID {id}")), 1);
+    assert_eq!(operator.number(&format!("CLIENT KILL ID {id}")), 1);
     assert!(con.is_closed());
     assert_eq!(holder.number(&format!("CHATCACHE.RELEASE {Q} TOKEN {token}")), 1);
     lease_of(next.read());
 }
 
 #[test]
-fn one_who_waits_no_longer_than_the_lease_gets_busy_and_the_next_gets_it() {
+fn a_wait_shorter_than_the_lease_ends_busy_and_the_next_waiter_gets_the_lease() {
     let server = Server::start();
     let mut holder = server.raw();
     lease_of(holder.say(&format!("CHATCACHE.FETCH {Q} LEASE {}", patient_ms(1500))));
@@ -185,7 +185,7 @@ fn one_who_waits_no_longer_than_the_lease_gets_busy_and_the_next_gets_it() {
 }
 
 #[test]
-fn who_holds_the_lease_does_not_wait_for_himself() {
+fn a_lease_holder_does_not_wait_for_itself() {
     let (_server, mut holder, token, _) = queue(0);
     let begun = Instant::now();
     assert!(busy_of(holder.say(&format!("CHATCACHE.FETCH {Q} WAIT 60000"))) > 0);
@@ -195,7 +195,7 @@ fn who_holds_the_lease_does_not_wait_for_himself() {
 }
 
 #[test]
-fn two_holders_who_wait_for_each_other_do_not_hang() {
+fn two_holders_that_wait_for_each_other_do_not_hang() {
     let (server, _one, _, _) = queue(0);
     let mut two = server.raw();
     lease(&mut two, "response ann bot bye");
@@ -234,7 +234,7 @@ fn more_waiters_than_the_setting_allows_are_busy() {
 }
 
 #[test]
-fn an_answer_that_ends_at_once_serves_those_who_wait() {
+fn a_response_that_expires_at_once_serves_the_waiters() {
     for options in ["PX 1", "PXAT 1", "PX 1 STALE 1"] {
         let (server, mut holder, token, mut waiting) = queue(3);
         holder.ok(&set_line(Q, "hello", &format!("{options} TOKEN {token}")));
@@ -249,7 +249,7 @@ fn an_answer_that_ends_at_once_serves_those_who_wait() {
 }
 
 #[test]
-fn a_pause_of_clients_delays_and_hangs_nobody() {
+fn a_pause_of_clients_delays_waiters_and_hangs_none() {
     for mode in ["ALL", "WRITE"] {
         let (server, mut holder, token, mut waiting) = queue(2);
         let mut short = waiter_for(&server, Q, 400);
@@ -287,7 +287,7 @@ fn a_server_ends_with_clients_that_wait() {
 }
 
 #[test]
-fn who_waits_on_a_master_that_becomes_a_replica_is_let_go() {
+fn a_master_that_becomes_a_replica_ends_all_waits() {
     let (server, mut holder, token, mut waiting) = queue(3);
     let master = Server::start();
     server.raw().ok(&format!("REPLICAOF 127.0.0.1 {}", master.port()));
@@ -295,12 +295,12 @@ fn who_waits_on_a_master_that_becomes_a_replica_is_let_go() {
         let Raw::Error(text) = con.read() else { panic!("no error") };
         assert!(text.starts_with("UNBLOCKED "), "{text}");
     }
-    let mut desk = server.raw();
-    all_quiet(&mut desk, 0);
-    desk.ok("REPLICAOF NO ONE");
+    let mut operator = server.raw();
+    all_quiet(&mut operator, 0);
+    operator.ok("REPLICAOF NO ONE");
     // A lease of the time before is void.
     assert_eq!(holder.say(&set_line(Q, "late", &format!("TOKEN {token}"))), Raw::NullBulk);
-    lease(&mut desk, Q);
+    lease(&mut operator, Q);
 }
 
 #[test]
@@ -318,7 +318,7 @@ fn leases_of_different_databases_are_apart() {
 }
 
 #[test]
-fn users_share_a_lease_where_they_share_the_answer() {
+fn users_share_a_lease_if_they_share_the_response() {
     let server = Server::start();
     let (mut ann, mut bob) = (server.raw(), server.raw());
     for (tier, shared) in [("msg", true), ("persona", true), ("session", false), ("response", false)] {
@@ -352,11 +352,11 @@ fn users_share_a_lease_where_they_share_the_answer() {
 #[test]
 fn a_holder_that_resets_holds_on_and_a_subscriber_fetches() {
     let server = Server::start();
-    let (mut holder, mut desk) = (server.raw(), server.raw());
+    let (mut holder, mut operator) = (server.raw(), server.raw());
     let token = lease(&mut holder, Q);
     let mut con = waiter(&server, Q);
     holder.say("RESET");
-    assert_eq!(waiters(&mut desk), 1);
+    assert_eq!(waiters(&mut operator), 1);
     holder.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
     assert_eq!(con.read(), hit("hello"));
     let mut pub_sub = server.raw().resp3();
@@ -393,7 +393,7 @@ fn a_waiter_to_unblock(server: &Server) -> (RawClient, String, RawClient, i64) {
 }
 
 #[test]
-fn who_is_unblocked_in_the_moment_of_its_waking_still_hears_what_it_was_woken_with() {
+fn a_waiter_unblocked_as_it_wakes_still_gets_its_response() {
     let server = Server::start();
     let (mut holder, token, mut waiting, id) = a_waiter_to_unblock(&server);
     holder.transaction(&[
@@ -413,7 +413,7 @@ fn who_is_unblocked_in_the_moment_of_its_waking_still_hears_what_it_was_woken_wi
 }
 
 #[test]
-fn a_lease_that_nobody_was_told_of_goes_on() {
+fn a_lease_that_no_client_received_passes_on() {
     let server = Server::start();
     let (mut holder, token, mut waiting, id) = a_waiter_to_unblock(&server);
     holder.transaction(&[

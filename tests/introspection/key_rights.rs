@@ -45,7 +45,7 @@ fn assert_refused(server: &Server, con: &mut RawClient, line: &str) {
 }
 
 #[test]
-fn a_user_who_may_read_a_persona_gets_its_answers_and_changes_none() {
+fn a_user_with_read_rights_gets_entries_and_changes_none() {
     let (server, mut user) = server_with_user("+@all %R~helper");
     for line in READS {
         assert_allowed(&mut user, line);
@@ -74,7 +74,7 @@ fn a_user_with_all_rights_to_a_persona_has_none_to_another() {
 }
 
 #[test]
-fn a_user_who_may_only_write_a_persona_cannot_read_it() {
+fn a_user_with_write_rights_alone_cannot_read_a_persona() {
     let (server, mut user) = server_with_user("+@all %W~helper");
     for line in WRITES {
         assert_allowed(&mut user, line);

@@ -1,4 +1,4 @@
-//! What operators and clients can learn of the module and its answers by the server's own means.
+//! The module and its entries as the server's own commands show them.
 
 mod command_info;
 mod events;

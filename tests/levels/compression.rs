@@ -1,4 +1,4 @@
-//! L2: cold answers are packed, and nobody can tell but by their size.
+//! L2: cold responses are compressed, and nobody can tell but by their size.
 
 use testkit::{Raw, RawClient, Server, args, eventually, fields, info_field, items, replica_caught_up};
 
@@ -39,7 +39,7 @@ fn key(con: &mut RawClient, n: usize) -> String {
     testkit::text_of(&con.call(&args!["CHATCACHE.KEY", "persona", "", "helper", message]))
 }
 
-/// Waits until this answer is packed, and gives the word for how.
+/// Waits until this answer is compressed, and gives the word for how.
 fn packed(con: &mut RawClient, n: usize) -> String {
     eventually(|| inspect(con, n, "encoding") != Raw::bulk("raw"));
     testkit::text_of(&inspect(con, n, "encoding"))
@@ -50,7 +50,7 @@ fn waited(con: &mut RawClient) {
 }
 
 #[test]
-fn an_answer_that_would_take_long_to_unpack_stays_as_it_is() {
+fn an_entry_that_would_take_long_to_decompress_stays_raw() {
     let server = Server::start();
     let mut con = server.raw();
     let of = |parts: usize| -> String { (0..parts).map(answer).collect() };
@@ -59,7 +59,7 @@ fn an_answer_that_would_take_long_to_unpack_stays_as_it_is() {
     assert!(matches!(inspect(&mut con, 1, "raw-bytes"), Raw::Int(bytes) if bytes > 4 << 20));
     assert_eq!(packed(&mut con, 2), "zstd");
     assert_eq!(inspect(&mut con, 1, "encoding"), Raw::bulk("raw"));
-    // What is packed can be hot.
+    // A compressed entry can be hot.
     let long = Raw::bulk(of(2_000));
     eventually(|| {
         assert_eq!(get(&mut con, 2), long);
@@ -68,7 +68,7 @@ fn an_answer_that_would_take_long_to_unpack_stays_as_it_is() {
 }
 
 #[test]
-fn an_answer_that_nobody_asks_for_is_packed_and_given_as_it_was() {
+fn a_cold_entry_is_compressed_and_read_as_it_was() {
     for (method, most) in [("zstd", 0.6), ("lz4", 0.8)] {
         let server = Server::builder().config(format!("chatcache.compression {method}")).start();
         let mut con = server.raw();
@@ -99,7 +99,7 @@ fn an_answer_that_nobody_asks_for_is_packed_and_given_as_it_was() {
 }
 
 #[test]
-fn what_is_asked_for_again_and_again_is_raw() {
+fn entries_that_are_read_often_stay_raw() {
     let server = Server::start();
     let mut con = server.raw();
     let text = answer(1);
@@ -126,7 +126,7 @@ fn what_is_asked_for_again_and_again_is_raw() {
 }
 
 #[test]
-fn small_answers_and_those_that_do_not_shrink_stay_as_they_are() {
+fn small_and_incompressible_responses_stay_raw() {
     let server = Server::builder().config("chatcache.compression-min-bytes 1kb").start();
     let mut con = server.raw();
     let mut state = 1_u64;
@@ -152,7 +152,7 @@ fn small_answers_and_those_that_do_not_shrink_stay_as_they_are() {
 }
 
 #[test]
-fn answers_are_packed_in_the_database_that_they_have_come_to() {
+fn entries_are_compressed_in_the_database_that_they_have_come_to() {
     let server = Server::start();
     let mut con = server.raw();
     for n in 0..20 {
@@ -171,7 +171,7 @@ fn answers_are_packed_in_the_database_that_they_have_come_to() {
 }
 
 #[test]
-fn packing_one_very_long_answer_leaves_nothing_behind() {
+fn compressing_one_very_long_response_leaves_no_memory_behind() {
     for method in ["zstd", "lz4"] {
         let server = Server::builder().config(format!("chatcache.compression {method}")).start();
         let mut con = server.raw();
@@ -191,7 +191,7 @@ fn packing_one_very_long_answer_leaves_nothing_behind() {
 
 /// With a dictionary, wherever the answer goes it can be read by a server that has none.
 #[test]
-fn what_is_packed_with_a_dictionary_is_read_by_everybody() {
+fn entries_compressed_with_a_dictionary_are_readable_everywhere() {
     const ANSWERS: usize = 1500;
     let mut server = Server::builder().config("aof-use-rdb-preamble no").start();
     let mut con = server.raw();
@@ -246,7 +246,7 @@ fn what_is_packed_with_a_dictionary_is_read_by_everybody() {
 }
 
 #[test]
-fn a_damaged_packed_answer_is_refused() {
+fn a_damaged_compressed_entry_is_refused() {
     let server = Server::start();
     let mut con = server.raw();
     set(&mut con, 1, answer(1));

@@ -30,7 +30,7 @@ fn with_a_hot_answer() -> (Server, RawClient, String) {
 }
 
 #[test]
-fn a_hot_answer_is_given_from_l1_and_counts_as_any() {
+fn a_hot_entry_is_given_from_l1_and_counts_as_any() {
     let (_server, mut con, _) = with_a_hot_answer();
     let before = con.stats("");
     for _ in 0..5 {
@@ -48,7 +48,7 @@ fn a_hot_answer_is_given_from_l1_and_counts_as_any() {
 }
 
 #[test]
-fn no_way_to_lose_an_answer_leaves_it_in_l1() {
+fn no_way_to_lose_an_entry_leaves_it_in_l1() {
     let gone = [
         "DEL {key}",
         "UNLINK {key}",
@@ -110,7 +110,7 @@ fn in_a_transaction_and_in_a_script_too() {
 }
 
 #[test]
-fn another_answer_takes_its_place_at_once() {
+fn another_response_replaces_that_in_l1_at_once() {
     let (_server, mut con, key) = with_a_hot_answer();
     con.ok(&format!("CHATCACHE.SET {ASK} newer"));
     assert_eq!(con.say(&format!("CHATCACHE.GET {ASK}")), Raw::bulk("newer"));
@@ -129,7 +129,7 @@ fn another_answer_takes_its_place_at_once() {
 }
 
 #[test]
-fn it_keeps_to_the_ttl_that_its_key_has_now() {
+fn l1_keeps_to_the_current_ttl_of_the_key() {
     let (_server, mut con, key) = with_a_hot_answer();
     con.say(&format!("PEXPIRE {key} 150"));
     heat(&mut con, ASK, "answer");
@@ -160,7 +160,7 @@ fn past_its_freshness_it_is_stale_and_no_more() {
 }
 
 #[test]
-fn its_freshness_ends_within_a_transaction_as_without_l1() {
+fn freshness_ends_within_a_transaction_as_without_l1() {
     for l1 in ["64mb", "0"] {
         let server = Server::builder().config("enable-debug-command yes").start();
         let mut con = server.raw();
@@ -178,7 +178,7 @@ fn its_freshness_ends_within_a_transaction_as_without_l1() {
 }
 
 #[test]
-fn an_answer_is_hot_for_its_own_persona_and_database() {
+fn an_entry_is_hot_for_its_own_persona_and_database() {
     let server = Server::start();
     let mut con = server.raw();
     con.ok("CHATCACHE.SET msg ann helper hello answer");
@@ -234,7 +234,7 @@ fn a_replica_s_l1_follows_its_master() {
 }
 
 #[test]
-fn its_size_is_bounded_and_may_be_changed() {
+fn the_size_of_l1_is_bounded_and_may_be_changed() {
     let server = Server::builder().config("chatcache.l1-max-bytes 20kb").start();
     let mut con = server.raw();
     fill_persona(&mut con, "ann", "helper", 100, 1000);
@@ -262,7 +262,7 @@ fn its_size_is_bounded_and_may_be_changed() {
 }
 
 #[test]
-fn what_is_hot_is_not_evicted_before_what_is_cold() {
+fn hot_entries_are_not_evicted_before_cold_ones() {
     thread::scope(|scope| {
         for policy in ["allkeys-lru", "volatile-lru", "allkeys-lfu", "volatile-lfu"] {
             scope.spawn(move || hot_under(policy));
@@ -270,7 +270,7 @@ fn what_is_hot_is_not_evicted_before_what_is_cold() {
     });
 }
 
-/// Stores answers, twice as many as there is room for, at a pace at which the server's clock of uses, which counts
+/// Stores responses, twice as many as there is room for, at a pace at which the server's clock of uses, which counts
 /// seconds, can tell one from the next; and asks for one all the time.
 fn hot_under(policy: &str) {
     let server = Server::builder()

@@ -1,4 +1,4 @@
-//! A server with the same few answers in it for every story, and the ways a story can end.
+//! A server with the same few entries in it for every story, and the ways a story can end.
 //!
 //! `helper` has five answers of 15 bytes, four of them asked for by ann; `poet` has one of 6 bytes, which
 //! bob asked for, as he did for the fifth of `helper`.
@@ -24,13 +24,13 @@ pub const RESPONSE: Answer = ANSWERS[3];
 pub const BOBS: Answer = ANSWERS[4];
 pub const POETS: Answer = ANSWERS[5];
 
-/// What one database must tell.
+/// The counts of one database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Census {
     /// Entries and bytes of each persona.
     pub helper: (u64, u64),
     pub poet: (u64, u64),
-    /// What FORGET finds.
+    /// The entries that FORGET counts.
     pub ann: u64,
     pub bob: u64,
     /// DBSIZE.
@@ -45,15 +45,15 @@ pub fn without_anns(bytes: u64) -> Census {
     Census { helper: (4, 15 - bytes), ann: 3, keys: 5, ..FULL }
 }
 
-pub struct Desk {
+pub struct Fixture {
     pub server: Server,
     pub con: RawClient,
 }
 
-impl Desk {
-    pub fn new(server: Server) -> Desk {
+impl Fixture {
+    pub fn new(server: Server) -> Fixture {
         let con = server.raw();
-        Desk { server, con }
+        Fixture { server, con }
     }
 
     #[track_caller]
@@ -156,7 +156,7 @@ impl Desk {
         eventually(|| self.stats()["pending-reclaim"] == 0);
     }
 
-    /// What PERSONAS, STATS and DBSIZE tell of a database.
+    /// The counts of a database by PERSONAS, STATS and DBSIZE.
     #[track_caller]
     pub fn holds(&mut self, database: usize, census: Census) {
         self.select(database);
@@ -174,7 +174,7 @@ impl Desk {
         self.number(census.keys as i64, &["DBSIZE"]);
     }
 
-    /// What STATS tells of all databases together.
+    /// The counters of STATS, for all databases together.
     #[track_caller]
     pub fn totals(&mut self, all: &[Census]) {
         let stats = self.stats();
@@ -223,35 +223,35 @@ enum Ending {
 }
 
 /// Tells one story six times: the answers are stored in database 0, something happens, databases 0 and 1
-/// hold what `census` says; then a drop, done at once or in the background, counts and takes exactly that.
+/// hold what `census` says; then an invalidation, done at once or in the background, counts and takes exactly that.
 #[track_caller]
-pub fn story(census: [Census; 2], happens: impl Fn(&mut Desk)) {
+pub fn story(census: [Census; 2], happens: impl Fn(&mut Fixture)) {
     story_on(Server::builder(), census, happens);
 }
 
 #[track_caller]
-pub fn story_on(builder: Builder, census: [Census; 2], happens: impl Fn(&mut Desk)) {
-    let mut desk = Desk::new(builder.start());
+pub fn story_on(builder: Builder, census: [Census; 2], happens: impl Fn(&mut Fixture)) {
+    let mut fixture = Fixture::new(builder.start());
     for limit in ["512", "0"] {
         for ending in [Ending::Invalidate, Ending::Forget, Ending::Flush] {
-            desk.ok(&["CONFIG", "SET", "chatcache.invalidate-sync-limit", limit]);
-            desk.fresh();
-            happens(&mut desk);
-            desk.ok(&["CONFIG", "SET", "chatcache.invalidate-sync-limit", limit]);
-            end(&mut desk, census, ending);
+            fixture.ok(&["CONFIG", "SET", "chatcache.invalidate-sync-limit", limit]);
+            fixture.fresh();
+            happens(&mut fixture);
+            fixture.ok(&["CONFIG", "SET", "chatcache.invalidate-sync-limit", limit]);
+            end(&mut fixture, census, ending);
         }
     }
 }
 
 #[track_caller]
-fn end(desk: &mut Desk, census: [Census; 2], ending: Ending) {
-    desk.holds(0, census[0]);
-    desk.holds(1, census[1]);
-    desk.totals(&census);
+fn end(fixture: &mut Fixture, census: [Census; 2], ending: Ending) {
+    fixture.holds(0, census[0]);
+    fixture.holds(1, census[1]);
+    fixture.totals(&census);
     let mut left = census;
     for database in [0, 1] {
         let before = left[database];
-        let answered = answered(desk, database);
+        let answered = answered(fixture, database);
         let (counted, after, goes): (u64, Census, fn(&Answer) -> bool) = match ending {
             Ending::Invalidate => {
                 let keys = before.keys - before.helper.0;
@@ -271,26 +271,29 @@ fn end(desk: &mut Desk, census: [Census; 2], ending: Ending) {
             Ending::Forget => &["CHATCACHE.FORGET", "ann"],
             Ending::Flush => &["CHATCACHE.FLUSH"],
         };
-        desk.select(database);
-        desk.number(counted as i64, drop);
-        // What it took is out of reach at once, however long its keys stand.
+        fixture.select(database);
+        fixture.number(counted as i64, drop);
+        // Its entries are unreachable at once, also while their keys remain.
         let rest: Vec<Answer> = answered.iter().filter(|answer| !goes(answer)).copied().collect();
-        assert_eq!(self::answered(desk, database), rest, "after {drop:?} in {database}");
-        desk.number(0, drop);
-        desk.reclaimed();
-        desk.select(database);
-        desk.number(after.keys as i64, &["DBSIZE"]);
+        assert_eq!(self::answered(fixture, database), rest, "after {drop:?} in {database}");
+        fixture.number(0, drop);
+        fixture.reclaimed();
+        fixture.select(database);
+        fixture.number(after.keys as i64, &["DBSIZE"]);
         if !matches!(ending, Ending::Forget) {
-            desk.holds(database, after);
+            fixture.holds(database, after);
         }
         left[database] = after;
         if database == 0 {
-            desk.holds(1, census[1]);
+            fixture.holds(1, census[1]);
         }
     }
 }
 
-fn answered(desk: &mut Desk, database: usize) -> Vec<Answer> {
-    desk.select(database);
-    ANSWERS.into_iter().filter(|answer| desk.get(*answer).as_deref() == Some(answer[4].as_bytes())).collect()
+fn answered(fixture: &mut Fixture, database: usize) -> Vec<Answer> {
+    fixture.select(database);
+    ANSWERS
+        .into_iter()
+        .filter(|answer| fixture.get(*answer).as_deref() == Some(answer[4].as_bytes()))
+        .collect()
 }

@@ -95,7 +95,7 @@ fn a_crash_loses_nothing_of_an_aof_with_an_rdb_preamble() {
 }
 
 #[test]
-fn a_rewrite_as_commands_writes_answers_as_restore_and_their_absolute_end() {
+fn a_rewrite_as_commands_writes_entries_as_restore_and_their_absolute_end() {
     let server = Server::builder().appendonly().config(WITHOUT_PREAMBLE).start();
     let mut con = server.connect();
     set(&mut con, "persona", "", "helper", "lasting", "answer");
@@ -153,7 +153,7 @@ fn every_ttl_in_the_aof_is_absolute_and_no_condition_is_left() {
 }
 
 #[test]
-fn what_changes_nothing_is_not_in_the_aof_and_a_drop_is_there_once() {
+fn the_aof_has_no_command_without_effect_and_each_invalidate_once() {
     let server = Server::builder().appendonly().config(NOTHING_AT_ONCE).start();
     let mut con = server.connect();
     fill(&mut con, "persona", "", "helper", 3000);
@@ -255,7 +255,7 @@ fn a_crash_under_load_keeps_all_that_was_acknowledged_and_brings_nothing_back() 
 }
 
 #[test]
-fn a_rewrite_as_commands_leaves_out_what_waits_to_be_reclaimed() {
+fn a_rewrite_as_commands_leaves_out_tombstones() {
     let mut server = Server::builder().appendonly().config(WITHOUT_PREAMBLE).config(NOTHING_AT_ONCE).start();
     let mut con = server.connect();
     fill(&mut con, "persona", "", "kept", 10);
@@ -276,7 +276,7 @@ fn a_rewrite_as_commands_leaves_out_what_waits_to_be_reclaimed() {
 }
 
 #[test]
-fn a_key_restored_after_its_reclaim_survives_an_aof_whose_preamble_still_has_the_dropped_one() {
+fn a_key_restored_after_its_reclaim_survives_an_aof_whose_preamble_has_its_tombstone() {
     let mut server = Server::builder()
         .appendonly()
         .config(WITH_PREAMBLE)
@@ -308,7 +308,7 @@ fn a_key_restored_after_its_reclaim_survives_an_aof_whose_preamble_still_has_the
 }
 
 #[test]
-fn after_a_rename_of_a_dropped_answer_an_aof_replay_ends_in_the_same_state() {
+fn after_a_rename_of_an_invalidated_entry_an_aof_replay_ends_in_the_same_state() {
     let mut server = Server::builder().appendonly().config(NOTHING_AT_ONCE).start();
     let mut con = server.connect();
     set(&mut con, "persona", "", "living", "q", "a");

@@ -45,7 +45,7 @@ fn the_undamaged_file_is_read() {
 }
 
 #[test]
-fn a_bent_header_in_the_rdb_is_refused_with_a_line_that_says_what_is_wrong() {
+fn a_corrupt_header_in_the_rdb_is_refused_and_the_log_gives_the_reason() {
     let (file, at) = a_file();
     let bends: [(usize, u8, &str); 5] = [
         (0, 9, "unknown state 9"),
@@ -110,7 +110,7 @@ fn is_sane(con: &mut Connection) {
 }
 
 #[test]
-fn restore_of_bent_values_with_right_checksums_is_an_error_or_a_sane_value() {
+fn restore_of_corrupt_values_with_right_checksums_is_an_error_or_a_valid_entry() {
     let mut random = StdRng::seed_from_u64(seed());
     let server = Server::builder().config("rdbcompression no").start();
     let mut con = server.connect();

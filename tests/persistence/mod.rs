@@ -1,4 +1,4 @@
-//! What was answered before is answered after: over restarts, crashes, reloads and moves to other servers.
+//! Entries survive restarts, crashes, reloads and moves to other servers.
 
 mod aof;
 mod damaged_values;

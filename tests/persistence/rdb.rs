@@ -9,7 +9,7 @@ use testkit::{
 };
 
 #[test]
-fn a_restart_with_an_rdb_keeps_every_answer_as_it_was() {
+fn a_restart_with_an_rdb_keeps_every_entry_as_it_was() {
     let mut server = Server::start();
     let mut con = server.connect();
     let requests = one_of_each(&mut con);
@@ -27,7 +27,7 @@ fn a_restart_with_an_rdb_keeps_every_answer_as_it_was() {
 }
 
 #[test]
-fn debug_reload_keeps_every_answer_as_it_was() {
+fn debug_reload_keeps_every_entry_as_it_was() {
     let server = Server::start();
     let mut con = server.connect();
     let requests = one_of_each(&mut con);
@@ -45,7 +45,7 @@ fn debug_reload_keeps_every_answer_as_it_was() {
 }
 
 #[test]
-fn what_a_bgsave_caught_is_there_after_a_crash() {
+fn entries_in_a_bgsave_are_there_after_a_crash() {
     let mut server = Server::start();
     let mut con = server.connect();
     let requests = one_of_each(&mut con);
@@ -63,7 +63,7 @@ fn what_a_bgsave_caught_is_there_after_a_crash() {
 }
 
 #[test]
-fn an_answers_age_goes_on_over_a_restart() {
+fn an_entry_s_age_goes_on_over_a_restart() {
     let mut server = Server::start();
     let mut con = server.connect();
     set(&mut con, "msg", "", "helper", "q", "a");
@@ -77,7 +77,7 @@ fn an_answers_age_goes_on_over_a_restart() {
 }
 
 #[test]
-fn what_expired_while_the_server_was_down_is_neither_served_nor_counted() {
+fn entries_that_expired_while_the_server_was_down_are_neither_served_nor_counted() {
     let mut server = Server::start();
     let mut con = server.connect();
     ask(&mut con, &["CHATCACHE.SET", "msg", "", "brief", "q", "a", "PX", "700"]);
@@ -100,7 +100,7 @@ fn what_expired_while_the_server_was_down_is_neither_served_nor_counted() {
 }
 
 #[test]
-fn each_database_gets_its_own_answers_back() {
+fn each_database_gets_its_own_entries_back() {
     let mut server = Server::start();
     let mut con = server.connect();
     for database in [0, 3, 15] {
@@ -176,7 +176,7 @@ fn a_dump_of_one_server_is_restored_in_another_with_all_that_belongs_to_it() {
 }
 
 #[test]
-fn migrate_takes_an_answer_to_another_server() {
+fn migrate_takes_an_entry_to_another_server() {
     let (one, other) = (Server::start(), Server::start());
     let (mut from, mut to) = (one.connect(), other.connect());
     set(&mut from, "session", "ann", "helper", "q", "a");

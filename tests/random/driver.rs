@@ -30,7 +30,7 @@ const SCRIPT: &str = "
     end
     return replies";
 
-/// What is done after a drop.
+/// The pause after an invalidation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pause {
     None,
@@ -48,9 +48,9 @@ pub struct Driver {
     pub seed: u64,
     pause: Pause,
     requests: Vec<Request>,
-    /// What DUMP gave, with what it was.
+    /// Payloads of DUMP, each with its value.
     shelf: Vec<(Bytes, Value)>,
-    /// What was done last, to be read where it fails.
+    /// The last commands, for the message of a failure.
     log: Vec<String>,
     step: usize,
 }
@@ -287,7 +287,7 @@ impl Driver {
         assert_eq!(self.con.call(&then.args()), Raw::simple("QUEUED"));
         match (self.con.call(&["EXEC"]), touched) {
             (Raw::NullArray, true) => {}
-            // What was dropped before may be reclaimed meanwhile, and that changes its key.
+            // Tombstones may be reclaimed meanwhile, and that changes their keys.
             (Raw::NullArray, false) if (0..DATABASES).any(|number| self.model.dropped(number) > 0) => {}
             (Raw::Array(replies), false) => self.hold(&[then], &replies, began, now_ms()),
             (reply, _) => {
@@ -314,7 +314,7 @@ impl Driver {
             Ok(model) => self.model = model,
             Err(why) => self.fail(&why),
         }
-        // What was dumped alone is known; in a group it may have been anything.
+        // The value of a lone DUMP is known; in a group it may have been any.
         if let ([Op::Dump(name)], [Raw::Bulk(dump)]) = (ops, replies)
             && let Some(key) = self.model.databases[self.model.selected].get(name)
         {

@@ -29,7 +29,7 @@ fn the_index_agrees_with_the_keys_that_eviction_leaves() {
     }
 }
 
-/// How many keys were evicted.
+/// Number of evicted keys.
 fn run(driver: &mut Driver, steps: usize) -> usize {
     let mut evicted = 0;
     let used = info_field(&mut driver.server.connect(), "memory", "used_memory");

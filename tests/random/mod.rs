@@ -15,20 +15,20 @@ use driver::{Driver, Pause, steps};
 use model::Reclaim;
 use testkit::{Raw, Server, args, eventually, replica_caught_up, skipped_as_copy_changes_the_database};
 
-/// Every drop is done, keys and all, when it replies.
+/// Every invalidation is done, keys and all, when it replies.
 fn at_once() -> Driver {
     let server = Server::builder().config("chatcache.invalidate-sync-limit 1000000").start();
     Driver::new(server, Reclaim::AtOnce, Pause::None)
 }
 
-/// Every drop is reclaimed in the background.
+/// Every invalidation is reclaimed in the background.
 fn later(pause: Pause) -> Driver {
     let server = Server::builder().config("chatcache.invalidate-sync-limit 0").start();
     Driver::new(server, Reclaim::Later, pause)
 }
 
 #[test]
-fn any_commands_leave_the_cache_as_the_model_says_where_drops_are_done_at_once() {
+fn random_commands_agree_with_the_model_if_invalidations_are_reclaimed_at_once() {
     if skipped_as_copy_changes_the_database() {
         return;
     }
@@ -38,7 +38,7 @@ fn any_commands_leave_the_cache_as_the_model_says_where_drops_are_done_at_once()
 }
 
 #[test]
-fn any_commands_leave_the_cache_as_the_model_says_where_drops_are_reclaimed_before_the_next() {
+fn random_commands_agree_with_the_model_if_each_reclaim_ends_before_the_next_command() {
     if skipped_as_copy_changes_the_database() {
         return;
     }
@@ -48,7 +48,7 @@ fn any_commands_leave_the_cache_as_the_model_says_where_drops_are_reclaimed_befo
 }
 
 #[test]
-fn any_commands_leave_the_cache_as_the_model_says_while_drops_are_being_reclaimed() {
+fn random_commands_agree_with_the_model_during_reclaims() {
     if skipped_as_copy_changes_the_database() {
         return;
     }
@@ -71,7 +71,7 @@ fn with_l1(bytes: &str) {
 }
 
 #[test]
-fn any_commands_have_the_same_replies_without_l1() {
+fn random_commands_agree_with_the_model_without_l1() {
     if skipped_as_copy_changes_the_database() {
         return;
     }
@@ -79,7 +79,7 @@ fn any_commands_have_the_same_replies_without_l1() {
 }
 
 #[test]
-fn any_commands_have_the_same_replies_with_an_l1_of_a_few_answers() {
+fn random_commands_agree_with_the_model_with_an_l1_of_a_few_entries() {
     if skipped_as_copy_changes_the_database() {
         return;
     }
@@ -87,7 +87,7 @@ fn any_commands_have_the_same_replies_with_an_l1_of_a_few_answers() {
 }
 
 #[test]
-fn any_commands_have_the_same_replies_while_the_size_of_l1_changes() {
+fn random_commands_agree_with_the_model_while_the_size_of_l1_changes() {
     if skipped_as_copy_changes_the_database() {
         return;
     }
@@ -100,7 +100,7 @@ fn any_commands_have_the_same_replies_while_the_size_of_l1_changes() {
 }
 
 #[test]
-fn a_replica_follows_any_commands_where_drops_are_done_at_once() {
+fn a_replica_follows_random_commands_if_invalidations_are_reclaimed_at_once() {
     if skipped_as_copy_changes_the_database() {
         return;
     }
@@ -111,7 +111,7 @@ fn a_replica_follows_any_commands_where_drops_are_done_at_once() {
 }
 
 #[test]
-fn a_replica_follows_any_commands_where_drops_are_reclaimed_before_the_next() {
+fn a_replica_follows_random_commands_if_each_reclaim_ends_before_the_next_command() {
     if skipped_as_copy_changes_the_database() {
         return;
     }
@@ -123,7 +123,7 @@ fn a_replica_follows_any_commands_where_drops_are_reclaimed_before_the_next() {
     replica_is_equal(&mut driver);
 }
 
-/// What is left is left after a restart.
+/// A restart keeps everything.
 fn restarted(mut driver: Driver) {
     driver.wait_out_deadlines(driver::LONG_MARGIN_MS);
     driver.server.restart();

@@ -1,4 +1,4 @@
-//! Large drops: at once for every reader, and in small pieces for the memory.
+//! Large invalidations: at once for every reader, and in small pieces for the memory.
 
 mod interrupted;
 mod one_large_invalidate;

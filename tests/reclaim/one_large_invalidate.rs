@@ -1,4 +1,4 @@
-//! One large drop, and what else goes on meanwhile.
+//! One large invalidation, and what else goes on meanwhile.
 
 use redis::{Connection, Value};
 use testkit::{
@@ -11,7 +11,7 @@ fn used_memory(con: &mut Connection) -> i64 {
 }
 
 #[test]
-fn a_hundred_thousand_answers_go_at_once_and_their_keys_one_by_one() {
+fn a_hundred_thousand_entries_go_at_once_and_their_keys_one_by_one() {
     let server = Server::start();
     let mut con = server.connect();
     set(&mut con, "msg", "", "other", "q", "a");
@@ -51,7 +51,7 @@ fn a_hundred_thousand_answers_go_at_once_and_their_keys_one_by_one() {
 }
 
 #[test]
-fn a_drop_up_to_the_limit_deletes_its_keys_within_the_command_and_a_larger_one_does_not() {
+fn an_invalidation_up_to_the_limit_deletes_its_keys_within_the_command_and_a_larger_one_does_not() {
     let server = Server::builder().config("chatcache.invalidate-sync-limit 100").start();
     let mut con = server.connect();
     fill(&mut con, "persona", "", "small", 100);
@@ -72,7 +72,7 @@ fn a_drop_up_to_the_limit_deletes_its_keys_within_the_command_and_a_larger_one_d
 }
 
 #[test]
-fn small_drops_complete_at_once_while_a_large_one_is_pending() {
+fn small_invalidations_complete_at_once_while_a_large_one_is_pending() {
     let server = Server::start();
     let mut con = server.connect();
     fill(&mut con, "persona", "", "large", 50_000);
@@ -96,14 +96,14 @@ fn small_drops_complete_at_once_while_a_large_one_is_pending() {
     assert_eq!(pending_in(&replies[2]), 50_100);
     assert_eq!(replies[3], Raw::Int(50_100));
     assert_eq!(replies[5], Raw::Int(1));
-    // FORGET may have taken some of the large one's along, but no more than a small drop may.
+    // FORGET may have taken some of the large one's along, but no more than a small invalidation may.
     assert!(pending_in(&replies[6]) >= 50_100 - 512, "{}", pending_in(&replies[6]));
     reclaimed(&server);
     assert_eq!(dbsize(&mut con), 0);
 }
 
 #[test]
-fn a_small_drop_does_not_delete_what_a_large_one_of_the_same_user_left() {
+fn a_small_invalidation_leaves_the_tombstones_of_a_large_one_of_the_same_user() {
     let server = Server::start();
     let mut con = server.connect();
     fill(&mut con, "session", "ann", "large", 50_000);
@@ -126,7 +126,7 @@ fn a_small_drop_does_not_delete_what_a_large_one_of_the_same_user_left() {
 }
 
 #[test]
-fn an_answer_stored_again_before_its_key_is_reclaimed_lives_on() {
+fn an_entry_stored_again_before_its_key_is_reclaimed_lives_on() {
     let server = Server::start();
     let mut con = server.connect();
     for tier in ["msg", "persona", "session", "response"] {
@@ -156,7 +156,7 @@ fn an_answer_stored_again_before_its_key_is_reclaimed_lives_on() {
 }
 
 #[test]
-fn conditions_see_no_dropped_answer() {
+fn conditions_see_no_invalidated_entry() {
     let server = Server::start();
     let mut con = server.connect();
     fill(&mut con, "persona", "", "helper", 20_000);
@@ -185,7 +185,7 @@ fn conditions_see_no_dropped_answer() {
 }
 
 #[test]
-fn what_a_dropped_answer_had_left_of_its_ttl_is_not_the_next_ones() {
+fn the_ttl_left_of_an_invalidated_entry_is_not_inherited() {
     let server = Server::builder().config(NOTHING_AT_ONCE).start();
     let mut con = server.connect();
     ask(&mut con, &["CHATCACHE.SET", "persona", "", "helper", "q", "a", "PX", "90000000"]);
@@ -202,7 +202,7 @@ fn what_a_dropped_answer_had_left_of_its_ttl_is_not_the_next_ones() {
 }
 
 #[test]
-fn memory_stays_flat_over_twenty_rounds_of_filling_and_dropping() {
+fn memory_stays_flat_over_twenty_rounds_of_filling_and_invalidating() {
     // The slow log would remember each filling.
     let server = Server::builder().config("slowlog-log-slower-than -1").start();
     let mut con = server.connect();
@@ -230,7 +230,7 @@ fn memory_stays_flat_over_twenty_rounds_of_filling_and_dropping() {
 }
 
 #[test]
-fn answers_that_are_read_and_written_meanwhile_are_right_all_the_time() {
+fn entries_that_are_read_and_written_meanwhile_are_right_all_the_time() {
     let server = Server::start();
     let mut con = server.connect();
     fill(&mut con, "persona", "", "dropped", 60_000);

@@ -1,4 +1,4 @@
-//! Whatever comes, the reply is a reply, it echoes nothing, and the server goes on.
+//! Any input gets a well-formed reply that echoes nothing, and the server goes on.
 
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -107,7 +107,7 @@ fn no_mix_of_arguments_brings_the_server_down() {
 }
 
 #[test]
-fn no_error_echoes_what_the_client_said() {
+fn no_error_echoes_the_arguments_of_a_client() {
     let mut witness = Witness::start();
     let marks: [&[u8]; 5] = [b"MARK", b"\r\n-MARK\r\n", b"MARK\0", b"\xffMARK\xff", "\u{100}MARK".as_bytes()];
     let mut errors = 0;

@@ -10,7 +10,7 @@ const SET: &str = "CHATCACHE.SET msg ann helper hello new";
 const REQUESTS: [&str; 4] = ["GET", "DEL", "KEY", "INSPECT"];
 
 #[test]
-fn a_word_that_is_no_option_is_answered_with_those_there_are() {
+fn an_unknown_option_is_refused_with_the_list_of_options() {
     let mut witness = Witness::start();
     let options = "ERR syntax error: the options of CHATCACHE.SET are ID, EX, PX, EXAT, PXAT, KEEPTTL, STALE, NX, XX, \
          TOKEN and COST";

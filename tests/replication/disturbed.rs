@@ -34,7 +34,7 @@ fn a_pause_of_writes_in_the_middle_of_a_reclaim_does_no_harm() {
 }
 
 #[test]
-fn a_reclaim_of_expired_answers_under_a_pause_of_writes_does_no_harm() {
+fn a_reclaim_of_expired_entries_under_a_pause_of_writes_does_no_harm() {
     let (master, replica) = a_pair(&[NOTHING_AT_ONCE, "appendonly yes"]);
     let mut con = master.connect();
     ask(&mut con, &["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);

@@ -34,7 +34,7 @@ fn a_replica_promoted_in_the_middle_of_a_reclaim_ends_it_and_takes_writes() {
 }
 
 #[test]
-fn answers_that_are_dropped_and_expire_around_a_promotion_are_gone_in_the_end() {
+fn entries_that_are_invalidated_and_expire_around_a_promotion_are_gone_in_the_end() {
     let (master, replica) = a_pair(&[NOTHING_AT_ONCE]);
     let mut con = master.connect();
     let mut there = replica.connect();

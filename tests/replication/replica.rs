@@ -1,4 +1,4 @@
-//! What a replica answers.
+//! The replies of a replica.
 
 use redis::{Connection, Value};
 use testkit::{
@@ -38,7 +38,7 @@ fn seen_without_hits(
 }
 
 #[test]
-fn a_replica_has_every_answer_as_the_master_has_it_whether_stored_before_it_came_or_after() {
+fn a_replica_has_every_entry_as_the_master_has_it_whether_stored_before_it_came_or_after() {
     let master = Server::start();
     let mut con = master.connect();
     let requests = one_of_each(&mut con);
@@ -100,7 +100,7 @@ fn a_replica_refuses_writes_and_changes_nothing() {
 }
 
 #[test]
-fn a_replica_takes_what_its_own_settings_would_refuse() {
+fn a_replica_accepts_writes_that_its_own_settings_would_refuse() {
     let master = Server::start();
     let replica = Server::builder()
         .replica_of(&master)
@@ -152,7 +152,7 @@ fn keepttl_and_conditions_come_out_the_same() {
     assert_eq!(get(&mut there, "persona", "", "helper", "never"), None);
     assert_eq!(get(&mut there, "persona", "", "helper", "lasting"), Some("2".into()));
     assert_eq!(seen(&mut there, &request("lasting")).1, -1);
-    // After a drop NX stores again, whether the key is reclaimed there or not.
+    // After an invalidation NX stores again, whether the key is reclaimed there or not.
     for limit in ["0", "512"] {
         cmd(&mut there, &["CONFIG", "SET", "chatcache.invalidate-sync-limit", limit]).expect("CONFIG SET");
         fill(&mut con, "persona", "", "helper", 500);
@@ -167,7 +167,7 @@ fn keepttl_and_conditions_come_out_the_same() {
 }
 
 #[test]
-fn a_replica_reports_an_expired_answer_as_missing_before_the_master_deletes_it() {
+fn a_replica_reports_an_expired_entry_as_missing_before_the_master_deletes_it() {
     let (master, replica) = a_pair(&[]);
     let (mut con, mut there) = (master.connect(), replica.connect());
     ask(&mut con, &["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
@@ -184,7 +184,7 @@ fn a_replica_reports_an_expired_answer_as_missing_before_the_master_deletes_it()
 }
 
 #[test]
-fn drops_of_every_kind_come_out_the_same() {
+fn invalidations_of_every_kind_come_out_the_same() {
     let (master, replica) = a_pair(&[]);
     let mut con = master.connect();
     for user in ["ann", "bob"] {
@@ -212,7 +212,7 @@ fn drops_of_every_kind_come_out_the_same() {
 }
 
 #[test]
-fn a_transaction_and_a_script_that_drop_and_store_come_out_the_same() {
+fn a_transaction_and_a_script_that_invalidate_and_store_come_out_the_same() {
     let (master, replica) = a_pair(&[NOTHING_AT_ONCE]);
     let mut con = master.connect();
     fill(&mut con, "persona", "", "helper", 3_000);
@@ -238,7 +238,7 @@ fn a_transaction_and_a_script_that_drop_and_store_come_out_the_same() {
 }
 
 #[test]
-fn native_commands_on_answers_come_out_the_same() {
+fn native_commands_on_entries_come_out_the_same() {
     if skipped_as_copy_changes_the_database() {
         return;
     }
@@ -274,7 +274,7 @@ fn native_commands_on_answers_come_out_the_same() {
 }
 
 #[test]
-fn answers_that_expire_after_they_are_dropped_do_not_stay_on_the_replica_for_ever() {
+fn entries_that_expire_after_they_are_invalidated_do_not_stay_on_the_replica_for_ever() {
     let (master, replica) = a_pair(&[NOTHING_AT_ONCE]);
     let mut con = master.connect();
     let mut there = replica.connect();
@@ -294,7 +294,7 @@ fn answers_that_expire_after_they_are_dropped_do_not_stay_on_the_replica_for_eve
 }
 
 #[test]
-fn answers_that_were_expired_when_they_were_dropped_are_gone_on_both() {
+fn entries_that_were_expired_when_they_were_invalidated_are_gone_on_both() {
     let (master, replica) = a_pair(&[NOTHING_AT_ONCE]);
     let mut con = master.connect();
     ask(&mut con, &["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
@@ -311,7 +311,7 @@ fn answers_that_were_expired_when_they_were_dropped_are_gone_on_both() {
 }
 
 #[test]
-fn what_the_master_evicts_leaves_the_replica_too() {
+fn entries_evicted_by_the_master_leave_the_replica_too() {
     // Each packs in its own time, and the answers' bytes are compared.
     let (master, replica) =
         a_pair(&["maxmemory-policy allkeys-lru", "repl-backlog-size 16kb", "chatcache.compression none"]);
@@ -369,7 +369,7 @@ fn a_key_that_is_free_on_the_master_is_free_on_a_replica_that_has_not_reclaimed_
 }
 
 #[test]
-fn a_dropped_answer_that_the_master_renames_takes_its_victim_along_on_a_replica_that_has_reclaimed_it() {
+fn an_invalidated_entry_that_the_master_renames_takes_its_victim_along_on_a_replica_that_has_reclaimed_it() {
     let master = Server::builder().config(NOTHING_AT_ONCE).start();
     let replica = Server::builder().replica_of(&master).start();
     let mut con = master.connect();

@@ -157,7 +157,7 @@ fn a_replica_of_a_replica_follows() {
 }
 
 #[test]
-fn wait_counts_the_replica_for_a_set_and_for_a_drop() {
+fn wait_counts_the_replica_for_a_set_and_an_invalidate() {
     let (master, replica) = a_pair(&[NOTHING_AT_ONCE]);
     let mut client = master.raw();
     let set = ["CHATCACHE.SET", "persona", "", "helper", "q", "a"];

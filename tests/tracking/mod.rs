@@ -2,7 +2,7 @@
 
 use testkit::{Raw, RawClient, Server, fill_persona, replica_caught_up};
 
-/// What makes an answer of the helper's old, each after what has to be said before.
+/// Commands that make an entry of the helper old, each after the line that prepares it.
 const CHANGES: [(&str, &str); 8] = [
     ("", "CHATCACHE.INVALIDATE helper"),
     ("", "CHATCACHE.SOFTINVALIDATE helper"),
@@ -40,7 +40,7 @@ fn hears_nothing(listener: &mut RawClient, why: &str) {
 }
 
 #[test]
-fn whoever_has_read_a_persona_s_answer_is_told_that_it_is_old() {
+fn trackers_that_read_an_entry_hear_of_each_change_of_its_persona() {
     let server = Server::start();
     let (mut listener, mut con) = (server.raw().resp3(), server.raw());
     listener.ok("CLIENT TRACKING ON");
@@ -59,7 +59,7 @@ fn whoever_has_read_a_persona_s_answer_is_told_that_it_is_old() {
 }
 
 #[test]
-fn what_changes_nothing_of_a_persona_is_told_to_nobody() {
+fn a_command_that_leaves_a_persona_as_it_is_notifies_no_tracker() {
     let server = Server::start();
     let (mut listener, mut con) = (server.raw().resp3(), server.raw());
     con.ok("CHATCACHE.SET msg ann helper hi hello");
@@ -84,7 +84,7 @@ fn what_changes_nothing_of_a_persona_is_told_to_nobody() {
 }
 
 #[test]
-fn who_listens_to_a_prefix_is_told_of_each_persona_that_it_fits() {
+fn trackers_of_a_prefix_hear_of_each_matching_persona() {
     let server = Server::start();
     let (mut listener, mut con) = (server.raw().resp3(), server.raw());
     listener.ok("CLIENT TRACKING ON BCAST PREFIX help PREFIX cod");
@@ -104,7 +104,7 @@ fn who_listens_to_a_prefix_is_told_of_each_persona_that_it_fits() {
 }
 
 #[test]
-fn whoever_listens_to_all_hears_of_a_persona_too() {
+fn trackers_of_all_keys_hear_of_personas() {
     let server = Server::start();
     let (mut listener, mut con) = (server.raw().resp3(), server.raw());
     listener.ok("CLIENT TRACKING ON BCAST");
@@ -116,7 +116,7 @@ fn whoever_listens_to_all_hears_of_a_persona_too() {
 }
 
 #[test]
-fn a_large_persona_and_a_large_flush_are_told_before_they_are_reclaimed() {
+fn trackers_hear_of_a_large_invalidate_or_flush_before_its_reclaim() {
     let server = Server::builder().config("chatcache.invalidate-sync-limit 0").start();
     let (mut listener, mut con) = (server.raw().resp3(), server.raw());
     listener.ok("CLIENT TRACKING ON");
@@ -148,7 +148,7 @@ fn a_replica_tells_its_own_clients() {
 }
 
 #[test]
-fn whoever_got_another_personas_answer_is_told_that_it_was_replaced() {
+fn trackers_that_read_a_shared_entry_hear_of_its_replacement() {
     let server = Server::start();
     let (mut listener, mut con) = (server.raw().resp3(), server.raw());
     con.ok("CHATCACHE.SET msg ann helper hi hello");
@@ -162,7 +162,7 @@ fn whoever_got_another_personas_answer_is_told_that_it_was_replaced() {
 }
 
 #[test]
-fn a_transaction_that_watches_a_persona_does_not_run_when_its_answers_have_changed() {
+fn a_transaction_that_watches_a_persona_does_not_run_when_its_entries_have_changed() {
     let server = Server::start();
     let (mut watcher, mut con) = (server.raw(), server.raw());
     for (before, change) in CHANGES {

@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     if !io::stdout().is_terminal() {
         return fail("this draws on a terminal, and the output is none; see CHATCACHE.STATS");
     }
-    // Whoever ends it wants the terminal back as it was.
+    // A signal must leave the terminal as it was.
     let ended = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGHUP] {
         if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&ended)) {
@@ -91,7 +91,7 @@ fn look_every(interval: Duration, mut server: Server) -> mpsc::Receiver<Result<R
     looks
 }
 
-/// How long a key or a look may wait for the screen.
+/// The longest delay between a key or a reading and the screen.
 const TICK: Duration = Duration::from_millis(50);
 
 fn run(

@@ -1,6 +1,6 @@
 //! The server: looked at once a refresh, over one connection, which is made anew whenever it is lost.
 //!
-//! What a refresh asks of the server is bounded: STATS, INFO, and `PAGES` pages of PERSONAS.
+//! A refresh is bounded: STATS, INFO, and `PAGES` pages of PERSONAS.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::stats::Stats;
 /// No server may hold the view up for longer.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How much of the list of personas is read in one refresh.
+/// Number of pages of PERSONAS in one refresh.
 const PAGES: usize = 4;
 const PAGE: usize = 250;
 
@@ -31,7 +31,7 @@ pub struct Reading {
     pub personas: Result<Option<Census>, String>,
 }
 
-/// What INFO tells of the server around the module; all of it is "as far as known", since a user's ACL rules
+/// Fields of INFO about the server around the module; all of it is "as far as known", since a user's ACL rules
 /// may deny INFO.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct About {
@@ -59,7 +59,7 @@ impl Server {
         Ok(Server { client, connection: None, cursor: first(), sweep: Sweep::default() })
     }
 
-    /// Where the server is, without the password that the URL may hold.
+    /// The server's address, without the URL's password.
     pub fn address(&self) -> String {
         self.client.get_connection_info().addr().to_string()
     }
@@ -78,7 +78,7 @@ impl Server {
             }
         };
         let reading = self.read_from(&mut connection).map_err(|error| match error.kind() {
-            // What the server says when it does not know the command.
+            // The server's error for an unknown command.
             ErrorKind::Server(ServerErrorKind::ResponseError) if told(&error).contains("unknown command") => {
                 "the module chatcache is not loaded there".to_owned()
             }

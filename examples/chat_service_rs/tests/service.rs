@@ -60,7 +60,7 @@ impl World {
         (status, body.to_owned())
     }
 
-    /// Where the answer came from, if there is one.
+    /// The source of the response, if there is one.
     fn ask(&self, message: &str) -> Result<String, u16> {
         let question = json!({"user": "ann", "persona": "helper", "message": message});
         match self.send("POST", "/chat", &question) {

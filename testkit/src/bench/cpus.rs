@@ -1,6 +1,6 @@
-//! Who runs on which CPU, and how much CPU time a server has used.
+//! CPU pinning, and the CPU time that a server has used.
 //!
-//! Where there are two CPUs or more, a pinned server's main thread has the first to itself, and those who load
+//! With two CPUs or more, a pinned server's main thread has the first to itself, and those who load
 //! it have the others: an idle CPU that must wake up, or a thread that moves, costs more than what is measured.
 //! A server's other threads run where they like, as the server starts them before it is pinned.
 
@@ -8,7 +8,7 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-/// What a server has computed since it started.
+/// CPU time of a server since its start.
 #[derive(Clone, Copy)]
 pub struct CpuTime {
     /// Its main thread, which runs the commands.
@@ -68,7 +68,7 @@ fn allowed() -> Vec<usize> {
     (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
 }
 
-/// Lets a thread (0: the calling one) run on these only. Where the system forbids it, it runs where it did.
+/// Lets a thread (0: the calling one) run on these only. If the system forbids it, nothing changes.
 fn pin(thread: u32, cpus: &[usize]) {
     // SAFETY: an all-zero cpu_set_t is an empty one, the indices come from one, and the call only reads it.
     unsafe {

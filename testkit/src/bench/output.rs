@@ -1,4 +1,4 @@
-//! What the machine is, and where figures go.
+//! The machine's description, and the files for figures.
 
 use redis::InfoDict;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::server::Server;
 
-/// What figures depend on, to be told with them.
+/// The conditions of a measurement, reported with it.
 pub struct Machine {
     pub date: String,
     pub cpu: String,
@@ -69,7 +69,7 @@ fn line_of(path: &str, name: &str) -> Option<String> {
     Some(value.trim().to_owned())
 }
 
-/// What a program prints; nothing where it is not there.
+/// The output of a program; empty if it is not installed.
 fn said(program: &str, words: &[&str]) -> String {
     let output = Command::new(program).args(words).current_dir(repository()).output();
     output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()

@@ -12,7 +12,7 @@ pub struct Load<'a> {
 
 pub struct Speed {
     pub per_second: f64,
-    /// What the server computed for one command. Other processes on the machine change it less than the rate.
+    /// The server's CPU time for one command. Other processes on the machine change it less than the rate.
     pub cpu_us: f64,
 }
 

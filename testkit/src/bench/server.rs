@@ -62,7 +62,7 @@ impl Server {
         info.get(field).unwrap_or_else(|| panic!("no {field} in INFO"))
     }
 
-    /// What CHATCACHE.STATS tells.
+    /// The counters of CHATCACHE.STATS.
     pub fn stats(&self) -> HashMap<String, u64> {
         redis::cmd("CHATCACHE.STATS").query(&mut self.connect()).expect("CHATCACHE.STATS")
     }

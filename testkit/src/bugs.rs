@@ -7,8 +7,8 @@ use std::thread;
 
 use super::server::{is_valkey, server_version};
 
-/// Returns true if the server under test leaves a client that sends COPY or MOVE into another database in that database, as
-/// Valkey 8.1 and 9.0 do once a module listens to the keyspace (its pull request 4024): then the calling test, which
+/// Returns true if the server under test leaves a client that sends COPY or MOVE into another database in that
+/// database, as Valkey 8.1 and 9.0 do once a module listens to the keyspace (its pull request 4024): then the calling test, which
 /// goes on in the database it was in, is to end.
 pub fn skipped_as_copy_changes_the_database() -> bool {
     let has_it = is_valkey() && matches!(server_version(), (8, 1, _) | (9, 0, _));

@@ -78,8 +78,8 @@ impl Container {
     }
 }
 
-/// The image under test, if there is one. Its containers bear a label by which `scripts/containers` finds those of a run that was
-/// killed.
+/// The image under test, if there is one. Its containers bear a label by which `scripts/containers` finds those of a
+/// run that was killed.
 fn image() -> Option<ContainerRequest<GenericImage>> {
     let image = std::env::var("CHATCACHE_TEST_IMAGE").ok()?;
     let (name, tag) = image.rsplit_once(':').expect("an image with its tag");

@@ -14,7 +14,7 @@ use testkit::{
 /// Time limit for sentinels to replace a master.
 const FAILOVER: Duration = Duration::from_secs(40);
 
-/// Returns true if the link of a replica to its master is up. Sentinels close the connections of one that they make a replica.
+/// Returns true if the link of a replica to its master is up. Sentinels close the connections of a new replica.
 fn follows(server: &Server) -> bool {
     let replication = cmd(&mut server.connect(), &["INFO", "replication"]);
     replication.is_ok_and(|info| text(&info).contains("master_link_status:up"))

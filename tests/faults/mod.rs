@@ -3,7 +3,8 @@
 //! back, and the counts agree with the keyspace.
 //!
 //! `make soak` runs the same at length: `CHATCACHE_ROUNDS` is how often the power cord is pulled, `CHATCACHE_CYCLES`
-//! how often the cache is filled and invalidated, `CHATCACHE_DAYS` how many days of traffic there are. Root is not needed.
+//! how often the cache is filled and invalidated, `CHATCACHE_DAYS` the days of traffic.
+//! Root is not needed.
 
 mod consistency;
 mod corrupt_values;

@@ -33,8 +33,8 @@ else
 endif
 
 lint: ## format, clippy with warnings as errors, and cargo-deny where it is installed
-	cargo fmt --check
-	cargo clippy --all-targets --locked -- -D warnings
+	cargo fmt --all --check
+	cargo clippy -p chatcache -p testkit --all-targets --locked -- -D warnings
 ifeq ($(DENY),yes)
 	@scripts/deny
 else
@@ -48,14 +48,13 @@ endif
 	@scripts/deny
 
 top: ## a terminal view of the server at URL (redis://127.0.0.1:6379)
-	cargo run --release --locked --quiet --manifest-path top/Cargo.toml -- $(if $(URL),'$(URL)')
+	cargo run --profile tool --locked --quiet -p chatcache-top -- $(if $(URL),'$(URL)')
 
 # Its own build of some 130 crates: not a part of `make test`.
 test-top: build ## lint and test the terminal view
-	cargo fmt --check --manifest-path top/Cargo.toml
-	cargo clippy --all-targets --locked --manifest-path top/Cargo.toml -- -D warnings
+	cargo clippy -p chatcache-top --all-targets --locked -- -D warnings
 	CHATCACHE_MODULE=$(CURDIR)/target/release/libchatcache.so \
-		cargo test --locked --quiet --manifest-path top/Cargo.toml
+		cargo test -p chatcache-top --locked --quiet
 
 example: build setup-python ## start examples/chat_service: a Redis on PORT (6379), a service on HTTP_PORT (8000)
 	@PORT=$(PORT) scripts/example
@@ -84,10 +83,10 @@ test-matrix: setup ## the integration tests on six servers, which it gets itself
 	@scripts/matrix $(ARGS)
 
 .PHONY: soak
-soak: setup ## the tests of faults at length: 20 power cuts, 100 cycles of filling and dropping, 20 days of traffic
+soak: setup ## the tests of faults at length: 20 power cuts, 100 cycles of filling and invalidating, 20 days of traffic
 	CHATCACHE_ROUNDS=$${CHATCACHE_ROUNDS:-20} CHATCACHE_CYCLES=$${CHATCACHE_CYCLES:-100} \
 		CHATCACHE_DAYS=$${CHATCACHE_DAYS:-20} \
-		cargo test --locked --test faults -- --nocapture --test-threads 1 kill soak
+		cargo test --locked --test main -- --nocapture --test-threads 1 faults::power_cut faults::soak
 
 .PHONY: fuzz
 fuzz: ## fuzz each target for FUZZ_SECONDS (600), or those in ARGS; needs cargo-fuzz and a nightly toolchain

@@ -43,7 +43,7 @@ fn compute(con: &mut Connection, request: &[&str; 4], token: &str) -> Answer {
         Ok(response)
     });
     if computed.is_err() {
-        // The next one who waits computes it. Where Redis is gone too, the lease went with the connection.
+        // The next one who waits computes it. If Redis is gone too, the lease ended with the connection.
         let _ = cmd("CHATCACHE.RELEASE").arg(request).arg("TOKEN").arg(token).exec(con);
     }
     computed

@@ -1,4 +1,4 @@
-//! What a look-up in L1 costs, in the cache that L1 is built on and in the one that was asked for first, what finding
+//! The cost of a look-up in L1, in the cache that L1 is built on and in the one that was asked for first, what finding
 //! the place costs, and how long one insertion may take: `cargo bench --bench l1`. No server, one thread, the best of
 //! several rounds each.
 //!
@@ -24,7 +24,7 @@ const MAX_BYTES: u64 = 80_000_000;
 const ROUNDS: usize = 9;
 const LOOK_UPS: usize = 400_000;
 
-/// So many one-byte answers fill an L1 of so many bytes, which counts each as 512.
+/// The number of one-byte responses that fill an L1 of this size, which counts each as 512 bytes.
 const FILLED: usize = 500_000;
 const FILLED_BYTES: u64 = 512 * FILLED as u64;
 
@@ -165,7 +165,7 @@ fn main() {
     println!("| L1, which is split and knows its way back from the entries | {l1_ms:.1} |");
 }
 
-/// What the longest of so many calls takes of the processor, in milliseconds.
+/// The CPU time of the longest of `calls` calls, in milliseconds.
 fn longest(mut insert: impl FnMut(usize)) -> f64 {
     let took = |n| {
         let started = processor_time();

@@ -9,20 +9,20 @@ use std::sync::Barrier;
 use std::thread::{Builder, scope, sleep};
 use std::time::{Duration, Instant};
 
-use crate::support::server::PATIENCE;
+use testkit::bench::server::PATIENCE;
 
-/// What the stand-in model takes. It answers any number of callers at once, which a real one does not.
+/// The time of the stand-in model. It answers any number of callers at once, which a real one does not.
 pub const MODEL: Duration = Duration::from_millis(500);
 
-/// What a holder has; also the life of the lock that is polled.
+/// The length of a lease, and of the polled lock.
 pub const LEASE: Duration = Duration::from_millis(2000);
 
-/// How often the lock is polled (redis-py's own Lock: every 100 ms).
+/// The interval of polling the lock (redis-py's own Lock: every 100 ms).
 pub const POLL: Duration = Duration::from_millis(50);
 
 const ANSWER: &str = "the answer of the stand-in model";
 
-/// How a caller comes by the answer.
+/// The way in which a caller gets the response.
 #[derive(Clone, Copy)]
 pub enum Way {
     Fetch,
@@ -125,7 +125,7 @@ fn fetch(con: &mut Connection, prompt: &str) -> redis::RedisResult<String> {
     Ok(String::new())
 }
 
-/// What client-side locks do: SET NX PX, and everybody else looks again and again.
+/// A client-side lock: SET NX PX, and the other callers poll.
 fn lock(con: &mut Connection, prompt: &str) -> redis::RedisResult<String> {
     let (answer_key, lock_key) = (format!("answer:{prompt}"), format!("lock:{prompt}"));
     let begun = Instant::now();

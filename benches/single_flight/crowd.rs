@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::caller::{self, Way};
-use crate::support::server::{PATIENCE, Server};
+use testkit::bench::server::{PATIENCE, Server};
 
 pub const PROCESSES: usize = 8;
 pub const CONNECTIONS: usize = 125;
@@ -15,7 +15,7 @@ pub const CONNECTIONS: usize = 125;
 /// When the accident strikes, after the first call of the model began.
 pub const ACCIDENT_AFTER: Duration = Duration::from_millis(250);
 
-/// What happens to the caller who asks the model first.
+/// The accident of the caller that asks the model first.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Accident {
     None,
@@ -35,7 +35,7 @@ pub struct Case {
     pub goal: Option<Duration>,
 }
 
-/// What a crowd came to.
+/// The result of a crowd.
 pub struct Run {
     pub calls: usize,
     pub answered: usize,
@@ -57,7 +57,7 @@ impl Drop for Process {
     }
 }
 
-/// What a process said, and when.
+/// A line of a process, with its time.
 struct Said {
     process: usize,
     line: String,

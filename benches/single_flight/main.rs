@@ -1,4 +1,4 @@
-//! What single flight is worth, measured: `make bench` (some minutes).
+//! The worth of single flight, measured: `make bench` (some minutes).
 //!
 //! - The crowd: 1,000 connections in 8 processes ask for one missing prompt whose stand-in model takes 500
 //!   ms, with FETCH, with FETCH while the lease's holder dies or falls silent in its model call, with GET and a lock
@@ -10,22 +10,20 @@
 //! this bench's own, in a directory of its own; everything is bounded in count and time, and ends by itself.
 //!
 //! - `crowd`: the 8 processes, from outside; `caller`: what runs in them. `waiters`: the 10,000.
-//! - `report`: the tables. `support`: what the other bench uses too: that server, redis-benchmark, medians.
+//! - `report`: the tables. `testkit::bench`: that server, redis-benchmark, medians.
 
 mod caller;
 mod crowd;
 mod report;
-#[path = "../support/mod.rs"]
-mod support;
 mod waiters;
 
 use caller::{LEASE, MODEL, Way};
 use crowd::{Accident, Case};
 use report::{Report, Row};
 use std::time::Duration;
-use support::figures::{median, spread};
-use support::redis_benchmark::Load;
-use support::server::Server;
+use testkit::bench::figures::{median, spread};
+use testkit::bench::redis_benchmark::Load;
+use testkit::bench::server::Server;
 use waiters::Waiters;
 
 const CROWD_ROUNDS: usize = 5;

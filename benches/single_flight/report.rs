@@ -5,9 +5,9 @@ use std::fmt::Write;
 
 use crate::caller::{LEASE, MODEL, POLL};
 use crate::crowd::{ACCIDENT_AFTER, CONNECTIONS, Case, PROCESSES, Run};
-use crate::support::figures::{median, spread};
-use crate::support::output::{self, Machine};
-use crate::support::server::Server;
+use testkit::bench::figures::{median, spread};
+use testkit::bench::output::{self, Machine};
+use testkit::bench::server::Server;
 
 /// One figure, and the goal it is held against.
 pub struct Row {

@@ -6,12 +6,12 @@ use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::support::server::{PATIENCE, Server};
+use testkit::bench::server::{PATIENCE, Server};
 
-/// As long as a wait and a lease may be.
+/// The longest wait and lease.
 const A_DAY_MS: u64 = 86_400_000;
 
-/// What the system grants beyond the waiters: connections of others, the log, libraries.
+/// File descriptors beyond the waiters: connections of others, the log, libraries.
 const OTHER_CLIENTS: u64 = 1_400;
 
 pub struct Waiters<'a> {

@@ -9,7 +9,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{BLACK, Color, IntoFont, RGBColor, ShapeStyle, TextStyle, WHITE};
 
 use crate::report::figure;
-use crate::support::output;
+use testkit::bench::output;
 
 const OURS: RGBColor = RGBColor(0, 114, 178);
 const OURS_TOO: RGBColor = RGBColor(86, 180, 233);

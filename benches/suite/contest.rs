@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::generator::{Load, Speed, top};
 use crate::options::Options;
 use crate::report::Series;
-use crate::support::server::Server;
+use testkit::bench::server::Server;
 
 pub struct Contestant<'a> {
     name: &'a str,

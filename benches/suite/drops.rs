@@ -14,8 +14,8 @@ use crate::prober::longest_stall;
 use crate::report::{Goal, Row, Series, Table, figure};
 use crate::requests::{ANSWER_BYTES, INDEX, PERSONA, message, native_key, native_set, set};
 use crate::resp::{NUMBER, Template};
-use crate::support::figures::{median, spread};
-use crate::support::server::{PATIENCE, Server};
+use testkit::bench::figures::{median, spread};
+use testkit::bench::server::{PATIENCE, Server};
 
 const PROMPT_BYTES: usize = 100;
 
@@ -23,10 +23,10 @@ const MILLION: u64 = 1_000_000;
 const HUNDRED_THOUSAND: u64 = 100_000;
 const THOUSAND: u64 = 1_000;
 
-/// How often a thousand are dropped in a round.
+/// Number of invalidations of a thousand in a round.
 const SMALL_DROPS: usize = 20;
 
-/// How long the quiet server is watched; longer, where the reclaim before took longer.
+/// Time that the quiet server is watched; longer if the reclaim before took longer.
 const QUIET: Duration = Duration::from_secs(4);
 
 /// One way to drop answers, with what was measured each time.
@@ -256,7 +256,7 @@ fn unlink(con: &mut Connection) -> u64 {
     dropped + last
 }
 
-/// What `clear_pattern` of many an application does: SCAN, and DEL. With redis-py's COUNT of 10, key by key; with
+/// `clear_pattern` of many applications: SCAN, and DEL. With redis-py's COUNT of 10, key by key; with
 /// larger pages, one DEL for each.
 fn scan(con: &mut Connection, count: u64) -> u64 {
     let pattern = native_key().replace(&format!("{}{NUMBER}", "0".repeat(22)), "*");

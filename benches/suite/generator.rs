@@ -15,18 +15,18 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::resp::{Replies, Template};
-use crate::support::cpus::beside_servers;
-use crate::support::server::{PATIENCE, Server};
+use testkit::bench::cpus::beside_servers;
+use testkit::bench::server::{PATIENCE, Server};
 
 const CONNECTIONS: usize = 50;
 
 /// Commands sent at once on a connection.
 pub const PIPELINE: usize = 32;
 
-/// What comes before the measured part of a load.
+/// The warm-up of a load.
 const WARM_UP: Duration = Duration::from_millis(200);
 
-/// How many replies are null.
+/// Number of null replies.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Nulls {
     None,
@@ -42,7 +42,7 @@ pub enum Numbers {
     From(u64),
 }
 
-/// What is sent.
+/// The bytes to send.
 #[derive(Clone)]
 pub struct Load {
     pub template: Template,
@@ -65,7 +65,7 @@ impl Load {
     }
 }
 
-/// How much a server did, by time and by its own CPU time.
+/// A server's throughput, by time and by its own CPU time.
 #[derive(Clone, Copy)]
 pub struct Speed {
     pub per_second: f64,

@@ -17,10 +17,10 @@ use crate::requests::{
     store_hot_native,
 };
 use crate::resp::{NUMBER, Template};
-use crate::support::cpus::beside_servers;
-use crate::support::output;
-use crate::support::redis_benchmark;
-use crate::support::server::{PATIENCE, Server};
+use testkit::bench::cpus::beside_servers;
+use testkit::bench::output;
+use testkit::bench::redis_benchmark;
+use testkit::bench::server::{PATIENCE, Server};
 
 const PROMPT_BYTES: usize = 100;
 const LONG_PROMPT_BYTES: usize = 4_096;
@@ -113,7 +113,7 @@ pub fn cold(bench: &mut Bench) {
 /// Hot GET of a 4 KB prompt against a script, and against a command that reads as much and does nothing.
 pub fn long_prompt(bench: &mut Bench) {
     let (plain, ours) = (Server::plain().pinned(), Server::with_chatcache().pinned());
-    let null = Server::start(Some(&null_module())).pinned();
+    let null = Server::with_module(&null_module()).pinned();
     let answers = bench.text.pieces(HOT as usize, ANSWER_BYTES);
     let message = message(&bench.text, LONG_PROMPT_BYTES);
     store_hot(&ours, &message, &answers);

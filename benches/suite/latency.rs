@@ -9,8 +9,8 @@ use crate::contest::{self, Contestant};
 use crate::generator::{Load, at_rate};
 use crate::report::{Goal, Row, Series, Table, figure};
 use crate::requests::{ANSWER_BYTES, HOT, get, message, native_key, store_hot, store_hot_native};
-use crate::support::figures::median;
-use crate::support::server::Server;
+use testkit::bench::figures::median;
+use testkit::bench::server::Server;
 
 const PROMPT_BYTES: usize = 100;
 

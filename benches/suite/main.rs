@@ -1,7 +1,7 @@
-//! How fast the cache is, and how much memory it takes, measured against what a client would do without it:
+//! Speed and memory of the cache, measured against what a client would do without it:
 //! `make bench`.
 //!
-//! The bench starts its own servers: with chatcache as it is released, and without a module. What is compared is
+//! The bench starts its own servers: with chatcache as it is released, and without a module. Contestants are
 //! measured in turn, in rounds of one run, so that a busy machine is busy for all of it; the report gives medians,
 //! ratios and their spread, and each goal. Beside each speed stands the CPU time that the server's main thread took
 //! for a command, which other programs on the machine change less than the speed.
@@ -9,7 +9,7 @@
 //! - `options`: the command line. `text`: real questions and answers. `report`, `charts`: what comes of it.
 //! - `resp`, `generator`: load on a server. `prober`: a client that is kept waiting. `contest`: rounds.
 //! - `requests`: what is asked and stored. `gets`, `sets`, `latency`, `drops`, `memory`, `scale`: the parts.
-//! - `support`: what the other bench uses too: servers, CPUs, medians, files.
+//! - `testkit::bench`: servers, CPUs, medians, files.
 
 mod charts;
 mod contest;
@@ -25,15 +25,13 @@ mod requests;
 mod resp;
 mod scale;
 mod sets;
-#[path = "../support/mod.rs"]
-mod support;
 mod text;
 
 use charts::Bar;
 use options::Options;
 use report::Report;
-use support::output::Machine;
-use support::server::Server;
+use testkit::bench::output::Machine;
+use testkit::bench::server::Server;
 use text::Text;
 
 type Part = fn(&mut Bench);

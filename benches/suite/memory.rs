@@ -8,11 +8,11 @@ use crate::Bench;
 use crate::charts::{self, Bar};
 use crate::report::{Goal, Row, Series, figure};
 use crate::requests::{DAY, store};
-use crate::support::server::{PATIENCE, Server};
+use testkit::bench::server::{PATIENCE, Server};
 
 const ANSWERS: u64 = 60_000;
 
-/// Who asked whom: as many as a service of this size may have.
+/// Users and personas: the number that a service of this size may have.
 const PERSONAS: u64 = 10;
 const USERS: u64 = 1_000;
 

@@ -1,4 +1,4 @@
-//! What the command line asks for.
+//! The options of the command line.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,7 +18,7 @@ impl Options {
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
             match word.as_str() {
-                // What `cargo bench` adds.
+                // Added by `cargo bench`.
                 "--bench" => {}
                 "--quick" => options.quick = true,
                 "--only" => {
@@ -40,12 +40,12 @@ impl Options {
         self.only.is_empty() || self.only.iter().any(|only| only == part)
     }
 
-    /// How often what is compared is measured in turn.
+    /// Number of rounds.
     pub fn rounds(&self) -> usize {
         if self.quick { 3 } else { 7 }
     }
 
-    /// How long one load is measured in one round.
+    /// Time of one load in one round.
     pub fn time(&self) -> Duration {
         Duration::from_millis(if self.quick { 250 } else { 1_000 })
     }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use crate::support::cpus::beside_servers;
-use crate::support::server::{PATIENCE, Server};
+use testkit::bench::cpus::beside_servers;
+use testkit::bench::server::{PATIENCE, Server};
 
 const EVERY: Duration = Duration::from_millis(1);
 
@@ -28,7 +28,7 @@ pub fn longest_stall<T: Send>(server: &Server, work: impl FnOnce() -> T + Send) 
                 longest.as_secs_f64() * 1e3
             });
             let result = work();
-            // What the work left the server to do stalls the PING that is under way, and this one.
+            // Work that is left to the server stalls the PING under way, and this one.
             sleep(2 * EVERY);
             done.store(true, Ordering::Relaxed);
             (result, prober.join().expect("the prober ends"))

@@ -4,10 +4,10 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
 use crate::generator::Speed;
-use crate::support::figures::{median, spread};
-use crate::support::output::{self, Machine};
+use testkit::bench::figures::{median, spread};
+use testkit::bench::output::{self, Machine};
 
-/// What was measured of one thing, round by round.
+/// The measurements of one contestant, round by round.
 #[derive(Clone)]
 pub struct Series {
     pub name: String,
@@ -62,7 +62,7 @@ impl Series {
     }
 }
 
-/// What a ratio, or a value, has to be.
+/// The bound of a ratio or a value.
 #[derive(Clone)]
 pub enum Goal {
     AtLeast(f64),
@@ -114,7 +114,7 @@ impl Row {
         self.ours.main_us.iter().zip(other).map(|(ours, other)| other / ours).collect()
     }
 
-    /// What the goal is about: the ratio, or where there is none, the value.
+    /// The subject of the goal: the ratio or, without one, the value.
     fn value(&self) -> f64 {
         let ratios = self.ratios();
         if ratios.is_empty() { self.ours.median() } else { median(&ratios) }

@@ -1,10 +1,10 @@
-//! What is asked and stored: by chatcache's commands, and by what a client would do without it.
+//! The requests and responses: in chatcache's commands, and as a client would do without it.
 
 use redis::Cmd;
 
 use crate::resp::{NUMBER, numbered};
-use crate::support::server::Server;
 use crate::text::Text;
+use testkit::bench::server::Server;
 
 pub const PERSONA: &str = "helper";
 
@@ -14,12 +14,12 @@ pub const INDEX: &str = "index:helper";
 /// Longer than any run: nothing expires meanwhile.
 pub const DAY: &str = "86400";
 
-/// How many prompts are hot.
+/// Number of hot prompts.
 pub const HOT: u64 = 1_000;
 
 pub const ANSWER_BYTES: usize = 1_024;
 
-/// How many commands are under way while answers are stored one by one.
+/// Number of commands under way while responses are stored one by one.
 const PIPELINE: u64 = 500;
 
 /// Hashes a message and gets its answer: what a script must do that is to spare clients the key.

@@ -3,7 +3,7 @@
 /// Stands in a command's words for a number of ten digits, which differs from unit to unit.
 pub const NUMBER: &str = "##########";
 
-/// What is sent for one unit of work: one command or more, all with the same number.
+/// The bytes of one unit of work: one command or more, all with the same number.
 #[derive(Clone)]
 pub struct Template {
     bytes: Vec<u8>,
@@ -25,7 +25,7 @@ impl Template {
         Template { bytes, numbers, replies: commands.len() }
     }
 
-    /// How many replies one unit brings.
+    /// Number of replies to one unit.
     pub fn replies(&self) -> usize {
         self.replies
     }
@@ -55,13 +55,13 @@ pub fn numbered(word: &str, number: u64) -> String {
 pub struct Replies {
     /// The beginning of a line whose end has not come yet.
     line: Vec<u8>,
-    /// What is still to come of a bulk string, its line end too.
+    /// Bytes still to come of a bulk string, including its line end.
     rest: usize,
     pub nulls: u64,
 }
 
 impl Replies {
-    /// How many replies these bytes complete.
+    /// Number of replies that these bytes complete.
     ///
     /// # Panics
     /// Where a reply is an error: what this bench sends is right.

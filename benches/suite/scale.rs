@@ -11,9 +11,9 @@ use crate::generator::{Load, Nulls, Numbers, send};
 use crate::report::{Goal, Row, Series, Table, figure};
 use crate::requests::{PERSONA, get, message, native_key, native_set, set};
 use crate::resp::Template;
-use crate::support::cpus::beside_servers;
-use crate::support::figures::median;
-use crate::support::server::{PATIENCE, Server};
+use testkit::bench::cpus::beside_servers;
+use testkit::bench::figures::median;
+use testkit::bench::server::{PATIENCE, Server};
 
 const SIZES: [u64; 6] = [10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000];
 
@@ -25,7 +25,7 @@ const PROMPT_BYTES: usize = 100;
 const INVALIDATES: u64 = 5;
 const OFTEN_UP_TO: u64 = 100_000;
 
-/// What was measured at one size.
+/// The measurements at one size.
 struct Point {
     entries: u64,
     get: Series,
@@ -148,7 +148,7 @@ fn measure(bench: &Bench, entries: u64) -> Point {
     Point { entries, get, native_get, set, native_set, invalidate_us }
 }
 
-/// How long the reply takes, in microseconds. Waits for the reclaim where another drop may follow.
+/// Time to the reply, in microseconds. Waits for the reclaim where another drop may follow.
 fn invalidate(server: &Server, entries: u64) -> f64 {
     let mut con = server.connect();
     let us = beside_servers(|| {

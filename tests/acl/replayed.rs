@@ -1,21 +1,20 @@
-//! What a master or an AOF brings has been allowed once, and nobody is asked again.
+//! Replicated commands and those of an AOF need no rights: their senders had them.
 
-use crate::desk::set;
-use crate::people::user;
-use crate::support::{Raw, RawClient, Server, eventually, replica_caught_up};
-use crate::words::{Says, fill};
+use testkit::{Raw, RawClient, Server, eventually, fill_persona, replica_caught_up, set_line};
+
+use super::users::user;
 
 /// Commands that only an all-powerful user may give, each of which leaves its mark.
 fn overwrite_all(con: &mut RawClient) {
-    con.ok(&set("msg ann helper hi", "helpers", ""));
-    con.ok(&set("msg ann coder hi", "coders", ""));
-    con.ok(&set("session ann helper hi", "helpers", ""));
-    con.ok(&set("session ann coder hi", "coders", "PX 100000"));
-    con.ok(&set("msg ann helper gone", "x", ""));
+    con.ok(&set_line("msg ann helper hi", "helpers", ""));
+    con.ok(&set_line("msg ann coder hi", "coders", ""));
+    con.ok(&set_line("session ann helper hi", "helpers", ""));
+    con.ok(&set_line("session ann coder hi", "coders", "PX 100000"));
+    con.ok(&set_line("msg ann helper gone", "x", ""));
     assert_eq!(con.number("CHATCACHE.DEL msg ann coder gone"), 1);
-    con.ok(&set("response bob helper hi", "x", ""));
+    con.ok(&set_line("response bob helper hi", "x", ""));
     assert_eq!(con.number("CHATCACHE.FORGET bob"), 1);
-    con.ok(&set("persona bob helper hi", "x", ""));
+    con.ok(&set_line("persona bob helper hi", "x", ""));
     assert_eq!(con.number("CHATCACHE.FLUSH persona"), 1);
     let body = "redis.call('chatcache.set', 'msg', 'ann', 'helper', 'script', 'helpers') \
                 redis.call('chatcache.set', 'msg', 'ann', KEYS[1], 'script', 'coders') return 1";
@@ -60,7 +59,7 @@ fn a_replica_does_what_its_master_says_and_keeps_its_own_users_apart() {
 }
 
 #[test]
-fn an_aof_is_replayed_though_the_default_user_may_not_do_what_is_in_it() {
+fn an_aof_is_replayed_without_the_rights_of_the_default_user() {
     let mut server = Server::builder()
         .appendonly()
         .config("appendfsync always")
@@ -85,11 +84,11 @@ fn an_aof_is_replayed_though_the_default_user_may_not_do_what_is_in_it() {
 }
 
 #[test]
-fn a_dropped_persona_is_reclaimed_whoever_looks_meanwhile() {
+fn an_invalidated_persona_is_reclaimed_under_any_user_that_is_current() {
     let server = Server::start();
     let mut admin = server.raw();
     let mut cy = user(&server, "cy", "~coder");
-    fill(&mut admin, "ann", "helper", 20_000, 10);
+    fill_persona(&mut admin, "ann", "helper", 20_000, 10);
     admin.number("CHATCACHE.INVALIDATE helper");
     eventually(|| {
         assert_eq!(cy.say("CHATCACHE.GET any ann coder m-1"), Raw::NullBulk);

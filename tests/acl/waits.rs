@@ -1,9 +1,11 @@
 //! Single flight: nobody waits for an answer that it may not have, and nobody is held up by those who compute one.
 
-use crate::desk::{all_quiet, busy_of, hit, lease, lease_of, set, waiter, waiters};
-use crate::people::{assert_denied, set_rights, user};
-use crate::support::{Raw, RawClient, Server, eventually};
-use crate::words::{Says, words};
+use testkit::{
+    Raw, RawClient, Server, all_quiet, busy_of, eventually, hit, lease, lease_of, set_line, waiter, waiters,
+    words,
+};
+
+use super::users::{assert_denied, set_rights, user};
 
 /// The same question, as two personas ask it.
 const HELPERS: &str = "msg ann helper hi";
@@ -12,27 +14,27 @@ const CODERS: &str = "msg ann coder hi";
 /// A new connection of a user, who waits for this.
 #[track_caller]
 fn waiter_of(server: &Server, name: &str, request: &str) -> RawClient {
-    let mut desk = server.raw();
-    let before = waiters(&mut desk);
+    let mut operator = server.raw();
+    let before = waiters(&mut operator);
     let mut con = server.raw();
     con.ok(&format!("AUTH {name} any"));
     con.send(&words(&format!("CHATCACHE.FETCH {request} WAIT 60000")));
-    eventually(|| waiters(&mut desk) == before + 1);
+    eventually(|| waiters(&mut operator) == before + 1);
     con
 }
 
 #[test]
-fn who_may_read_all_personas_shares_one_lease_with_all() {
+fn users_with_rights_to_all_personas_share_one_lease() {
     let server = Server::start();
     let mut admin = server.raw();
     let token = lease(&mut admin, HELPERS);
     let mut waiting = waiter(&server, CODERS);
-    admin.ok(&set(HELPERS, "helpers", &format!("TOKEN {token}")));
+    admin.ok(&set_line(HELPERS, "helpers", &format!("TOKEN {token}")));
     assert_eq!(waiting.read(), hit("helpers"));
 }
 
 #[test]
-fn nobody_waits_for_a_persona_that_it_may_not_read() {
+fn fetch_does_not_wait_for_a_persona_without_read_rights() {
     for (helpers, coders) in [("~helper", "~coder"), ("~*", "~coder"), ("~helper", "~coder ~helper")] {
         let server = Server::start();
         let mut hal = user(&server, "hal", helpers);
@@ -42,13 +44,13 @@ fn nobody_waits_for_a_persona_that_it_may_not_read() {
         // Each of them waits for its own.
         assert!(busy_of(server_user(&server, "hal").say(&format!("CHATCACHE.FETCH {HELPERS}"))) > 0);
         let mut waiting = waiter_of(&server, "cy", CODERS);
-        hal.ok(&set(HELPERS, "helpers", &format!("TOKEN {his}")));
+        hal.ok(&set_line(HELPERS, "helpers", &format!("TOKEN {his}")));
         if coders == "~coder" {
-            assert_denied(&server, &mut cy, &set(CODERS, "coders", &format!("TOKEN {hers}")));
+            assert_denied(&server, &mut cy, &set_line(CODERS, "coders", &format!("TOKEN {hers}")));
             assert_eq!(cy.number(&format!("CHATCACHE.RELEASE {CODERS} TOKEN {hers}")), 1);
             lease_of(waiting.read());
         } else {
-            cy.ok(&set(CODERS, "coders", &format!("TOKEN {hers}")));
+            cy.ok(&set_line(CODERS, "coders", &format!("TOKEN {hers}")));
             assert_eq!(waiting.read(), hit("coders"));
         }
     }
@@ -61,13 +63,13 @@ fn server_user(server: &Server, name: &str) -> RawClient {
 }
 
 #[test]
-fn who_has_rights_to_the_same_persona_shares_its_lease() {
+fn users_with_rights_to_the_same_persona_share_its_lease() {
     let server = Server::start();
     let mut cy = user(&server, "cy", "~coder");
     user(&server, "dee", "~cod*");
     let token = lease(&mut cy, CODERS);
     let mut waiting = [waiter_of(&server, "dee", CODERS), waiter_of(&server, "cy", CODERS)];
-    cy.ok(&set(CODERS, "coders", &format!("TOKEN {token}")));
+    cy.ok(&set_line(CODERS, "coders", &format!("TOKEN {token}")));
     for con in &mut waiting {
         assert_eq!(con.read(), hit("coders"));
     }
@@ -75,7 +77,7 @@ fn who_has_rights_to_the_same_persona_shares_its_lease() {
 }
 
 #[test]
-fn an_answer_wakes_all_who_may_have_it() {
+fn a_response_wakes_all_waiters_with_read_rights() {
     let server = Server::start();
     let mut admin = server.raw();
     let mut cy = user(&server, "cy", "~coder");
@@ -83,7 +85,7 @@ fn an_answer_wakes_all_who_may_have_it() {
     lease(&mut admin, CODERS);
     lease(&mut cy, CODERS);
     let mut waiting = [waiter(&server, HELPERS), waiter_of(&server, "cy", CODERS)];
-    admin.ok(&set(CODERS, "coders", ""));
+    admin.ok(&set_line(CODERS, "coders", ""));
     for con in &mut waiting {
         assert_eq!(con.read(), hit("coders"));
     }
@@ -92,16 +94,16 @@ fn an_answer_wakes_all_who_may_have_it() {
     lease(&mut admin, HELPERS);
     let token = lease(&mut cy, CODERS);
     let mut waiting = waiter(&server, HELPERS);
-    cy.ok(&set(CODERS, "coders", &format!("TOKEN {token}")));
+    cy.ok(&set_line(CODERS, "coders", &format!("TOKEN {token}")));
     assert_eq!(waiting.read(), hit("coders"));
     all_quiet(&mut admin, 0);
 }
 
 #[test]
-fn behind_a_hidden_answer_each_computes_for_itself() {
+fn behind_a_hidden_entry_each_caller_computes_for_itself() {
     let server = Server::start();
     let mut admin = server.raw();
-    admin.ok(&set(HELPERS, "helpers", ""));
+    admin.ok(&set_line(HELPERS, "helpers", ""));
     let mut cy = user(&server, "cy", "~coder");
     let mut other = server_user(&server, "cy");
     let (first, _) = lease_of(cy.say(&format!("CHATCACHE.FETCH {CODERS} WAIT 60000")));
@@ -109,15 +111,15 @@ fn behind_a_hidden_answer_each_computes_for_itself() {
     assert_ne!(first, second);
     assert_eq!(ms, 1234);
     all_quiet(&mut admin, 0);
-    assert_denied(&server, &mut cy, &set(CODERS, "coders", &format!("TOKEN {first}")));
+    assert_denied(&server, &mut cy, &set_line(CODERS, "coders", &format!("TOKEN {first}")));
     assert_eq!(cy.number(&format!("CHATCACHE.RELEASE {CODERS} TOKEN {first}")), 0);
     // It holds no longer than any other that is void.
     assert_eq!(admin.number("CHATCACHE.INVALIDATE helper"), 1);
-    assert_eq!(cy.say(&set(CODERS, "coders", &format!("TOKEN {first}"))), Raw::NullBulk);
+    assert_eq!(cy.say(&set_line(CODERS, "coders", &format!("TOKEN {first}"))), Raw::NullBulk);
 }
 
 #[test]
-fn who_loses_its_rights_while_it_waits_does_not_get_the_answer() {
+fn a_waiter_that_loses_its_rights_does_not_get_the_response() {
     for rights in ["+@all ~other", "-@all +auth ~coder", "+@all %W~coder"] {
         let server = Server::start();
         let mut admin = server.raw();
@@ -126,7 +128,7 @@ fn who_loses_its_rights_while_it_waits_does_not_get_the_answer() {
         lease(&mut first, CODERS);
         let mut waiting = waiter_of(&server, "cy", CODERS);
         set_rights(&server, "cy", rights);
-        admin.ok(&set(CODERS, "coders", ""));
+        admin.ok(&set_line(CODERS, "coders", ""));
         assert_eq!(busy_of(waiting.read()), 0, "{rights}");
         assert!(matches!(waiting.say(&format!("CHATCACHE.GET {CODERS}")), Raw::Error(_)), "{rights}");
         all_quiet(&mut admin, 0);
@@ -135,7 +137,7 @@ fn who_loses_its_rights_while_it_waits_does_not_get_the_answer() {
 }
 
 #[test]
-fn a_user_who_is_deleted_while_it_waits_hears_nothing() {
+fn a_waiter_whose_user_is_deleted_gets_no_response() {
     let server = Server::start();
     let mut admin = server.raw();
     user(&server, "cy", "~coder");
@@ -150,12 +152,12 @@ fn a_user_who_is_deleted_while_it_waits_hears_nothing() {
 }
 
 #[test]
-fn an_answer_that_comes_by_another_way_wakes_those_who_may_have_it() {
+fn a_response_that_comes_by_another_command_wakes_waiters_with_read_rights() {
     let server = Server::start();
     let mut admin = server.raw();
     let mut cy = user(&server, "cy", "~coder");
     let key = admin.text(&format!("CHATCACHE.KEY {HELPERS}"));
-    admin.ok(&set(HELPERS, "helpers", ""));
+    admin.ok(&set_line(HELPERS, "helpers", ""));
     admin.ok(&format!("RENAME {key} aside"));
     lease(&mut admin, HELPERS);
     lease(&mut cy, CODERS);
@@ -177,18 +179,18 @@ fn a_delete_voids_the_leases_that_its_user_may_write_and_no_others() {
     let helpers = lease(&mut admin, HELPERS);
     let coders = lease(&mut cy, CODERS);
     assert_eq!(cy.number(&format!("CHATCACHE.DEL {CODERS}")), 0);
-    assert_eq!(cy.say(&set(CODERS, "late", &format!("TOKEN {coders}"))), Raw::NullBulk);
-    admin.ok(&set(HELPERS, "helpers", &format!("TOKEN {helpers}")));
+    assert_eq!(cy.say(&set_line(CODERS, "late", &format!("TOKEN {coders}"))), Raw::NullBulk);
+    admin.ok(&set_line(HELPERS, "helpers", &format!("TOKEN {helpers}")));
     // The operator's DEL voids both; and cy's own voids a lease of the operator's for the coder.
     assert_eq!(admin.number("CHATCACHE.DEL msg ann helper hi"), 1);
     let helpers = lease(&mut admin, HELPERS);
     let coders = lease(&mut cy, CODERS);
     assert_eq!(admin.number(&format!("CHATCACHE.DEL {CODERS}")), 0);
-    assert_eq!(cy.say(&set(CODERS, "late", &format!("TOKEN {coders}"))), Raw::NullBulk);
-    assert_eq!(admin.say(&set(HELPERS, "late", &format!("TOKEN {helpers}"))), Raw::NullBulk);
+    assert_eq!(cy.say(&set_line(CODERS, "late", &format!("TOKEN {coders}"))), Raw::NullBulk);
+    assert_eq!(admin.say(&set_line(HELPERS, "late", &format!("TOKEN {helpers}"))), Raw::NullBulk);
     let coders = lease(&mut admin, CODERS);
     assert_eq!(cy.number(&format!("CHATCACHE.DEL {CODERS}")), 0);
-    assert_eq!(admin.say(&set(CODERS, "late", &format!("TOKEN {coders}"))), Raw::NullBulk);
+    assert_eq!(admin.say(&set_line(CODERS, "late", &format!("TOKEN {coders}"))), Raw::NullBulk);
 }
 
 #[test]
@@ -197,23 +199,23 @@ fn a_token_is_worth_nothing_under_another_persona() {
     let mut admin = server.raw();
     let mut cy = user(&server, "cy", "~coder");
     let helpers = lease(&mut admin, HELPERS);
-    assert_eq!(cy.say(&set(CODERS, "coders", &format!("TOKEN {helpers}"))), Raw::NullBulk);
+    assert_eq!(cy.say(&set_line(CODERS, "coders", &format!("TOKEN {helpers}"))), Raw::NullBulk);
     assert_eq!(cy.number(&format!("CHATCACHE.RELEASE {CODERS} TOKEN {helpers}")), 0);
-    admin.ok(&set(HELPERS, "helpers", &format!("TOKEN {helpers}")));
+    admin.ok(&set_line(HELPERS, "helpers", &format!("TOKEN {helpers}")));
     let token = lease(&mut cy, "msg ann coder own");
     assert_eq!(admin.number(&format!("CHATCACHE.RELEASE msg ann helper own TOKEN {token}")), 0);
-    // Whoever holds it may use it, in whatever name it logs in.
-    admin.ok(&set("msg ann coder own", "coders", &format!("TOKEN {token}")));
+    // Its holder may use it under any user.
+    admin.ok(&set_line("msg ann coder own", "coders", &format!("TOKEN {token}")));
 }
 
 #[test]
-fn invalidate_voids_the_leases_of_its_persona_whoever_has_them() {
+fn invalidate_voids_the_leases_of_its_persona_for_all_holders() {
     let server = Server::start();
     let mut admin = server.raw();
     let mut cy = user(&server, "cy", "~coder");
     let (one, other) = (lease(&mut cy, CODERS), lease(&mut admin, CODERS));
     admin.number("CHATCACHE.INVALIDATE coder");
     for token in [one, other] {
-        assert_eq!(admin.say(&set(CODERS, "late", &format!("TOKEN {token}"))), Raw::NullBulk);
+        assert_eq!(admin.say(&set_line(CODERS, "late", &format!("TOKEN {token}"))), Raw::NullBulk);
     }
 }

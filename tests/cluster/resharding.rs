@@ -7,24 +7,21 @@ use std::thread;
 use std::time::Duration;
 
 use redis::Value;
-
-use crate::load::Stop;
-use crate::support::{
-    Cluster, ClusterClient, args, cmd, eventually_within, expect_error, is_valkey, server_version, slot_of,
-    text,
+use testkit::{
+    Cluster, ClusterClient, NOTHING_AT_ONCE, Stop, args, cmd, count, dbsize, eventually_within, expect_error,
+    fill, is_valkey, personas, reclaimed, server_version, slot_of, stat, text,
 };
-use crate::words::{NOTHING_AT_ONCE, count, dbsize, fill, personas, reclaimed, stat};
 
-/// How many slots move: the first master's first ones.
+/// Number of slots that move: the first master's first ones.
 const SLOTS: u16 = 48;
 
-/// How many answers a persona has before and, more or less, during the move.
+/// Number of entries of a persona before the move and, roughly, during it.
 const ANSWERS: usize = 300;
 
-/// How long a reshard may take.
+/// Time limit for a reshard.
 const RESHARD: Duration = Duration::from_secs(60);
 
-/// What a service has stored for a persona, and the number of the next answer: none is given twice.
+/// The entries that a service has stored for a persona, and the number of the next: each is used once.
 struct Owner {
     persona: String,
     answers: BTreeMap<usize, String>,
@@ -180,7 +177,7 @@ fn a_service_runs_through_a_reshard() {
 
 /// Valkey 9 can move whole slots by itself, where every module says that it can be moved so.
 #[test]
-fn a_migration_of_whole_slots_is_refused_before_anything_moves() {
+fn an_atomic_slot_migration_is_refused_before_it_begins() {
     if !is_valkey() || server_version() < (9, 0, 0) {
         return;
     }

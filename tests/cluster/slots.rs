@@ -1,13 +1,14 @@
-//! A persona's answers are in the persona's slot, whatever its name.
+//! A persona's entries are in the persona's slot, whatever its name.
 
 use std::collections::BTreeSet;
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use redis::{Connection, Value};
-
-use crate::support::{Cluster, Server, args, cmd, error_text, eventually, expect_error, slot_of};
-use crate::words::{ask, count, dbsize, get, personas, reclaimed, set, stat};
+use testkit::{
+    Cluster, Server, args, ask, cmd, count, dbsize, error_text, eventually, expect_error, get, personas,
+    reclaimed, set, slot_of, stat,
+};
 
 /// Every kind of request of one persona.
 fn requests(persona: &[u8]) -> Vec<Vec<Vec<u8>>> {
@@ -63,7 +64,7 @@ fn names() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn every_answer_of_a_persona_is_in_the_slot_of_its_name() {
+fn every_entry_of_a_persona_is_in_the_slot_of_its_name() {
     let server = Server::builder().cluster().start();
     let mut con = server.connect();
     let names = names();
@@ -118,7 +119,7 @@ fn personas_of_several_slots_are_refused_as_keys_are() {
 }
 
 #[test]
-fn a_drop_of_many_slots_works_inside_a_transaction_and_a_script_of_one() {
+fn an_invalidation_of_many_slots_works_inside_a_transaction_and_a_script_of_one() {
     for sync_limit in [0, 512] {
         let server =
             Server::builder().cluster().config(format!("chatcache.invalidate-sync-limit {sync_limit}"));

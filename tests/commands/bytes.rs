@@ -1,10 +1,9 @@
 //! Arguments are bytes: any of them, few or many of them, and messages made to be mistaken for each other.
 
 use std::collections::BTreeSet;
+use testkit::{Raw, Server, args, fields, items};
 
-use crate::TIERS;
-use crate::support::{Raw, Server, args};
-use crate::words::{Says, fields, items};
+use super::TIERS;
 
 /// Names and messages that break what takes bytes for text: each is another one.
 const STRANGE: [&[u8]; 16] = [
@@ -81,7 +80,7 @@ fn key(reply: &Raw) -> Vec<u8> {
 }
 
 #[test]
-fn no_two_strange_requests_share_an_answer() {
+fn no_two_strange_requests_share_an_entry() {
     let server = Server::start();
     let mut con = server.raw();
     let mut keys = BTreeSet::new();
@@ -102,7 +101,7 @@ fn no_two_strange_requests_share_an_answer() {
 }
 
 #[test]
-fn an_answer_of_any_length_comes_back_byte_for_byte() {
+fn an_entry_of_any_length_comes_back_byte_for_byte() {
     let server = Server::start();
     let mut con = server.raw();
     let long: Vec<u8> = (0..5_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -184,7 +183,7 @@ fn colliding() -> [Vec<u8>; 2] {
 }
 
 #[test]
-fn a_message_with_the_md5_of_another_never_gets_its_answer() {
+fn a_message_with_the_md5_of_another_never_gets_its_entry() {
     let server = Server::start();
     let mut con = server.raw();
     let [first, second] = &colliding();

@@ -1,10 +1,9 @@
 //! PERSONAS, STATS and HELP: what there is.
 
 use std::collections::BTreeSet;
+use testkit::{Raw, RawClient, Server, fields, items, pairs, text_of, texts};
 
-use crate::TIERS;
-use crate::support::{Raw, RawClient, Server};
-use crate::words::{Says, fields, items, pairs, text_of, texts};
+use super::TIERS;
 
 /// One page of PERSONAS: the cursor to go on with, and the personas' names.
 fn page(con: &mut RawClient, line: &str) -> (String, Vec<String>) {
@@ -42,7 +41,7 @@ fn store(con: &mut RawClient, names: impl Iterator<Item = String>) -> BTreeSet<S
 }
 
 #[test]
-fn an_iteration_brings_each_of_a_thousand_personas_once() {
+fn an_iteration_lists_each_of_a_thousand_personas_once() {
     let server = Server::start();
     let mut con = server.raw();
     let all = store(&mut con, (0..1000).map(|n| format!("persona-{n}")));
@@ -59,7 +58,7 @@ fn an_iteration_brings_each_of_a_thousand_personas_once() {
 }
 
 #[test]
-fn an_iteration_misses_nobody_who_stays_while_others_come_and_go() {
+fn an_iteration_lists_each_persona_that_stays_while_others_come_and_go() {
     let server = Server::start();
     let mut con = server.raw();
     let names = |what: &'static str| (0..500).map(move |n| format!("{what}-{n}"));
@@ -81,7 +80,7 @@ fn an_iteration_misses_nobody_who_stays_while_others_come_and_go() {
 }
 
 #[test]
-fn nobody_is_listed_who_has_no_answers() {
+fn personas_without_entries_are_not_listed() {
     let server = Server::start();
     let mut con = server.raw();
     let nobody = Raw::Array(vec![Raw::bulk("0"), Raw::Array(vec![])]);
@@ -97,7 +96,7 @@ fn nobody_is_listed_who_has_no_answers() {
 }
 
 #[test]
-fn personas_tells_of_each_what_it_has() {
+fn personas_lists_the_entries_and_bytes_of_each() {
     let server = Server::start();
     let mut con = server.raw();
     con.ok("CHATCACHE.SET msg ann helper hello 12345");
@@ -122,7 +121,7 @@ fn personas_tells_of_each_what_it_has() {
 }
 
 #[test]
-fn the_server_s_counters_count_what_happened() {
+fn the_server_s_counters_count_each_operation() {
     let server = Server::start();
     let mut con = server.raw();
     let fresh = con.stats("");
@@ -160,7 +159,7 @@ fn the_server_s_counters_count_what_happened() {
 }
 
 #[test]
-fn a_drop_is_one_drop_whatever_it_names() {
+fn an_invalidation_of_several_personas_counts_as_one() {
     let server = Server::start();
     let mut con = server.raw();
     for (drops, line) in
@@ -173,7 +172,7 @@ fn a_drop_is_one_drop_whatever_it_names() {
 }
 
 #[test]
-fn a_persona_s_counters_are_its_own_and_outlive_its_answers() {
+fn a_persona_s_counters_are_its_own_and_outlive_its_entries() {
     let server = Server::start();
     let mut con = server.raw();
     let names: Vec<String> =

@@ -1,17 +1,16 @@
 //! GET, KEY and INSPECT: finding an answer, and what is known of it.
 
 use md5::{Digest, Md5};
+use testkit::{Raw, Server, args, eventually, fields, pairs};
 
-use crate::TIERS;
-use crate::support::{Raw, Server, args, eventually};
-use crate::words::{Says, fields, pairs};
+use super::TIERS;
 
 fn hex(digest: impl AsRef<[u8]>) -> String {
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]
-fn an_answer_is_found_in_the_tier_it_was_stored_in_and_in_no_other() {
+fn an_entry_is_found_in_the_tier_it_was_stored_in_and_in_no_other() {
     let server = Server::start();
     let mut con = server.raw();
     for stored in TIERS {
@@ -27,10 +26,10 @@ fn an_answer_is_found_in_the_tier_it_was_stored_in_and_in_no_other() {
 }
 
 #[test]
-fn an_answer_is_shared_by_those_whose_tier_it_is() {
+fn an_entry_is_shared_as_its_tier_says() {
     let server = Server::start();
     let mut con = server.raw();
-    // Who else gets what ann stored with the helper: (bob with the helper, ann with the coder).
+    // The others that get ann's entry of the helper: (bob with the helper, ann with the coder).
     for (tier, bob, coder) in
         [("msg", true, true), ("persona", true, false), ("session", false, true), ("response", false, false)]
     {
@@ -60,7 +59,7 @@ fn any_looks_from_the_narrowest_tier_to_the_widest() {
 }
 
 #[test]
-fn any_without_a_user_finds_what_needs_none() {
+fn get_any_without_a_user_finds_the_tiers_without_users() {
     let server = Server::start();
     let mut con = server.raw();
     for tier in TIERS {
@@ -162,15 +161,14 @@ fn the_key_is_one_that_a_client_can_compute_and_find() {
 }
 
 #[test]
-fn inspect_tells_all_that_is_known_of_an_answer_and_uses_none_of_it() {
+fn inspect_tells_all_that_is_known_of_an_entry_and_uses_none_of_it() {
     let server = Server::start();
     let mut con = server.raw();
     con.ok("CHATCACHE.SET session ann helper hello answer ID m:1 EX 100");
     assert_eq!(con.say("CHATCACHE.GET session ann helper hello ID m:1"), Raw::bulk("answer"));
     assert_eq!(con.say("CHATCACHE.GET any ann helper hello ID m:1"), Raw::bulk("answer"));
     let before = con.stats("");
-    let inspect =
-        |con: &mut crate::support::RawClient| con.say("CHATCACHE.INSPECT session bob helper x ID m:1");
+    let inspect = |con: &mut testkit::RawClient| con.say("CHATCACHE.INSPECT session bob helper x ID m:1");
     assert_eq!(inspect(&mut con), Raw::NullBulk, "bob has no such session");
     let reply = con.say("CHATCACHE.INSPECT session ann coder x ID m:1");
     let names: Vec<String> = pairs(reply.clone()).into_iter().map(|(name, _)| name).collect();
@@ -198,7 +196,7 @@ fn inspect_tells_all_that_is_known_of_an_answer_and_uses_none_of_it() {
 }
 
 #[test]
-fn inspect_gives_an_answer_without_an_end_the_ttl_minus_one_and_ages_it() {
+fn inspect_gives_an_entry_without_an_end_the_ttl_minus_one_and_ages_it() {
     let server = Server::start();
     let mut con = server.raw();
     con.ok("CHATCACHE.SET persona \"\" helper hello answer");
@@ -216,7 +214,7 @@ fn inspect_gives_an_answer_without_an_end_the_ttl_minus_one_and_ages_it() {
 }
 
 #[test]
-fn an_answer_is_gone_for_everybody_when_its_time_is_over() {
+fn an_expired_entry_is_gone_for_all_users() {
     let server = Server::start();
     let mut con = server.raw();
     // Only a look may find out that the time is over.

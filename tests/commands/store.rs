@@ -1,10 +1,9 @@
 //! SET and DEL: one answer stored, replaced or deleted.
 
 use std::time::{SystemTime, UNIX_EPOCH};
+use testkit::{Raw, RawClient, Server, fields, words};
 
-use crate::TIERS;
-use crate::support::{Raw, RawClient, Server};
-use crate::words::{Says, fields, words};
+use super::TIERS;
 
 /// Seconds since 1970, by the clock that the server has too.
 fn now_s() -> u64 {
@@ -74,7 +73,7 @@ fn every_option_is_taken_in_every_order_and_any_case() {
 }
 
 #[test]
-fn a_new_answer_takes_the_place_of_the_old_one_and_starts_anew() {
+fn a_new_entry_takes_the_place_of_the_old_one_and_starts_anew() {
     let server = Server::start();
     let mut con = server.raw();
     for tier in TIERS {
@@ -93,7 +92,7 @@ fn a_new_answer_takes_the_place_of_the_old_one_and_starts_anew() {
 }
 
 #[test]
-fn keepttl_keeps_what_is_left_and_what_never_ends() {
+fn keepttl_keeps_the_ttl_that_is_left_and_none() {
     let server = Server::start();
     let mut con = server.raw();
     con.ok("CHATCACHE.SET msg ann helper hello first EX 100");
@@ -113,7 +112,7 @@ fn keepttl_keeps_what_is_left_and_what_never_ends() {
 }
 
 #[test]
-fn nx_stores_only_what_is_absent_and_xx_only_what_is_there() {
+fn nx_stores_only_absent_entries_and_xx_only_present_ones() {
     let server = Server::start();
     let mut con = server.raw();
     for tier in TIERS {
@@ -133,7 +132,7 @@ fn nx_stores_only_what_is_absent_and_xx_only_what_is_there() {
 }
 
 #[test]
-fn nx_and_xx_do_not_see_what_was_dropped_and_not_yet_reclaimed() {
+fn nx_and_xx_do_not_see_tombstones() {
     let server = Server::builder().config("chatcache.invalidate-sync-limit 0").start();
     let mut con = server.raw();
     con.ok("CHATCACHE.SET msg ann helper hello old EX 5000");
@@ -157,12 +156,12 @@ fn nx_and_xx_do_not_see_what_was_dropped_and_not_yet_reclaimed() {
     ];
     assert_eq!(replies, dropped_and_stored);
     assert_ends_in(&mut con, "msg ann helper hello", 300);
-    crate::support::eventually(|| con.stats("")["pending-reclaim"] == 0);
+    testkit::eventually(|| con.stats("")["pending-reclaim"] == 0);
     assert_eq!(con.say("CHATCACHE.GET msg ann helper hello"), Raw::bulk("new"));
 }
 
 #[test]
-fn who_overwrites_an_answer_that_all_share_owns_it() {
+fn the_latest_set_owns_a_shared_entry() {
     let server = Server::start();
     let mut con = server.raw();
     con.ok("CHATCACHE.SET msg ann helper hello from-helper");
@@ -191,7 +190,7 @@ fn who_overwrites_an_answer_that_all_share_owns_it() {
 }
 
 #[test]
-fn del_deletes_one_answer_and_says_whether_there_was_one() {
+fn del_deletes_one_entry_and_replies_1_if_it_existed() {
     let server = Server::start();
     let mut con = server.raw();
     for tier in TIERS {

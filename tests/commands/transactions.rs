@@ -1,7 +1,6 @@
 //! The commands inside MULTI, Lua and functions, and what WATCH sees of them.
 
-use crate::support::{Raw, Server};
-use crate::words::Says;
+use testkit::{Raw, Server};
 
 #[test]
 fn invalidate_takes_effect_in_the_middle_of_a_transaction() {
@@ -33,7 +32,7 @@ fn invalidate_takes_effect_in_the_middle_of_a_transaction() {
 }
 
 #[test]
-fn a_script_may_ask_store_and_drop() {
+fn a_script_may_get_set_and_invalidate() {
     let server = Server::start();
     let mut con = server.raw();
     let script =
@@ -70,7 +69,7 @@ fn a_refusal_in_a_script_is_an_error_that_it_can_catch() {
 }
 
 #[test]
-fn a_function_may_drop_a_persona() {
+fn a_function_may_invalidate_a_persona() {
     let server = Server::start();
     let mut con = server.raw();
     let library = "#!lua name=chat
@@ -89,7 +88,7 @@ fn a_function_may_drop_a_persona() {
     assert_eq!(con.say("FCALL new_prompt 1 helper"), Raw::Int(0));
 }
 
-/// Whether a transaction that watches `key` is called off when another client says `line`.
+/// Returns true if `line` of another client aborts a transaction that watches `key`.
 #[track_caller]
 fn is_called_off(server: &Server, key: &str, line: &str) -> bool {
     let (mut watcher, mut other) = (server.raw(), server.raw());
@@ -106,7 +105,7 @@ fn is_called_off(server: &Server, key: &str, line: &str) -> bool {
 }
 
 #[test]
-fn who_watches_a_persona_learns_that_it_was_dropped() {
+fn a_watched_persona_is_touched_by_an_invalidate() {
     let server = Server::start();
     let mut con = server.raw();
     for line in
@@ -127,7 +126,7 @@ fn who_watches_a_persona_learns_that_it_was_dropped() {
 }
 
 #[test]
-fn who_watches_an_answer_s_key_learns_that_it_changed() {
+fn a_watched_key_is_touched_by_a_change_of_its_entry() {
     let server = Server::start();
     let mut con = server.raw();
     let key = con.text("CHATCACHE.KEY msg ann helper hello");

@@ -1,7 +1,6 @@
 //! The replies as they are on the wire, in RESP2 and RESP3.
 
-use crate::support::{Raw, RawClient, Server};
-use crate::words::Says;
+use testkit::{Raw, RawClient, Server};
 
 /// Replies that both protocols write alike.
 #[track_caller]

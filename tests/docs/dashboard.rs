@@ -7,10 +7,10 @@ use std::process::{Child, Command, Stdio};
 
 use regex::Regex;
 use serde_json::Value;
+use testkit::{Server, cmd};
 
 use super::python::INTERPRETER;
 use super::root;
-use crate::support::{Server, cmd};
 
 /// All queries of the dashboard's panels.
 fn queries() -> Vec<String> {
@@ -106,7 +106,7 @@ fn the_dashboard_asks_for_what_the_exporter_exports() {
 }
 
 #[test]
-fn a_user_who_may_not_ask_info_exports_what_stats_tells() {
+fn a_user_without_info_exports_the_counters_of_stats() {
     let server = Server::start();
     let rule = ["ACL", "SETUSER", "stats", "on", ">secret", "+@connection", "+chatcache.stats"];
     cmd(&mut server.connect(), &rule).expect("ACL SETUSER");

@@ -1,4 +1,4 @@
-//! What a page says that comes out, with its placeholders: `...` and `<name>`.
+//! The expected output on a page, with its placeholders: `...` and `<name>`.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -9,7 +9,7 @@ use regex::{Captures, Regex};
 static PLACEHOLDER: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?m)^\.\.\.\n|\.\.\.|<[a-z]+>").expect("a pattern"));
 
-/// What the page has named so far.
+/// The names that the page has defined so far.
 #[derive(Default)]
 pub struct Names(BTreeMap<String, String>);
 
@@ -23,7 +23,7 @@ impl Names {
         PLACEHOLDER.replace_all(command, value).into_owned()
     }
 
-    /// Whether this came out as expected; if so, the names in it have values.
+    /// Returns true if the output is as expected; then the names in it have values.
     pub fn agree(&mut self, expected: &str, actual: &str) -> bool {
         let expected = tidy(expected);
         let mut pattern = String::from(r"\A");
@@ -66,7 +66,7 @@ fn tidy(text: &str) -> String {
 }
 
 #[test]
-fn what_is_expected_is_compared_to_the_letter() {
+fn expected_output_is_compared_to_the_letter() {
     let mut names = Names::default();
     assert!(names.agree("1) \"a.c\"\n", "1) \"a.c\"  \n"));
     assert!(!names.agree("1) \"a.c\"\n", "1) \"abc\"\n"));

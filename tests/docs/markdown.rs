@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
-/// How a block is to be treated.
+/// The treatment of a block.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
     Redis,
@@ -70,7 +70,7 @@ fn kind(info: &str) -> Result<Kind, String> {
     }
 }
 
-/// Where its links lead.
+/// The targets of its links.
 pub fn links(page: &str) -> Vec<String> {
     let link = |event| match event {
         Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
@@ -107,7 +107,7 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn a_block_says_what_runs_it_or_why_nothing_does() {
+fn a_block_names_its_runner_or_gives_a_reason_for_none() {
     let page = "a\n\n```redis\n> PING\nPONG\n```\n\n```sh not run: no such tool\nx\n```\n";
     let blocks = blocks(page).expect("blocks");
     let told: Vec<_> =

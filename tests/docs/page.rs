@@ -2,13 +2,13 @@
 
 use std::path::Path;
 use std::process::Command;
+use testkit::Server;
 
 use super::expected::Names;
 use super::markdown::{self, Block, Kind};
 use super::python::Python;
+use super::redis_cli::Sessions;
 use super::root;
-use super::session::Sessions;
-use crate::support::Server;
 
 /// Runs all blocks of a page; the first that fails is told with its line.
 #[track_caller]
@@ -38,7 +38,7 @@ struct Page {
     names: Names,
     sessions: Sessions,
     python: Option<Python>,
-    /// What the last block printed.
+    /// The output of the last block.
     printed: Option<String>,
 }
 

@@ -5,28 +5,16 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
-use redis::{RedisResult, Value};
-
-use crate::load::{Finding, Stop, Story};
-use crate::support::{
-    Raw, SentinelClient, Server, Watched, args, cmd, eventually, eventually_within, map_of, text,
+use redis::Value;
+use testkit::{
+    NOTHING_AT_ONCE, Raw, SentinelClient, Server, Stop, Story, Watched, args, ask, cmd, eventually,
+    eventually_within, fill, map_of, stat, text,
 };
-use crate::words::{NOTHING_AT_ONCE, ask, fill, stat};
 
-/// How long sentinels may take to replace a master.
+/// Time limit for sentinels to replace a master.
 const FAILOVER: Duration = Duration::from_secs(40);
 
-impl Finding for SentinelClient {
-    fn call<A: AsRef<[u8]>>(&mut self, _persona: &str, command: &[A]) -> RedisResult<Value> {
-        self.call(command)
-    }
-
-    fn is_kept(&mut self, _persona: &str) -> bool {
-        self.is_kept()
-    }
-}
-
-/// Whether a server follows a master. Sentinels close the connections of one that they make a replica.
+/// Returns true if the link of a replica to its master is up. Sentinels close the connections of a new replica.
 fn follows(server: &Server) -> bool {
     let replication = cmd(&mut server.connect(), &["INFO", "replication"]);
     replication.is_ok_and(|info| text(&info).contains("master_link_status:up"))

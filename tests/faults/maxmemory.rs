@@ -1,10 +1,9 @@
 //! No memory left, with each of the policies that a server may have for that.
 
 use rand::RngExt;
+use testkit::{Raw, RawClient, Server, args, eventually, info, info_field};
 
-use crate::sane;
-use crate::support::{Raw, RawClient, Server, args, eventually, info, info_field};
-use crate::words::Says;
+use super::consistency;
 
 /// More than fits.
 const ANSWERS: usize = 12_000;
@@ -33,7 +32,7 @@ fn full(policy: &str) -> (Server, RawClient, Vec<Raw>) {
         set.push((0..rng.random_range(200..1500)).map(|_| rng.random_range(b' '..b'~')).collect());
         sets.push(set);
     }
-    // In between come reads, values of others and, at times, a drop.
+    // In between come reads, values of others and, at times, an invalidation.
     let mut replies = Vec::new();
     for (part, sets) in sets.chunks(500).enumerate() {
         replies.extend(con.pipeline(sets));
@@ -57,7 +56,7 @@ fn full(policy: &str) -> (Server, RawClient, Vec<Raw>) {
 #[track_caller]
 fn all_agree(con: &mut RawClient) -> usize {
     con.ok("CONFIG SET maxmemory 0");
-    let stats = sane::quiet(con);
+    let stats = consistency::quiet(con);
     let gets: Vec<_> = (0..ANSWERS).map(|n| command("CHATCACHE.GET", n)).collect();
     let found: Vec<usize> = con
         .pipeline(&gets)
@@ -84,28 +83,28 @@ fn evicts(policy: &str) {
     println!("{policy}: {evicted} keys evicted, {left} of {ANSWERS} answers left");
     assert!(left > 1000, "{policy}: only {left} were left");
     assert_eq!(con.number("CHATCACHE.FLUSH"), left as i64);
-    sane::quiet(&mut con);
+    consistency::quiet(&mut con);
 }
 
 #[test]
-fn with_a_policy_for_all_keys_answers_give_way_and_the_counts_agree() {
+fn with_a_policy_for_all_keys_entries_are_evicted_and_the_counts_agree() {
     ["allkeys-lru", "allkeys-lfu", "allkeys-random"].into_iter().for_each(evicts);
 }
 
 #[test]
-fn with_a_policy_for_volatile_keys_answers_give_way_and_the_counts_agree() {
+fn with_a_policy_for_volatile_keys_entries_are_evicted_and_the_counts_agree() {
     ["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"].into_iter().for_each(evicts);
 }
 
 #[test]
-fn without_eviction_a_full_server_refuses_new_answers_and_keeps_what_it_took() {
+fn without_eviction_a_full_server_refuses_new_entries_and_keeps_the_others() {
     let (server, mut con, replies) = full("noeviction");
     let taken = replies.iter().filter(|reply| **reply == Raw::simple("OK")).count();
     let refused = Raw::Error("OOM command not allowed when used memory > 'maxmemory'.".into());
     assert_eq!(replies.iter().filter(|reply| **reply == refused).count(), ANSWERS - taken);
     assert!(taken > 1000 && taken < ANSWERS - 1000, "{taken} were taken");
     assert_eq!(info_field(&mut server.connect(), "stats", "evicted_keys"), "0");
-    // A drop makes room again.
+    // An invalidation makes room again.
     let limit = con.say("CONFIG GET maxmemory");
     let dropped = con.number("CHATCACHE.FLUSH session response");
     assert!(dropped > 500, "{dropped}");

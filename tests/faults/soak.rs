@@ -1,16 +1,15 @@
-//! Long days: memory stays where it was, however often the cache is filled and dropped.
+//! Long days: memory stays where it was, however often the cache is filled and invalidated.
 
 use std::thread;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use testkit::{Raw, RawClient, Server, args, eventually_within, info, items, text_of};
 
-use crate::support::{Raw, RawClient, Server, args, eventually_within, info};
-use crate::words::{Says, items, text_of};
-use crate::{sane, times};
+use super::{consistency, times};
 
-/// Answers that stay, through all drops: few beside those that come and go.
+/// Entries that stay, through all drops: few beside those that come and go.
 const KEPT: usize = 4000;
 
 /// A server that has them, and does not keep what it was told (the slow log would).
@@ -55,7 +54,7 @@ fn is_as_before(server: &Server, before: f64, what: &str) {
     assert!(met, "{what}: {now} bytes used, {before} after the first");
 }
 
-/// What is used once the server has given back what it needed for more keys.
+/// Memory in use after the server has shrunk its tables.
 fn settled(server: &Server) -> f64 {
     let mut last = f64::INFINITY;
     soon(|| {
@@ -65,7 +64,7 @@ fn settled(server: &Server) -> f64 {
     last
 }
 
-/// Whether a condition holds within some seconds.
+/// Returns true if a condition holds within some seconds.
 fn soon(mut condition: impl FnMut() -> bool) -> bool {
     (0..100).any(|_| {
         let met = condition();
@@ -77,7 +76,7 @@ fn soon(mut condition: impl FnMut() -> bool) -> bool {
 }
 
 #[test]
-fn after_twenty_cycles_of_filling_and_dropping_memory_is_what_it_was_after_the_first() {
+fn after_twenty_cycles_of_filling_and_invalidating_memory_is_as_after_the_first() {
     let cycles = times("CHATCACHE_CYCLES", 20);
     let server = server();
     let mut con = server.raw();
@@ -99,7 +98,7 @@ fn after_twenty_cycles_of_filling_and_dropping_memory_is_what_it_was_after_the_f
         let mut invalidate = args!["CHATCACHE.INVALIDATE"].to_vec();
         invalidate.extend((0..7).map(|n| format!("persona {n}").into_bytes()));
         assert_eq!(con.call(&invalidate), Raw::Int(6000));
-        let stats = sane::quiet(&mut con);
+        let stats = consistency::quiet(&mut con);
         assert_eq!((stats["entries"], stats["users"]), (KEPT as i64, 1));
         if cycle == 1 {
             first = settled(&server);
@@ -143,7 +142,7 @@ fn an_hour(con: &mut RawClient, rng: &mut StdRng, requests: u32) {
 }
 
 #[test]
-fn after_days_of_traffic_memory_is_what_it_was_after_the_first() {
+fn after_days_of_traffic_memory_is_as_after_the_first() {
     let days = times("CHATCACHE_DAYS", 2);
     let server = server();
     let mut first = 0.0;
@@ -171,7 +170,7 @@ fn after_days_of_traffic_memory_is_what_it_was_after_the_first() {
         assert!(stats["hits"] > 0 && stats["leases"] == 0, "{stats:?}");
         // The night: what is left ends by itself.
         eventually_within(Duration::from_secs(40), || con.number("DBSIZE") == KEPT as i64);
-        sane::quiet(&mut con);
+        consistency::quiet(&mut con);
         if day == 1 {
             first = settled(&server);
             println!(

@@ -1,9 +1,7 @@
 //! ttl-jitter: answers stored together do not end together.
 
 use std::collections::BTreeSet;
-
-use crate::support::{RawClient, Server};
-use crate::words::Says;
+use testkit::{RawClient, Server};
 
 /// The TTLs of so many answers stored with these options.
 fn ttls(con: &mut RawClient, options: &str) -> Vec<i64> {
@@ -18,7 +16,7 @@ fn ttls(con: &mut RawClient, options: &str) -> Vec<i64> {
 }
 
 #[test]
-fn a_ttl_is_cut_by_up_to_so_many_percent() {
+fn ttl_jitter_cuts_a_ttl_by_at_most_its_percentage() {
     let server =
         Server::builder().config("chatcache.ttl-jitter 50").config("chatcache.ttl-response 1000").start();
     let mut con = server.raw();
@@ -37,7 +35,7 @@ fn a_ttl_is_cut_by_up_to_so_many_percent() {
 }
 
 #[test]
-fn an_end_that_is_given_is_kept() {
+fn ttl_jitter_leaves_a_given_end_alone() {
     let server = Server::builder().config("chatcache.ttl-jitter 50").start();
     let mut con = server.raw();
     for (options, end) in [
@@ -56,7 +54,7 @@ fn an_end_that_is_given_is_kept() {
 }
 
 #[test]
-fn without_it_nothing_is_cut() {
+fn without_ttl_jitter_no_ttl_is_cut() {
     let server = Server::start();
     let mut con = server.raw();
     assert!(ttls(&mut con, "EX 1000").iter().all(|ttl| *ttl > 980_000));

@@ -1,18 +1,15 @@
 //! Stale while revalidate: the old answer for everybody, and the work for one.
 
-use std::time::Duration;
-
-use crate::desk::{
-    Q, busy_of, comes_too_late, hit, inspected, instants, lease, refresh, refresh_of, set, stale, store_stale,
+use testkit::{
+    Q, Raw, Server, busy_of, comes_too_late, eventually, fields, hit, inspected, instants, lease, refresh,
+    refresh_of, set_line, stale, store_stale,
 };
-use crate::support::{Raw, Server, eventually};
-use crate::words::{Says, fields};
 
 #[test]
-fn within_the_grace_everybody_gets_the_old_answer_and_one_the_token() {
+fn within_the_grace_all_callers_get_the_stale_response_and_one_a_token() {
     let server = Server::start();
     let mut con = server.raw();
-    con.ok(&set(Q, "old", "PX 60000 STALE 60000"));
+    con.ok(&set_line(Q, "old", "PX 60000 STALE 60000"));
     assert_eq!(con.say(&format!("CHATCACHE.FETCH {Q}")), hit("old"));
     store_stale(&mut con, Q, "old");
     let mut holder = server.raw();
@@ -24,13 +21,13 @@ fn within_the_grace_everybody_gets_the_old_answer_and_one_the_token() {
         }
     }
     assert_eq!(holder.say(&format!("CHATCACHE.FETCH {Q}")), stale("old"), "once is enough");
-    holder.ok(&set(Q, "new", &format!("TOKEN {token}")));
+    holder.ok(&set_line(Q, "new", &format!("TOKEN {token}")));
     assert_eq!(con.say(&format!("CHATCACHE.FETCH {Q}")), hit("new"));
     assert_eq!(con.stats("")["stale-hits"], 42);
 }
 
 #[test]
-fn get_gives_fresh_answers_only() {
+fn get_gives_fresh_responses_only() {
     let server = Server::start();
     let mut con = server.raw();
     store_stale(&mut con, Q, "old");
@@ -41,14 +38,14 @@ fn get_gives_fresh_answers_only() {
     assert_eq!(after["hits"], before["hits"]);
     assert_eq!(after["misses"], before["misses"] + 2);
     // A fresh one of a later tier is found behind a stale one of an earlier.
-    con.ok(&set("msg ann bot hi", "stale-msg", "PX 1 STALE 60000"));
-    con.ok(&set("persona ann bot hi", "fresh", ""));
+    con.ok(&set_line("msg ann bot hi", "stale-msg", "PX 1 STALE 60000"));
+    con.ok(&set_line("persona ann bot hi", "fresh", ""));
     eventually(|| inspected(&mut con, "msg ann bot hi", "fresh-ms") == 0);
     assert_eq!(con.say("CHATCACHE.GET any ann bot hi"), Raw::bulk("fresh"));
 }
 
 #[test]
-fn the_death_of_the_one_who_refreshes_passes_the_work_on() {
+fn the_death_of_a_refresher_passes_the_refresh_on() {
     let server = Server::start();
     let mut con = server.raw();
     store_stale(&mut con, Q, "old");
@@ -63,17 +60,17 @@ fn the_death_of_the_one_who_refreshes_passes_the_work_on() {
     assert_eq!(holder.number(&format!("CHATCACHE.RELEASE {Q} TOKEN {token}")), 1);
     let mut holder = server.raw();
     refresh_of(holder.say(&format!("CHATCACHE.FETCH {Q} LEASE 20")));
-    std::thread::sleep(Duration::from_millis(30));
+    eventually(|| con.stats("")["leases"] == 0);
     let token = refresh(&mut con, Q);
-    con.ok(&set(Q, "new", &format!("TOKEN {token}")));
+    con.ok(&set_line(Q, "new", &format!("TOKEN {token}")));
     assert_eq!(con.say(&format!("CHATCACHE.GET {Q}")), Raw::bulk("new"));
 }
 
 #[test]
-fn after_its_grace_an_answer_is_gone() {
+fn after_its_grace_a_response_is_gone() {
     let server = Server::start();
     let mut con = server.raw();
-    con.ok(&set(Q, "old", "PX 1 STALE 50"));
+    con.ok(&set_line(Q, "old", "PX 1 STALE 50"));
     eventually(|| con.say(&format!("CHATCACHE.INSPECT {Q}")) == Raw::NullBulk);
     lease(&mut con, Q);
     busy_of(con.say(&format!("CHATCACHE.FETCH {Q}")));
@@ -84,19 +81,19 @@ fn the_key_s_ttl_covers_freshness_and_grace() {
     let server = Server::start();
     let mut con = server.raw();
     let key = con.text(&format!("CHATCACHE.KEY {Q}"));
-    con.ok(&set(Q, "answer", "EX 100 STALE 50000"));
+    con.ok(&set_line(Q, "answer", "EX 100 STALE 50000"));
     let ms = con.number(&format!("PTTL {key}"));
     assert!((140_000..=150_000).contains(&ms), "{ms}");
     assert!((90_000..=100_000).contains(&inspected(&mut con, Q, "fresh-ms")));
     assert!((140_000..=150_000).contains(&inspected(&mut con, Q, "ttl-ms")));
-    con.ok(&set(Q, "answer", "STALE 1000 PXAT 4102444800000"));
+    con.ok(&set_line(Q, "answer", "STALE 1000 PXAT 4102444800000"));
     assert_eq!(con.number(&format!("PEXPIRETIME {key}")), 4_102_444_801_000);
-    con.ok(&set(Q, "answer", "STALE 0 EXAT 4102444800"));
+    con.ok(&set_line(Q, "answer", "STALE 0 EXAT 4102444800"));
     assert_eq!(con.number(&format!("PEXPIRETIME {key}")), 4_102_444_800_000);
     // KEEPTTL keeps both instants.
-    con.ok(&set(Q, "answer", "STALE 1000 PXAT 4102444800000"));
+    con.ok(&set_line(Q, "answer", "STALE 1000 PXAT 4102444800000"));
     let before = inspected(&mut con, Q, "fresh-ms");
-    con.ok(&set(Q, "another", "KEEPTTL"));
+    con.ok(&set_line(Q, "another", "KEEPTTL"));
     assert_eq!(con.number(&format!("PEXPIRETIME {key}")), 4_102_444_801_000);
     let [fresh, ttl, _] = instants(&mut con, Q);
     assert!(fresh <= before && fresh > before - 60_000);
@@ -114,40 +111,40 @@ fn a_tier_s_setting_is_the_grace_where_none_is_given() {
         let request = format!("{tier} ann bot hi");
         let key = con.text(&format!("CHATCACHE.KEY {request}"));
         if tier != "msg" {
-            con.ok(&set(&request, "answer", ""));
+            con.ok(&set_line(&request, "answer", ""));
             assert!(con.number(&format!("PTTL {key}")) <= ttl * 1000);
             con.ok(&format!("CONFIG SET chatcache.stale-{tier} 100"));
         }
-        con.ok(&set(&request, "answer", ""));
+        con.ok(&set_line(&request, "answer", ""));
         let (fresh, ms) = (inspected(&mut con, &request, "fresh-ms"), con.number(&format!("PTTL {key}")));
         assert!((ttl * 1000 - 10_000..=ttl * 1000).contains(&fresh), "{tier}: {fresh}");
         assert!((ttl * 1000 + 90_000..=ttl * 1000 + 100_000).contains(&ms), "{tier}: {ms}");
-        con.ok(&set(&request, "answer", "EX 10"));
+        con.ok(&set_line(&request, "answer", "EX 10"));
         assert!((100_000..=110_000).contains(&con.number(&format!("PTTL {key}"))), "{tier}");
-        con.ok(&set(&request, "answer", "EX 10 STALE 0"));
+        con.ok(&set_line(&request, "answer", "EX 10 STALE 0"));
         assert!(con.number(&format!("PTTL {key}")) <= 10_000, "{tier}");
     }
 }
 
 #[test]
-fn a_stale_answer_counts_as_absent_for_a_condition() {
+fn a_stale_response_counts_as_absent_for_a_condition() {
     let server = Server::start();
     let mut con = server.raw();
     store_stale(&mut con, Q, "old");
-    assert_eq!(con.say(&set(Q, "new", "XX")), Raw::NullBulk);
+    assert_eq!(con.say(&set_line(Q, "new", "XX")), Raw::NullBulk);
     assert_eq!(refresh_of(con.say(&format!("CHATCACHE.FETCH {Q}"))).0, "old");
-    con.ok(&set(Q, "new", "NX"));
-    assert_eq!(con.say(&set(Q, "newer", "NX")), Raw::NullBulk);
+    con.ok(&set_line(Q, "new", "NX"));
+    assert_eq!(con.say(&set_line(Q, "newer", "NX")), Raw::NullBulk);
     assert_eq!(con.say(&format!("CHATCACHE.GET {Q}")), Raw::bulk("new"));
     // KEEPTTL has nothing to keep of a stale one.
     store_stale(&mut con, Q, "old");
-    con.ok(&set(Q, "new", "KEEPTTL"));
+    con.ok(&set_line(Q, "new", "KEEPTTL"));
     assert_eq!(con.say(&format!("CHATCACHE.GET {Q}")), Raw::bulk("new"));
     assert!(inspected(&mut con, Q, "fresh-ms") > 3_500_000);
 }
 
 #[test]
-fn a_hard_drop_beats_the_grace() {
+fn invalidate_also_removes_a_stale_entry_within_its_grace() {
     let server = Server::start();
     let mut con = server.raw();
     for drop in ["CHATCACHE.INVALIDATE bot", "CHATCACHE.FORGET ann", "CHATCACHE.FLUSH response"] {
@@ -166,7 +163,7 @@ fn a_hard_drop_beats_the_grace() {
 }
 
 #[test]
-fn the_operator_sees_a_stale_answer_for_what_it_is() {
+fn inspect_and_stats_show_a_stale_entry() {
     let server = Server::start();
     let mut con = server.raw();
     store_stale(&mut con, Q, "old");
@@ -178,7 +175,7 @@ fn the_operator_sees_a_stale_answer_for_what_it_is() {
 }
 
 #[test]
-fn a_persisted_stale_answer_stays_stale_through_its_moves() {
+fn a_persisted_stale_response_stays_stale_through_its_moves() {
     let server = Server::start();
     let mut con = server.raw();
     let key = con.text(&format!("CHATCACHE.KEY {Q}"));

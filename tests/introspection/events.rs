@@ -1,9 +1,7 @@
-//! Who listens learns what happens: keyspace notifications, and CLIENT TRACKING.
+//! Keyspace notifications and CLIENT TRACKING.
 
 use std::time::Duration;
-
-use crate::support::{Raw, RawClient, Server, eventually};
-use crate::words::{Says, text_of};
+use testkit::{Raw, RawClient, Server, eventually, text_of};
 
 /// One who hears all events of the keyspace.
 struct Listener {
@@ -39,7 +37,7 @@ impl Listener {
 }
 
 #[test]
-fn listeners_hear_what_happens_to_an_answer() {
+fn listeners_hear_the_events_of_an_entry() {
     let server = Server::start();
     let mut listener = Listener::new(&server, "KEA", "__keyevent@*__:*");
     let mut con = server.raw();
@@ -54,7 +52,7 @@ fn listeners_hear_what_happens_to_an_answer() {
     con.ok("CHATCACHE.SET msg ann helper hello answer KEEPTTL");
     assert_eq!(listener.heard(), [of("persist"), of("set")]);
 
-    // What changes nothing says nothing.
+    // A command without effect sends no event.
     con.say("CHATCACHE.SET msg ann helper hello answer NX");
     con.say("CHATCACHE.SET msg ann helper bye answer XX");
     con.say("CHATCACHE.SET msg ann helper hello answer EX 0");
@@ -112,7 +110,7 @@ fn each_event_has_the_class_that_asks_for_it() {
 }
 
 #[test]
-fn the_channel_of_a_persona_tells_what_happens_to_it() {
+fn the_channel_of_a_persona_carries_its_events() {
     let server = Server::start();
     let mut ears = server.raw();
     let mut con = server.raw();
@@ -124,7 +122,7 @@ fn the_channel_of_a_persona_tells_what_happens_to_it() {
     assert_eq!(ears.read(), Raw::Array(message.into()));
 }
 
-/// What a client is told that its copies of are old.
+/// The keys that a client is told to invalidate.
 fn old(key: &str) -> Raw {
     Raw::Push(vec![Raw::bulk("invalidate"), Raw::Array(vec![Raw::bulk(key)])])
 }
@@ -132,7 +130,7 @@ fn old(key: &str) -> Raw {
 const SILENCE: Duration = Duration::from_millis(100);
 
 #[test]
-fn who_tracks_and_has_read_a_persona_s_answers_is_told_when_it_is_invalidated() {
+fn trackers_that_read_a_persona_hear_of_its_invalidate() {
     let server = Server::start();
     let (mut reader, mut con) = (server.raw().resp3(), server.raw());
     reader.ok("CLIENT TRACKING ON");
@@ -166,7 +164,7 @@ fn who_tracks_and_has_read_a_persona_s_answers_is_told_when_it_is_invalidated() 
 }
 
 #[test]
-fn who_tracks_is_told_of_a_large_persona_before_it_is_reclaimed() {
+fn trackers_hear_of_the_invalidate_of_a_large_persona_before_its_reclaim() {
     let server = Server::builder().config("chatcache.invalidate-sync-limit 0").start();
     let (mut reader, mut con) = (server.raw().resp3(), server.raw());
     con.ok("CHATCACHE.SET msg ann helper hello answer");
@@ -178,7 +176,7 @@ fn who_tracks_is_told_of_a_large_persona_before_it_is_reclaimed() {
 }
 
 #[test]
-fn who_listens_to_a_prefix_is_told_of_its_personas() {
+fn broadcast_tracking_of_a_prefix_covers_its_personas() {
     let server = Server::start();
     let (mut reader, mut con) = (server.raw().resp3(), server.raw());
     reader.ok("CLIENT TRACKING ON BCAST PREFIX help");

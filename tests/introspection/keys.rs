@@ -1,7 +1,6 @@
-//! An answer is a key like any other to the commands that look at keys.
+//! An entry is a key like any other to the commands that look at keys.
 
-use crate::support::{Raw, Server, args};
-use crate::words::{Says, items, text_of, texts};
+use testkit::{Raw, Server, args, items, text_of, texts};
 
 const KEY: &str = "msg:5d41402abc4b2a76b9719d911017c592";
 
@@ -25,7 +24,7 @@ fn memory_usage_counts_the_response() {
 }
 
 #[test]
-fn object_and_debug_look_at_an_answer() {
+fn object_and_debug_look_at_an_entry() {
     let server = server_with_an_answer(10);
     let mut con = server.raw();
     assert_eq!(con.say(&format!("TYPE {KEY}")), Raw::simple("chatcache"));
@@ -43,7 +42,7 @@ fn object_and_debug_look_at_an_answer() {
 }
 
 #[test]
-fn only_an_answer_that_is_asked_for_counts_as_used() {
+fn only_an_entry_that_is_asked_for_counts_as_used() {
     let server = Server::builder().config("maxmemory-policy allkeys-lfu").config("lfu-log-factor 0").start();
     let mut con = server.raw();
     // With it, a key is opened once a second: see the tests of L1.
@@ -65,7 +64,7 @@ fn only_an_answer_that_is_asked_for_counts_as_used() {
 }
 
 #[test]
-fn scan_finds_the_answers_among_other_keys() {
+fn scan_finds_the_entries_among_other_keys() {
     let server = Server::start();
     let mut con = server.raw();
     let mut wanted: Vec<String> = Vec::new();
@@ -85,7 +84,7 @@ fn scan_finds_the_answers_among_other_keys() {
 }
 
 #[test]
-fn the_digest_of_the_data_tells_answers_apart() {
+fn the_digest_of_the_data_tells_entries_apart() {
     let server = Server::start();
     let mut con = server.raw();
     let mut digests = Vec::new();

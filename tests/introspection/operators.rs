@@ -1,9 +1,7 @@
 //! INFO, the slow log, the statistics of commands, and the log.
 
 use std::collections::BTreeMap;
-
-use crate::support::{Raw, RawClient, Server};
-use crate::words::{Says, fields, items, numbers, text_of, texts};
+use testkit::{Raw, RawClient, Server, fields, items, numbers, text_of, texts};
 
 /// The fields of our section, by name.
 fn fields_of_ours(info: &str) -> BTreeMap<String, String> {
@@ -24,7 +22,7 @@ fn use_it(con: &mut RawClient) {
 }
 
 #[test]
-fn info_says_what_stats_says() {
+fn info_and_stats_have_the_same_counters() {
     let server = Server::start();
     let mut con = server.raw();
     for used in [false, true] {
@@ -48,7 +46,7 @@ fn info_says_what_stats_says() {
 }
 
 #[test]
-fn info_shows_the_section_to_who_asks_for_it_and_no_others() {
+fn info_shows_the_section_on_request_only() {
     let server = Server::start();
     let mut con = server.raw();
     let count = fields_of_ours(&con.text("INFO chatcache")).len();
@@ -102,7 +100,7 @@ fn the_log_tells_the_version_and_the_settings_at_load() {
 }
 
 #[test]
-fn module_list_knows_it_and_it_is_not_unloaded_while_its_answers_may_be_there() {
+fn module_list_shows_the_module_and_unload_is_refused() {
     let server = Server::start();
     let mut con = server.raw();
     let mut modules = items(con.say("MODULE LIST")).into_iter().map(fields);

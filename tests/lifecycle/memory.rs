@@ -1,7 +1,8 @@
-//! What the index takes.
+//! The memory of the index.
 
-use super::desk::Desk;
-use super::support::{Server, args};
+use testkit::{Server, args};
+
+use super::story::Fixture;
 
 const ENTRIES: u64 = 100_000;
 
@@ -10,10 +11,10 @@ fn an_entry_takes_at_most_32_bytes_of_index() {
     // One persona, ten users: what they take themselves does not show.
     const SCRIPT: &str = "for n = ARGV[1], ARGV[2] do
         redis.call('CHATCACHE.SET', 'response', 'user ' .. n % 10, 'helper', 'message ' .. n, 'answer') end";
-    let mut desk = Desk::new(Server::start());
+    let mut fixture = Fixture::new(Server::start());
     let mut index_bytes = |first: u64, last: u64| {
-        desk.run(&args!["EVAL", SCRIPT, 0, first, last]);
-        let stats = desk.stats();
+        fixture.run(&args!["EVAL", SCRIPT, 0, first, last]);
+        let stats = fixture.stats();
         assert_eq!(stats["entries"], last);
         stats["index-bytes"]
     };
@@ -27,12 +28,12 @@ fn an_entry_takes_at_most_32_bytes_of_index() {
     assert!(many <= 32 * ENTRIES + once, "{many} bytes for {ENTRIES} entries");
     assert!(many - few <= 32 * ENTRIES, "{} bytes for {} more entries", many - few, ENTRIES - 1024);
     // However they came.
-    desk.run(&["DEBUG", "RELOAD"]);
-    let reloaded = desk.stats()["index-bytes"];
+    fixture.run(&["DEBUG", "RELOAD"]);
+    let reloaded = fixture.stats()["index-bytes"];
     assert!(reloaded <= 32 * ENTRIES + once, "{reloaded} bytes for {ENTRIES} entries after a reload");
-    desk.run(&["CHATCACHE.INVALIDATE", "helper"]);
-    desk.reclaimed();
-    let empty = desk.stats()["index-bytes"];
+    fixture.run(&["CHATCACHE.INVALIDATE", "helper"]);
+    fixture.reclaimed();
+    let empty = fixture.stats()["index-bytes"];
     println!("after all of them were dropped: {empty}");
     assert!(empty * 20 < many, "{empty} bytes for no entries");
 }

@@ -1,7 +1,8 @@
 //! Names that mean something elsewhere: to patterns, to keys, to C.
 
-use super::desk::{Desk, story_on};
-use super::support::{Raw, Server, args};
+use testkit::{Raw, Server, args};
+
+use super::story::{Fixture, story_on};
 
 const NAMES: [&[u8]; 14] = [
     b"users",
@@ -22,23 +23,23 @@ const NAMES: [&[u8]; 14] = [
 
 const TIERS: [&str; 4] = ["msg", "persona", "session", "response"];
 
-fn fill(desk: &mut Desk) {
+fn fill(fixture: &mut Fixture) {
     for (number, persona) in NAMES.iter().enumerate() {
         for tier in TIERS {
             // The user's name is the persona's: who is who must not be mixed up either.
             let set = args!["CHATCACHE.SET", tier, persona, persona, format!("message {number}"), "answer"];
-            desk.ok(&set);
+            fixture.ok(&set);
         }
     }
 }
 
 #[track_caller]
-fn answers(desk: &mut Desk, number: usize) -> usize {
+fn answers(fixture: &mut Fixture, number: usize) -> usize {
     let name = NAMES[number];
     let message = format!("message {number}");
     let mut found = 0;
     for tier in TIERS {
-        match desk.run(&args!["CHATCACHE.GET", tier, name, name, message]) {
+        match fixture.run(&args!["CHATCACHE.GET", tier, name, name, message]) {
             Raw::NullBulk => {}
             reply => {
                 assert_eq!(reply, Raw::bulk("answer"));
@@ -50,59 +51,59 @@ fn answers(desk: &mut Desk, number: usize) -> usize {
 }
 
 #[test]
-fn a_drop_takes_exactly_the_persona_or_user_of_that_name() {
-    let mut desk = Desk::new(Server::start());
+fn an_invalidation_takes_exactly_the_persona_or_user_of_that_name() {
+    let mut fixture = Fixture::new(Server::start());
     for limit in ["512", "0"] {
-        desk.ok(&["CONFIG", "SET", "chatcache.invalidate-sync-limit", limit]);
+        fixture.ok(&["CONFIG", "SET", "chatcache.invalidate-sync-limit", limit]);
         for drop in ["CHATCACHE.INVALIDATE", "CHATCACHE.FORGET"] {
-            desk.ok(&["FLUSHALL"]);
-            fill(&mut desk);
+            fixture.ok(&["FLUSHALL"]);
+            fill(&mut fixture);
             for (number, name) in NAMES.iter().enumerate() {
-                assert_eq!(answers(&mut desk, number), 4);
-                desk.number(4, &args![drop, name]);
-                desk.number(0, &args![drop, name]);
-                assert_eq!(answers(&mut desk, number), 0);
+                assert_eq!(answers(&mut fixture, number), 4);
+                fixture.number(4, &args![drop, name]);
+                fixture.number(0, &args![drop, name]);
+                assert_eq!(answers(&mut fixture, number), 0);
                 for other in number + 1..NAMES.len() {
-                    assert_eq!(answers(&mut desk, other), 4, "{} after {number}", other);
+                    assert_eq!(answers(&mut fixture, other), 4, "{} after {number}", other);
                 }
             }
-            desk.reclaimed();
-            desk.number(0, &["DBSIZE"]);
+            fixture.reclaimed();
+            fixture.number(0, &["DBSIZE"]);
         }
     }
 }
 
 #[test]
 fn personas_of_any_name_come_back_from_a_restart_and_under_other_keys() {
-    let mut desk = Desk::new(Server::start());
-    fill(&mut desk);
+    let mut fixture = Fixture::new(Server::start());
+    fill(&mut fixture);
     for name in NAMES {
-        let Raw::Bulk(key) = desk.run(&args!["CHATCACHE.KEY", "response", name, name, "message 0"]) else {
+        let Raw::Bulk(key) = fixture.run(&args!["CHATCACHE.KEY", "response", name, name, "message 0"]) else {
             panic!("KEY")
         };
-        // Where there is one, it goes to a name made of the persona's own.
-        if desk.run(&args!["EXISTS", key]) == Raw::Int(1) {
-            desk.ok(&args!["RENAME", key, [b"elsewhere ", name].concat()]);
+        // If there is one, it goes to a name made of the persona's own.
+        if fixture.run(&args!["EXISTS", key]) == Raw::Int(1) {
+            fixture.ok(&args!["RENAME", key, [b"elsewhere ", name].concat()]);
         }
     }
-    desk.server.restart();
-    desk.reconnect();
+    fixture.server.restart();
+    fixture.reconnect();
     for (number, name) in NAMES.iter().enumerate() {
-        let left = answers(&mut desk, number);
+        let left = answers(&mut fixture, number);
         assert_eq!(left, if number == 0 { 3 } else { 4 });
-        desk.number(4, &args!["CHATCACHE.INVALIDATE", name]);
+        fixture.number(4, &args!["CHATCACHE.INVALIDATE", name]);
     }
-    desk.reclaimed();
-    desk.number(0, &["DBSIZE"]);
-    desk.totals(&[]);
+    fixture.reclaimed();
+    fixture.number(0, &["DBSIZE"]);
+    fixture.totals(&[]);
 }
 
 #[test]
-fn an_answers_own_name_is_no_pattern() {
-    use super::desk::{Census, EMPTY, FULL};
-    story_on(Server::builder(), [Census { keys: 8, ..FULL }, EMPTY], |desk| {
+fn an_entry_s_own_name_is_no_pattern() {
+    use super::story::{Census, EMPTY, FULL};
+    story_on(Server::builder(), [Census { keys: 8, ..FULL }, EMPTY], |fixture| {
         // Keys of others that look like the persona's.
-        desk.ok(&["SET", "persona:helper:x", "text"]);
-        desk.ok(&["SET", "response:ann:helper:x", "text"]);
+        fixture.ok(&["SET", "persona:helper:x", "text"]);
+        fixture.ok(&["SET", "response:ann:helper:x", "text"]);
     });
 }

@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use redis::Connection;
-
-use crate::support::{Server, args, cmd, eventually, is_valkey, server_version, text};
-use crate::words::{
-    NOTHING_AT_ONCE, as_text, ask, checked, commands_in, count, dbsize, fill, get, in_one_go, one_of_each,
-    pending, pending_in, personas, reclaimed, saved_in_background, seen, set, stat,
+use testkit::{
+    NOTHING_AT_ONCE, Server, args, as_text, ask, checked, cmd, commands_in, count, dbsize, eventually, fill,
+    get, in_one_go, is_valkey, one_of_each, pending, pending_in, personas, reclaimed, saved_in_background,
+    seen, server_version, set, stat, text,
 };
 
 const WITH_PREAMBLE: &str = "aof-use-rdb-preamble yes";
@@ -96,7 +95,7 @@ fn a_crash_loses_nothing_of_an_aof_with_an_rdb_preamble() {
 }
 
 #[test]
-fn a_rewrite_as_commands_writes_answers_as_restore_and_their_absolute_end() {
+fn a_rewrite_as_commands_writes_entries_as_restore_and_their_absolute_end() {
     let server = Server::builder().appendonly().config(WITHOUT_PREAMBLE).start();
     let mut con = server.connect();
     set(&mut con, "persona", "", "helper", "lasting", "answer");
@@ -154,7 +153,7 @@ fn every_ttl_in_the_aof_is_absolute_and_no_condition_is_left() {
 }
 
 #[test]
-fn what_changes_nothing_is_not_in_the_aof_and_a_drop_is_there_once() {
+fn the_aof_has_no_command_without_effect_and_each_invalidate_once() {
     let server = Server::builder().appendonly().config(NOTHING_AT_ONCE).start();
     let mut con = server.connect();
     fill(&mut con, "persona", "", "helper", 3000);
@@ -256,7 +255,7 @@ fn a_crash_under_load_keeps_all_that_was_acknowledged_and_brings_nothing_back() 
 }
 
 #[test]
-fn a_rewrite_as_commands_leaves_out_what_waits_to_be_reclaimed() {
+fn a_rewrite_as_commands_leaves_out_tombstones() {
     let mut server = Server::builder().appendonly().config(WITHOUT_PREAMBLE).config(NOTHING_AT_ONCE).start();
     let mut con = server.connect();
     fill(&mut con, "persona", "", "kept", 10);
@@ -277,7 +276,7 @@ fn a_rewrite_as_commands_leaves_out_what_waits_to_be_reclaimed() {
 }
 
 #[test]
-fn a_key_restored_after_its_reclaim_survives_an_aof_whose_preamble_still_has_the_dropped_one() {
+fn a_key_restored_after_its_reclaim_survives_an_aof_whose_preamble_has_its_tombstone() {
     let mut server = Server::builder()
         .appendonly()
         .config(WITH_PREAMBLE)
@@ -309,7 +308,7 @@ fn a_key_restored_after_its_reclaim_survives_an_aof_whose_preamble_still_has_the
 }
 
 #[test]
-fn after_a_rename_of_a_dropped_answer_an_aof_replay_ends_in_the_same_state() {
+fn after_a_rename_of_an_invalidated_entry_an_aof_replay_ends_in_the_same_state() {
     let mut server = Server::builder().appendonly().config(NOTHING_AT_ONCE).start();
     let mut con = server.connect();
     set(&mut con, "persona", "", "living", "q", "a");
@@ -320,7 +319,7 @@ fn after_a_rename_of_a_dropped_answer_an_aof_replay_ends_in_the_same_state() {
         &server,
         &[&["CHATCACHE.INVALIDATE", "dropped"], &["RENAME", &dropped, &living], &["INFO", "everything"]],
     );
-    assert_eq!(replies[1], crate::support::Raw::simple("OK"));
+    assert_eq!(replies[1], testkit::Raw::simple("OK"));
     assert_eq!(pending_in(&replies[2]), 5_000);
     reclaimed(&server);
     assert_eq!(dbsize(&mut con), 0);

@@ -1,11 +1,9 @@
-//! What is dropped stays dropped, whatever saves the keyspace while its keys still stand there.
+//! Invalidated entries stay invalidated if the keyspace is saved during their reclaim.
 
 use redis::Connection;
-
-use crate::support::{Raw, Server, args, text};
-use crate::words::{
-    NOTHING_AT_ONCE, ask, count, dbsize, fill, get, in_one_go, pending_in, personas, reclaimed,
-    saved_in_background, set, stat,
+use testkit::{
+    NOTHING_AT_ONCE, Raw, Server, args, ask, count, dbsize, fill, get, in_one_go, pending_in, personas,
+    reclaimed, saved_in_background, set, stat, text,
 };
 
 const MANY: usize = 50_000;
@@ -52,7 +50,7 @@ fn stays_dropped(server: &Server) {
 }
 
 #[test]
-fn over_a_bgsave_and_a_crash() {
+fn tombstones_survive_a_bgsave_and_a_crash() {
     for limit in [NOTHING_AT_ONCE, "chatcache.invalidate-sync-limit 512"] {
         let mut server = a_full_server(&[limit]);
         drop_and(&server, &["BGSAVE"]);
@@ -65,7 +63,7 @@ fn over_a_bgsave_and_a_crash() {
 }
 
 #[test]
-fn over_a_save_and_a_crash() {
+fn tombstones_survive_a_save_and_a_crash() {
     let mut server = a_full_server(&[]);
     assert_eq!(drop_and(&server, &["SAVE"]), Raw::simple("OK"));
     server.kill9();
@@ -77,7 +75,7 @@ fn over_a_save_and_a_crash() {
 }
 
 #[test]
-fn over_a_shutdown_that_saves() {
+fn tombstones_survive_a_shutdown_that_saves() {
     let mut server = a_full_server(&[]);
     let mut client = server.raw();
     client.send_bytes(b"CHATCACHE.INVALIDATE dropped\r\nSHUTDOWN SAVE\r\n");
@@ -88,14 +86,14 @@ fn over_a_shutdown_that_saves() {
 }
 
 #[test]
-fn over_debug_reload() {
+fn tombstones_survive_debug_reload() {
     let server = a_full_server(&[]);
     assert_eq!(drop_and(&server, &["DEBUG", "RELOAD"]), Raw::simple("OK"));
     stays_dropped(&server);
 }
 
 #[test]
-fn over_a_crash_with_an_aof_alone() {
+fn tombstones_survive_a_crash_with_an_aof_alone() {
     let mut server = a_full_server(&["appendonly yes", "appendfsync always"]);
     drop_and(&server, &["PING"]);
     server.kill9();
@@ -104,7 +102,7 @@ fn over_a_crash_with_an_aof_alone() {
 }
 
 #[test]
-fn over_a_crash_after_an_aof_rewrite_with_a_preamble() {
+fn tombstones_survive_a_crash_after_an_aof_rewrite_with_a_preamble() {
     let mut server = a_full_server(&["appendonly yes", "aof-use-rdb-preamble yes"]);
     drop_and(&server, &["BGREWRITEAOF"]);
     saved_in_background(&mut server.connect());
@@ -114,7 +112,7 @@ fn over_a_crash_after_an_aof_rewrite_with_a_preamble() {
 }
 
 #[test]
-fn over_the_same_drop_in_several_databases() {
+fn tombstones_survive_the_same_invalidation_in_several_databases() {
     let mut server = a_full_server(&[]);
     let mut con = server.connect();
     ask(&mut con, &args!["SELECT", 5]);
@@ -132,7 +130,7 @@ fn over_the_same_drop_in_several_databases() {
 }
 
 #[test]
-fn over_dump_and_restore_here_and_in_another_server() {
+fn tombstones_survive_dump_and_restore_here_and_in_another_server() {
     let server = a_full_server(&[]);
     let other = Server::start();
     let mut con = server.connect();
@@ -152,7 +150,7 @@ fn over_dump_and_restore_here_and_in_another_server() {
 }
 
 #[test]
-fn and_an_answer_stored_after_the_drop_lives_on() {
+fn an_entry_stored_after_the_invalidation_lives_on() {
     let mut server = a_full_server(&[]);
     let set = ["CHATCACHE.SET", "response", "ann", "dropped", "q1", "new"];
     let replies =

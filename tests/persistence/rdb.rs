@@ -3,14 +3,13 @@
 use std::fs;
 
 use redis::Value;
-
-use crate::support::{Server, args, cmd, error_text, eventually, expect_error};
-use crate::words::{
-    ask, checked, count, dbsize, fill, get, one_of_each, personas, saved_in_background, seen, set, stat,
+use testkit::{
+    Server, args, ask, checked, cmd, count, dbsize, error_text, eventually, expect_error, fill, get,
+    one_of_each, personas, saved_in_background, seen, set, stat,
 };
 
 #[test]
-fn a_restart_with_an_rdb_keeps_every_answer_as_it_was() {
+fn a_restart_with_an_rdb_keeps_every_entry_as_it_was() {
     let mut server = Server::start();
     let mut con = server.connect();
     let requests = one_of_each(&mut con);
@@ -28,7 +27,7 @@ fn a_restart_with_an_rdb_keeps_every_answer_as_it_was() {
 }
 
 #[test]
-fn debug_reload_keeps_every_answer_as_it_was() {
+fn debug_reload_keeps_every_entry_as_it_was() {
     let server = Server::start();
     let mut con = server.connect();
     let requests = one_of_each(&mut con);
@@ -46,7 +45,7 @@ fn debug_reload_keeps_every_answer_as_it_was() {
 }
 
 #[test]
-fn what_a_bgsave_caught_is_there_after_a_crash() {
+fn entries_in_a_bgsave_are_there_after_a_crash() {
     let mut server = Server::start();
     let mut con = server.connect();
     let requests = one_of_each(&mut con);
@@ -64,13 +63,13 @@ fn what_a_bgsave_caught_is_there_after_a_crash() {
 }
 
 #[test]
-fn an_answers_age_goes_on_over_a_restart() {
+fn an_entry_s_age_goes_on_over_a_restart() {
     let mut server = Server::start();
     let mut con = server.connect();
     set(&mut con, "msg", "", "helper", "q", "a");
     let age = |con: &mut redis::Connection| {
-        let fields = crate::support::map_of(ask(con, &["CHATCACHE.INSPECT", "msg", "", "helper", "q"]));
-        crate::support::text(&fields["age-ms"]).parse::<i64>().expect("an age")
+        let fields = testkit::map_of(ask(con, &["CHATCACHE.INSPECT", "msg", "", "helper", "q"]));
+        testkit::text(&fields["age-ms"]).parse::<i64>().expect("an age")
     };
     eventually(|| age(&mut con) >= 20);
     server.restart();
@@ -78,13 +77,13 @@ fn an_answers_age_goes_on_over_a_restart() {
 }
 
 #[test]
-fn what_expired_while_the_server_was_down_is_neither_served_nor_counted() {
+fn entries_that_expired_while_the_server_was_down_are_neither_served_nor_counted() {
     let mut server = Server::start();
     let mut con = server.connect();
     ask(&mut con, &["CHATCACHE.SET", "msg", "", "brief", "q", "a", "PX", "700"]);
     let expires = {
         let key = ask(&mut con, &["CHATCACHE.KEY", "msg", "", "brief", "q"]);
-        count(&mut con, &args!["PEXPIRETIME", crate::support::text(&key)])
+        count(&mut con, &args!["PEXPIRETIME", testkit::text(&key)])
     };
     set(&mut con, "msg", "", "lasting", "q2", "a");
     server.shutdown("SAVE");
@@ -101,7 +100,7 @@ fn what_expired_while_the_server_was_down_is_neither_served_nor_counted() {
 }
 
 #[test]
-fn each_database_gets_its_own_answers_back() {
+fn each_database_gets_its_own_entries_back() {
     let mut server = Server::start();
     let mut con = server.connect();
     for database in [0, 3, 15] {
@@ -143,7 +142,7 @@ fn while_the_server_loads_it_says_so() {
     let refused = cmd(&mut con, &["CHATCACHE.SET", "persona", "", "helper", "q", "a"]);
     expect_error(refused, "LOADING");
     assert!(matches!(ask(&mut con, &["CHATCACHE.HELP"]), Value::Array(_)));
-    assert_eq!(reloader.read(), crate::support::Raw::simple("OK"));
+    assert_eq!(reloader.read(), testkit::Raw::simple("OK"));
     assert_eq!(get(&mut con, "persona", "", "helper", "q500"), Some("a500".into()));
     assert_eq!(stat(&mut con, "entries"), 500);
 }
@@ -177,12 +176,12 @@ fn a_dump_of_one_server_is_restored_in_another_with_all_that_belongs_to_it() {
 }
 
 #[test]
-fn migrate_takes_an_answer_to_another_server() {
+fn migrate_takes_an_entry_to_another_server() {
     let (one, other) = (Server::start(), Server::start());
     let (mut from, mut to) = (one.connect(), other.connect());
     set(&mut from, "session", "ann", "helper", "q", "a");
     let key = ask(&mut from, &["CHATCACHE.KEY", "session", "ann", "helper", "q"]);
-    let key = crate::support::text(&key);
+    let key = testkit::text(&key);
     let expires = count(&mut from, &args!["PEXPIRETIME", key]);
     ask(&mut from, &args!["MIGRATE", "127.0.0.1", other.port(), key, 0, 5000]);
     assert_eq!(get(&mut from, "session", "ann", "helper", "q"), None);

@@ -1,12 +1,12 @@
 //! The whole server against the whole model.
 
 use std::collections::{BTreeMap, BTreeSet};
+use testkit::{Raw, RawClient, args};
 
 use super::driver::{Driver, LONG_MARGIN_MS, now_ms};
 use super::model::{self, DATABASES, Personas, Reclaim};
 use super::ops::Op;
 use super::requests::{Bytes, TIERS, universe};
-use super::support::{Raw, RawClient, args};
 
 /// Every database: all personas, all keys, all answers; and what STATS sums up.
 pub fn everything(driver: &mut Driver) {

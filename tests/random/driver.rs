@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
+use testkit::{Raw, RawClient, Server, args, eventually, seed};
 
 use super::checks;
 use super::model::{DATABASES, Model, Reclaim, Value};
 use super::ops::{Condition, Op, Ttl};
 use super::requests::{Bytes, Request, TIERS, universe};
-use super::support::{Raw, RawClient, Server, args, eventually};
 
 /// How long a key must have yet to live for a group of commands, or a check of everything, not to see it die.
 const MARGIN_MS: i64 = 25;
@@ -30,7 +30,7 @@ const SCRIPT: &str = "
     end
     return replies";
 
-/// What is done after a drop.
+/// The pause after an invalidation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pause {
     None,
@@ -48,19 +48,11 @@ pub struct Driver {
     pub seed: u64,
     pause: Pause,
     requests: Vec<Request>,
-    /// What DUMP gave, with what it was.
+    /// Payloads of DUMP, each with its value.
     shelf: Vec<(Bytes, Value)>,
-    /// What was done last, to be read where it fails.
+    /// The last commands, for the message of a failure.
     log: Vec<String>,
     step: usize,
-}
-
-/// `CHATCACHE_SEED`, or any.
-pub fn seed() -> u64 {
-    match std::env::var("CHATCACHE_SEED") {
-        Ok(seed) => seed.parse().expect("CHATCACHE_SEED is not a number"),
-        Err(_) => rand::random_range(0..1_000_000),
-    }
 }
 
 /// `CHATCACHE_STEPS`, or so many.
@@ -78,7 +70,6 @@ pub fn now_ms() -> i64 {
 impl Driver {
     pub fn new(server: Server, reclaim: Reclaim, pause: Pause) -> Driver {
         let seed = seed();
-        println!("CHATCACHE_SEED={seed}");
         let (con, other) = (server.raw(), server.raw());
         Driver {
             server,
@@ -128,7 +119,7 @@ impl Driver {
         }
         eventually(|| pending(&mut self.con) == 0);
         if let Some(replica) = &self.replica {
-            super::support::replica_caught_up(&self.server, replica);
+            testkit::replica_caught_up(&self.server, replica);
             let mut con = replica.raw();
             eventually(|| pending(&mut con) == 0);
         }
@@ -296,7 +287,7 @@ impl Driver {
         assert_eq!(self.con.call(&then.args()), Raw::simple("QUEUED"));
         match (self.con.call(&["EXEC"]), touched) {
             (Raw::NullArray, true) => {}
-            // What was dropped before may be reclaimed meanwhile, and that changes its key.
+            // Tombstones may be reclaimed meanwhile, and that changes their keys.
             (Raw::NullArray, false) if (0..DATABASES).any(|number| self.model.dropped(number) > 0) => {}
             (Raw::Array(replies), false) => self.hold(&[then], &replies, began, now_ms()),
             (reply, _) => {
@@ -323,7 +314,7 @@ impl Driver {
             Ok(model) => self.model = model,
             Err(why) => self.fail(&why),
         }
-        // What was dumped alone is known; in a group it may have been anything.
+        // The value of a lone DUMP is known; in a group it may have been any.
         if let ([Op::Dump(name)], [Raw::Bulk(dump)]) = (ops, replies)
             && let Some(key) = self.model.databases[self.model.selected].get(name)
         {

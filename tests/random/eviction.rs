@@ -3,13 +3,13 @@
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
+use testkit::{Raw, Server, args, info_field, skipped_as_copy_changes_the_database};
 
 use super::checks;
 use super::driver::{Driver, Pause, steps};
 use super::model::{DATABASES, Reclaim};
 use super::ops::{Condition, Op, Ttl};
 use super::requests::Request;
-use super::support::{Raw, Server, args, info_field, skipped_as_copy_changes_the_database};
 
 #[test]
 fn the_index_agrees_with_the_keys_that_eviction_leaves() {
@@ -29,7 +29,7 @@ fn the_index_agrees_with_the_keys_that_eviction_leaves() {
     }
 }
 
-/// How many keys were evicted.
+/// Number of evicted keys.
 fn run(driver: &mut Driver, steps: usize) -> usize {
     let mut evicted = 0;
     let used = info_field(&mut driver.server.connect(), "memory", "used_memory");

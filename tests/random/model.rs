@@ -1,14 +1,13 @@
-//! What Redis with chatcache must do, in the simplest way: a map for each database, looked through whole.
+//! The behaviour of Redis with chatcache in its simplest form: a map for each database, looked through whole.
 //!
 //! `Model::apply` takes a command and the reply that it got, says whether that reply can be, and follows it.
-//! Where more than one reply can be (a key whose drop may be reclaimed by now, a key that may be evicted),
+//! If several replies are possible (a key whose drop may be reclaimed by now, a key that may be evicted),
 //! the reply tells the model which it was.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ops::{Condition, Op, Ttl};
 use super::requests::{Asked, Bytes, Request, TIERS, Tier};
-use super::support::Raw;
 
 pub const DATABASES: usize = 3;
 
@@ -39,7 +38,7 @@ pub struct Key {
     pub until: Option<i64>,
 }
 
-/// How surely a key is there.
+/// Certainty about a key.
 #[derive(Clone, Copy, PartialEq)]
 enum Presence {
     Absent,
@@ -47,8 +46,9 @@ enum Presence {
     There,
 }
 use Presence::{Absent, Perhaps, There};
+use testkit::Raw;
 
-/// What becomes of dropped answers' keys.
+/// The fate of the keys of tombstones.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Reclaim {
     AtOnce,
@@ -64,7 +64,7 @@ pub struct Model {
     pub evicting: bool,
 }
 
-/// What PERSONAS tells: entries and bytes by name.
+/// The reply of PERSONAS: entries and bytes by name.
 pub type Personas = BTreeMap<Bytes, (u64, u64)>;
 
 impl Model {
@@ -72,7 +72,7 @@ impl Model {
         Model { databases: vec![BTreeMap::new(); DATABASES], selected: 0, reclaim, evicting: false }
     }
 
-    /// Whether the command can have had this reply at this time; if so, it has been followed.
+    /// Returns true if this reply is possible at this time; then the model has followed the command.
     pub fn apply(&mut self, op: &Op, reply: &Raw, now: i64) -> Result<(), String> {
         self.follow(op, reply, now).ok_or_else(|| {
             let database = self.selected;
@@ -440,7 +440,7 @@ fn count_between(reply: &Raw, least: u64, most: u64) -> bool {
     matches!(reply, Raw::Int(count) if (least..=most).contains(&count.unsigned_abs()) && *count >= 0)
 }
 
-/// How many live answers each tier has, over all databases.
+/// Number of live entries of each tier, over all databases.
 pub fn by_tier(model: &Model) -> [u64; 4] {
     TIERS.map(|tier| {
         let all = (0..DATABASES).flat_map(|database| model.answers(database));

@@ -1,8 +1,9 @@
 //! The commands that the test knows, and how they are written.
 
+use testkit::args;
+
 use super::model::Value;
 use super::requests::{Bytes, Request, Tier};
-use super::support::args;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Condition {

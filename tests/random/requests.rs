@@ -30,7 +30,7 @@ impl Tier {
     }
 }
 
-/// What an answer answers: all that the spec says two requests must share to share an answer.
+/// The identity of a request: two requests with the same one share an entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Asked {
     Msg(Bytes),
@@ -113,7 +113,7 @@ impl Request {
         parts.join(&b':')
     }
 
-    /// Where GET any looks, in its order.
+    /// The tiers of GET any, in its order.
     pub fn in_any_tier(&self) -> Vec<Request> {
         let tiers = [Tier::Session, Tier::Response, Tier::Persona, Tier::Msg];
         let here = tiers.into_iter().filter(|tier| !tier.needs_user() || !self.user.is_empty());

@@ -1,9 +1,9 @@
-//! What native commands do to keys that wait to be reclaimed.
+//! Native commands on tombstones.
 
-use crate::support::{Raw, Server, args, eventually, info_field, skipped_as_copy_changes_the_database, text};
-use crate::words::{
-    Busy, NOTHING_AT_ONCE, ask, count, dbsize, fill, get, in_one_go, pending, pending_in, personas,
-    reclaimed, set, sizes, stat,
+use testkit::{
+    Busy, NOTHING_AT_ONCE, Raw, Server, args, ask, count, dbsize, eventually, fill, get, in_one_go,
+    info_field, pending, pending_in, personas, reclaimed, set, sizes, skipped_as_copy_changes_the_database,
+    stat, text,
 };
 
 const MANY: i64 = 40_000;
@@ -34,7 +34,7 @@ fn flushall_and_flushdb_end_a_reclaim() {
         assert_eq!(pending_in(&replies[3]), 0, "{flush:?}");
         let mut con = server.connect();
         assert_eq!((dbsize(&mut con), stat(&mut con, "entries")), (1, 1));
-        // The next large drop finds the reclaim ready.
+        // The next large invalidation finds the reclaim ready.
         fill(&mut con, "response", "bob", "dropped", 5_000);
         assert_eq!(count(&mut con, &["CHATCACHE.FORGET", "bob"]), 5_000);
         reclaimed(&server);
@@ -111,7 +111,7 @@ fn a_pending_key_that_is_renamed_moved_or_copied_is_reclaimed_where_it_went() {
 }
 
 #[test]
-fn a_live_answer_moved_onto_a_pending_key_lives_on() {
+fn a_live_entry_moved_onto_a_pending_key_lives_on() {
     let server = a_full_server();
     let (target, kept) = (key(&server, "dropped", "q1"), key(&server, "kept", "q"));
     let copied = key(&server, "dropped", "q2");
@@ -219,7 +219,7 @@ fn eviction_in_the_middle_keeps_the_counts_right() {
 }
 
 #[test]
-fn debug_reload_in_the_middle_brings_back_nothing_that_was_dropped() {
+fn debug_reload_in_the_middle_brings_back_no_invalidated_entry() {
     let server = a_full_server();
     let busy = Busy::keep(&server);
     let mut con = server.connect();
@@ -235,7 +235,7 @@ fn debug_reload_in_the_middle_brings_back_nothing_that_was_dropped() {
 }
 
 #[test]
-fn watchers_of_a_persona_and_of_its_keys_hear_of_the_drop() {
+fn watchers_of_a_persona_and_of_its_keys_see_the_invalidate() {
     let server = a_full_server();
     let mut con = server.connect();
     ask(&mut con, &["WATCH", "dropped"]);
@@ -247,7 +247,7 @@ fn watchers_of_a_persona_and_of_its_keys_hear_of_the_drop() {
 }
 
 #[test]
-fn a_dropped_answer_goes_from_under_the_name_that_another_one_s_request_would_have() {
+fn a_renamed_tombstone_leaves_the_key_of_another_request() {
     // persona:ann:… is where ann's answers as a persona would be; here it is helper's, renamed.
     let server = Server::builder().config("chatcache.invalidate-sync-limit 0").start();
     let mut con = server.connect();

@@ -1,22 +1,20 @@
-//! Drops that hit the same answers in several ways, while others wait to be reclaimed.
+//! Invalidations that hit the same answers in several ways, while others wait to be reclaimed.
 
 use std::collections::BTreeSet;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use redis::Connection;
-
-use crate::support::{Raw, Server, args};
-use crate::words::{
-    NOTHING_AT_ONCE, ask, count, dbsize, fill, get, in_one_go, pending, pending_in, personas, reclaimed, set,
-    stat,
+use testkit::{
+    NOTHING_AT_ONCE, Raw, Server, args, ask, count, dbsize, fill, get, in_one_go, pending, pending_in,
+    personas, reclaimed, seed, set, stat,
 };
 
 const TIERS: [&str; 4] = ["msg", "persona", "session", "response"];
 const USERS: [&str; 3] = ["ann", "bob", "cid"];
 const PERSONAS: [&str; 3] = ["p1", "p2", "p3"];
 
-/// What is live: tier, user, persona and message. Messages name all four, so no two answers share a key.
+/// The live entries: tier, user, persona and message. Messages name all four, so no two answers share a key.
 type Model = BTreeSet<(usize, usize, usize, usize)>;
 
 fn counts_agree(con: &mut Connection, model: &Model) {
@@ -34,11 +32,8 @@ fn counts_agree(con: &mut Connection, model: &Model) {
 }
 
 #[test]
-fn drops_of_intersecting_sets_count_every_answer_once() {
-    let seed: u64 =
-        std::env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("a seed"));
-    eprintln!("SEED={seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+fn invalidations_of_intersecting_sets_count_every_entry_once() {
+    let mut random = StdRng::seed_from_u64(seed());
     let server = Server::builder().config(NOTHING_AT_ONCE).start();
     let mut con = server.connect();
     let mut model = Model::new();
@@ -120,7 +115,7 @@ fn drops_of_intersecting_sets_count_every_answer_once() {
 }
 
 #[test]
-fn three_drops_of_the_same_answers_take_them_once() {
+fn three_invalidations_of_the_same_entries_count_them_once() {
     let server = Server::start();
     let mut con = server.connect();
     fill(&mut con, "response", "ann", "p1", 20_000);
@@ -145,7 +140,7 @@ fn three_drops_of_the_same_answers_take_them_once() {
 }
 
 #[test]
-fn a_persona_filled_and_dropped_again_while_the_first_drop_is_pending() {
+fn a_persona_filled_and_invalidated_again_during_its_reclaim() {
     let server = Server::builder().config(NOTHING_AT_ONCE).start();
     let mut con = server.connect();
     fill(&mut con, "persona", "", "helper", 40_000);
@@ -174,7 +169,7 @@ fn a_persona_filled_and_dropped_again_while_the_first_drop_is_pending() {
 }
 
 #[test]
-fn drops_are_pending_in_several_databases_at_once() {
+fn reclaims_are_pending_in_several_databases_at_once() {
     let server = Server::builder().config(NOTHING_AT_ONCE).start();
     let mut con = server.connect();
     for database in [0, 1, 9] {
@@ -197,7 +192,7 @@ fn drops_are_pending_in_several_databases_at_once() {
 }
 
 #[test]
-fn a_drop_in_one_database_leaves_the_others_alone() {
+fn an_invalidation_in_one_database_leaves_the_others_alone() {
     let server = Server::start();
     let mut con = server.connect();
     fill(&mut con, "response", "ann", "helper", 5_000);

@@ -1,8 +1,8 @@
 //! Wrong numbers of arguments, unknown tiers, and names that are none.
 
-use crate::support::{Raw, args};
-use crate::witness::Witness;
-use crate::words::Says;
+use testkit::{Raw, args};
+
+use super::witness::Witness;
 
 const TIERS: &str = "ERR unknown tier: use msg, persona, session or response";
 const TIERS_AND_ANY: &str = "ERR unknown tier: use msg, persona, session, response or any";
@@ -39,7 +39,7 @@ fn a_wrong_number_of_arguments_has_the_server_s_own_text() {
 }
 
 #[test]
-fn an_unknown_tier_is_answered_with_those_there_are() {
+fn an_unknown_tier_is_refused_with_the_list_of_tiers() {
     let mut witness = Witness::start();
     for tier in ["nowhere", "\"\"", "msgs", "ms", "msg\0", "*", "m\u{100}sg", "any\u{100}"] {
         for line in about_a_request(tier, "ann helper hello") {

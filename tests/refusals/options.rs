@@ -1,8 +1,8 @@
 //! Options that are none, stand twice, exclude each other, or have a value that cannot be.
 
-use crate::support::{Raw, args};
-use crate::witness::Witness;
-use crate::words::Says;
+use testkit::{Raw, args};
+
+use super::witness::Witness;
 
 const SET: &str = "CHATCACHE.SET msg ann helper hello new";
 
@@ -10,7 +10,7 @@ const SET: &str = "CHATCACHE.SET msg ann helper hello new";
 const REQUESTS: [&str; 4] = ["GET", "DEL", "KEY", "INSPECT"];
 
 #[test]
-fn a_word_that_is_no_option_is_answered_with_those_there_are() {
+fn an_unknown_option_is_refused_with_the_list_of_options() {
     let mut witness = Witness::start();
     let options = "ERR syntax error: the options of CHATCACHE.SET are ID, EX, PX, EXAT, PXAT, KEEPTTL, NX, XX, STALE, \
          TOKEN and COST";

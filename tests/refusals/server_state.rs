@@ -1,8 +1,8 @@
 //! Refused for what the server is or has: another type under the key, no memory, a master, no data yet.
 
-use crate::support::{Raw, Server, eventually, replica_caught_up};
-use crate::witness::{Witness, state};
-use crate::words::Says;
+use testkit::{Raw, Server, eventually, replica_caught_up};
+
+use super::witness::{Witness, state};
 
 const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 
@@ -42,7 +42,7 @@ fn a_key_that_holds_something_else_is_left_alone() {
 }
 
 #[test]
-fn a_full_server_stores_nothing_more_but_answers_and_drops() {
+fn a_full_server_refuses_set_and_still_gets_and_invalidates() {
     let mut witness = Witness::of(Server::builder().config("maxmemory-policy noeviction"));
     witness.con.ok("CONFIG SET maxmemory 1");
     for line in [
@@ -61,7 +61,7 @@ fn a_full_server_stores_nothing_more_but_answers_and_drops() {
 }
 
 #[test]
-fn a_replica_answers_and_refuses_every_write() {
+fn a_replica_serves_reads_and_refuses_every_write() {
     let witness = Witness::start();
     let replica = Server::builder().replica_of(&witness.server).start();
     replica_caught_up(&witness.server, &replica);

@@ -1,8 +1,8 @@
-//! What is too large is refused by a limit of ours, before it costs memory or time.
+//! Oversized arguments are refused by a limit of the module, before they cost memory or time.
 
-use crate::support::{Raw, RawClient, args, eventually, info_field};
-use crate::witness::Witness;
-use crate::words::Says;
+use testkit::{Raw, RawClient, args, eventually, info_field};
+
+use super::witness::Witness;
 
 #[test]
 fn a_response_over_the_limit_is_refused() {
@@ -77,7 +77,7 @@ fn an_argument_as_large_as_the_server_takes_is_refused_by_the_limit() {
         assert_eq!(con.read(), Raw::Error(text.to_owned()), "{line}");
         assert_eq!(con.text("PING"), "PONG");
         drop(con);
-        // What the server itself read the argument into is soon free again.
+        // The server's own buffer of the argument is soon free again.
         eventually(|| used(&witness) - before.1 < 10 << 20);
     }
     assert_eq!(witness.state(), before.0);

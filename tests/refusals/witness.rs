@@ -1,9 +1,7 @@
 //! A server on which something can be refused, and somebody who sees it if anything was done all the same.
 
 use std::collections::BTreeMap;
-
-use crate::support::{Builder, Raw, RawClient, Server};
-use crate::words::{Says, words};
+use testkit::{Builder, Raw, RawClient, Server, words};
 
 pub struct Witness {
     pub server: Server,
@@ -19,7 +17,7 @@ pub struct State {
     /// When the answer that is there ends.
     ends: i64,
     stats: BTreeMap<String, i64>,
-    /// How much was written for whoever follows.
+    /// The replication offset.
     aof_bytes: String,
 }
 
@@ -78,7 +76,7 @@ fn shown<A: AsRef<[u8]>>(command: &[A]) -> String {
 }
 
 #[test]
-fn the_witness_sees_what_was_done() {
+fn the_witness_sees_any_change() {
     let mut witness = Witness::start();
     for line in [
         "CHATCACHE.SET msg ann helper hello answer EX 4000",
@@ -92,7 +90,7 @@ fn the_witness_sees_what_was_done() {
         witness.con.say(line);
         let after = witness.state();
         assert_ne!(after, before, "{line}");
-        // A read is told to nobody; a drop is, whatever it finds.
+        // A read is told to nobody; an invalidation is, whatever it finds.
         assert_eq!(after.aof_bytes != before.aof_bytes, !line.contains("GET"), "{line}");
     }
 }

@@ -1,11 +1,11 @@
 //! A reclaim on a master with a replica and an AOF, disturbed by what operators do.
 
-use crate::replica::{a_pair, agree};
-use crate::support::{Server, replica_caught_up};
-use crate::words::{
-    Busy, NOTHING_AT_ONCE, ask, count, dbsize, fill, fill_with, get, in_one_go, pending, pending_in,
-    reclaimed, set, stat,
+use testkit::{
+    Busy, NOTHING_AT_ONCE, Server, ask, count, dbsize, fill, fill_with, get, in_one_go, pending, pending_in,
+    reclaimed, replica_caught_up, set, stat,
 };
+
+use super::replica::{a_pair, agree};
 
 #[test]
 fn a_pause_of_writes_in_the_middle_of_a_reclaim_does_no_harm() {
@@ -28,19 +28,19 @@ fn a_pause_of_writes_in_the_middle_of_a_reclaim_does_no_harm() {
     set(&mut con, "response", "ann", "dropped", "q1", "new");
     agree(&master, &replica);
     reclaimed(&replica);
-    crate::support::eventually(|| dbsize(&mut con) == 11);
+    testkit::eventually(|| dbsize(&mut con) == 11);
     assert_eq!(stat(&mut con, "entries"), 11);
-    crate::support::eventually(|| dbsize(&mut replica.connect()) == 11);
+    testkit::eventually(|| dbsize(&mut replica.connect()) == 11);
 }
 
 #[test]
-fn a_reclaim_of_expired_answers_under_a_pause_of_writes_does_no_harm() {
+fn a_reclaim_of_expired_entries_under_a_pause_of_writes_does_no_harm() {
     let (master, replica) = a_pair(&[NOTHING_AT_ONCE, "appendonly yes"]);
     let mut con = master.connect();
     ask(&mut con, &["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
     fill_with(&mut con, "persona", "", "dropped", 5_000, "PX 100");
     replica_caught_up(&master, &replica);
-    crate::support::eventually(|| get(&mut replica.connect(), "persona", "", "dropped", "q5000").is_none());
+    testkit::eventually(|| get(&mut replica.connect(), "persona", "", "dropped", "q5000").is_none());
     let replies = in_one_go(
         &master,
         &[
@@ -53,10 +53,10 @@ fn a_reclaim_of_expired_answers_under_a_pause_of_writes_does_no_harm() {
     reclaimed(&master);
     ask(&mut con, &["CLIENT", "UNPAUSE"]);
     ask(&mut con, &["DEBUG", "SET-ACTIVE-EXPIRE", "1"]);
-    crate::support::eventually(|| dbsize(&mut con) == 0);
+    testkit::eventually(|| dbsize(&mut con) == 0);
     replica_caught_up(&master, &replica);
     reclaimed(&replica);
-    crate::support::eventually(|| dbsize(&mut replica.connect()) == 0);
+    testkit::eventually(|| dbsize(&mut replica.connect()) == 0);
     assert_eq!(stat(&mut con, "entries"), 0);
 }
 

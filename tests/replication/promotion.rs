@@ -1,10 +1,11 @@
 //! A replica that is made a master, also in the middle of a reclaim.
 
-use crate::replica::a_pair;
-use crate::support::{Server, args, cmd, eventually, info_field, replica_caught_up, text};
-use crate::words::{
-    Busy, NOTHING_AT_ONCE, ask, count, dbsize, fill, fill_with, get, pending, personas, reclaimed, set, stat,
+use testkit::{
+    Busy, NOTHING_AT_ONCE, Server, args, ask, cmd, count, dbsize, eventually, fill, fill_with, get,
+    info_field, pending, personas, reclaimed, replica_caught_up, set, stat, text,
 };
+
+use super::replica::a_pair;
 
 #[test]
 fn a_replica_promoted_in_the_middle_of_a_reclaim_ends_it_and_takes_writes() {
@@ -33,7 +34,7 @@ fn a_replica_promoted_in_the_middle_of_a_reclaim_ends_it_and_takes_writes() {
 }
 
 #[test]
-fn answers_that_are_dropped_and_expire_around_a_promotion_are_gone_in_the_end() {
+fn entries_that_are_invalidated_and_expire_around_a_promotion_are_gone_in_the_end() {
     let (master, replica) = a_pair(&[NOTHING_AT_ONCE]);
     let mut con = master.connect();
     let mut there = replica.connect();

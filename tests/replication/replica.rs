@@ -1,20 +1,15 @@
-//! What a replica answers.
+//! The replies of a replica.
 
 use redis::{Connection, Value};
-
-use crate::support::{
-    Server, args, cmd, error_text, eventually, expect_error, replica_caught_up,
-    skipped_as_copy_changes_the_database, text,
-};
-use crate::words::{
-    NOTHING_AT_ONCE, ask, count, dbsize, fill, fill_with, get, in_one_go, one_of_each, pending, pending_in,
-    personas, reclaimed, seen, set, stat,
+use testkit::{
+    NOTHING_AT_ONCE, Server, args, ask, cmd, count, dbsize, error_text, eventually, expect_error, fill,
+    fill_with, get, in_one_go, one_of_each, pending, pending_in, personas, reclaimed, replica_caught_up,
+    seen, set, skipped_as_copy_changes_the_database, stat, text,
 };
 
 /// A master and a replica of it, both with these lines in their redis.conf.
 pub fn a_pair(lines: &[&str]) -> (Server, Server) {
-    let with =
-        |builder| lines.iter().fold(builder, |builder: crate::support::Builder, line| builder.config(*line));
+    let with = |builder| lines.iter().fold(builder, |builder: testkit::Builder, line| builder.config(*line));
     let master = with(Server::builder()).start();
     let replica = with(Server::builder().replica_of(&master)).start();
     (master, replica)
@@ -33,7 +28,7 @@ pub fn agree(master: &Server, replica: &Server) {
 
 fn seen_without_hits(
     con: &mut Connection,
-    request: &crate::words::Request,
+    request: &testkit::Request,
 ) -> (std::collections::BTreeMap<String, Vec<u8>>, i64) {
     let (mut fields, expires) = seen(con, request);
     // Hits are of the server that gave the answer; the dump has them, and the time it was stored here, too.
@@ -43,7 +38,7 @@ fn seen_without_hits(
 }
 
 #[test]
-fn a_replica_has_every_answer_as_the_master_has_it_whether_stored_before_it_came_or_after() {
+fn a_replica_has_every_entry_as_the_master_has_it_whether_stored_before_it_came_or_after() {
     let master = Server::start();
     let mut con = master.connect();
     let requests = one_of_each(&mut con);
@@ -105,7 +100,7 @@ fn a_replica_refuses_writes_and_changes_nothing() {
 }
 
 #[test]
-fn a_replica_takes_what_its_own_settings_would_refuse() {
+fn a_replica_accepts_writes_that_its_own_settings_would_refuse() {
     let master = Server::start();
     let replica = Server::builder()
         .replica_of(&master)
@@ -133,7 +128,7 @@ fn a_replica_takes_what_its_own_settings_would_refuse() {
 fn keepttl_and_conditions_come_out_the_same() {
     let (master, replica) = a_pair(&[]);
     let (mut con, mut there) = (master.connect(), replica.connect());
-    let request = |message: &str| -> crate::words::Request { args!["persona", "", "helper", message].into() };
+    let request = |message: &str| -> testkit::Request { args!["persona", "", "helper", message].into() };
     let set = |con: &mut Connection, message: &str, answer: &str, options: &str| {
         let mut command: Vec<Vec<u8>> =
             args!["CHATCACHE.SET", "persona", "", "helper", message, answer].into();
@@ -157,7 +152,7 @@ fn keepttl_and_conditions_come_out_the_same() {
     assert_eq!(get(&mut there, "persona", "", "helper", "never"), None);
     assert_eq!(get(&mut there, "persona", "", "helper", "lasting"), Some("2".into()));
     assert_eq!(seen(&mut there, &request("lasting")).1, -1);
-    // After a drop NX stores again, whether the key is reclaimed there or not.
+    // After an invalidation NX stores again, whether the key is reclaimed there or not.
     for limit in ["0", "512"] {
         cmd(&mut there, &["CONFIG", "SET", "chatcache.invalidate-sync-limit", limit]).expect("CONFIG SET");
         fill(&mut con, "persona", "", "helper", 500);
@@ -172,7 +167,7 @@ fn keepttl_and_conditions_come_out_the_same() {
 }
 
 #[test]
-fn a_replica_reports_an_expired_answer_as_missing_before_the_master_deletes_it() {
+fn a_replica_reports_an_expired_entry_as_missing_before_the_master_deletes_it() {
     let (master, replica) = a_pair(&[]);
     let (mut con, mut there) = (master.connect(), replica.connect());
     ask(&mut con, &["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
@@ -189,7 +184,7 @@ fn a_replica_reports_an_expired_answer_as_missing_before_the_master_deletes_it()
 }
 
 #[test]
-fn drops_of_every_kind_come_out_the_same() {
+fn invalidations_of_every_kind_come_out_the_same() {
     let (master, replica) = a_pair(&[]);
     let mut con = master.connect();
     for user in ["ann", "bob"] {
@@ -217,7 +212,7 @@ fn drops_of_every_kind_come_out_the_same() {
 }
 
 #[test]
-fn a_transaction_and_a_script_that_drop_and_store_come_out_the_same() {
+fn a_transaction_and_a_script_that_invalidate_and_store_come_out_the_same() {
     let (master, replica) = a_pair(&[NOTHING_AT_ONCE]);
     let mut con = master.connect();
     fill(&mut con, "persona", "", "helper", 3_000);
@@ -243,7 +238,7 @@ fn a_transaction_and_a_script_that_drop_and_store_come_out_the_same() {
 }
 
 #[test]
-fn native_commands_on_answers_come_out_the_same() {
+fn native_commands_on_entries_come_out_the_same() {
     if skipped_as_copy_changes_the_database() {
         return;
     }
@@ -279,7 +274,7 @@ fn native_commands_on_answers_come_out_the_same() {
 }
 
 #[test]
-fn answers_that_expire_after_they_are_dropped_do_not_stay_on_the_replica_for_ever() {
+fn entries_that_expire_after_they_are_invalidated_do_not_stay_on_the_replica_for_ever() {
     let (master, replica) = a_pair(&[NOTHING_AT_ONCE]);
     let mut con = master.connect();
     let mut there = replica.connect();
@@ -292,14 +287,14 @@ fn answers_that_expire_after_they_are_dropped_do_not_stay_on_the_replica_for_eve
     assert_eq!(count(&mut con, &["CHATCACHE.INVALIDATE", "helper"]), 10_000);
     reclaimed(&master);
     assert_eq!(dbsize(&mut con), 10);
-    assert_eq!(sleeper.read(), crate::support::Raw::simple("OK"));
+    assert_eq!(sleeper.read(), testkit::Raw::simple("OK"));
     reclaimed(&replica);
     assert_eq!(dbsize(&mut there), 10);
     agree(&master, &replica);
 }
 
 #[test]
-fn answers_that_were_expired_when_they_were_dropped_are_gone_on_both() {
+fn entries_that_were_expired_when_they_were_invalidated_are_gone_on_both() {
     let (master, replica) = a_pair(&[NOTHING_AT_ONCE]);
     let mut con = master.connect();
     ask(&mut con, &["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
@@ -316,13 +311,13 @@ fn answers_that_were_expired_when_they_were_dropped_are_gone_on_both() {
 }
 
 #[test]
-fn what_the_master_evicts_leaves_the_replica_too() {
+fn entries_evicted_by_the_master_leave_the_replica_too() {
     // Each packs in its own time, and the answers' bytes are compared.
     let (master, replica) =
         a_pair(&["maxmemory-policy allkeys-lru", "repl-backlog-size 16kb", "chatcache.compression none"]);
     let mut con = master.connect();
     let used = |con: &mut Connection| -> u64 {
-        crate::support::info_field(con, "memory", "used_memory").parse().expect("bytes")
+        testkit::info_field(con, "memory", "used_memory").parse().expect("bytes")
     };
     let limit = used(&mut con) + 3_000_000;
     ask(&mut con, &args!["CONFIG", "SET", "maxmemory", limit]);
@@ -362,7 +357,7 @@ fn a_key_that_is_free_on_the_master_is_free_on_a_replica_that_has_not_reclaimed_
     assert_eq!(count(&mut con, &args!["RENAMENX", other, keys[3]]), 1);
     ask(&mut con, &args!["RPUSH", keys[4], "a list"]);
     ask(&mut con, &args!["APPEND", keys[5], "a string"]);
-    assert_eq!(sleeper.read(), crate::support::Raw::simple("OK"));
+    assert_eq!(sleeper.read(), testkit::Raw::simple("OK"));
     agree(&master, &replica);
     reclaimed(&replica);
     let mut there = replica.connect();
@@ -374,7 +369,7 @@ fn a_key_that_is_free_on_the_master_is_free_on_a_replica_that_has_not_reclaimed_
 }
 
 #[test]
-fn a_dropped_answer_that_the_master_renames_takes_its_victim_along_on_a_replica_that_has_reclaimed_it() {
+fn an_invalidated_entry_that_the_master_renames_takes_its_victim_along_on_a_replica_that_has_reclaimed_it() {
     let master = Server::builder().config(NOTHING_AT_ONCE).start();
     let replica = Server::builder().replica_of(&master).start();
     let mut con = master.connect();
@@ -386,7 +381,7 @@ fn a_dropped_answer_that_the_master_renames_takes_its_victim_along_on_a_replica_
         &master,
         &[&["CHATCACHE.INVALIDATE", "helper"], &["RENAME", &key, &victim], &["INFO", "everything"]],
     );
-    assert_eq!(replies[1], crate::support::Raw::simple("OK"));
+    assert_eq!(replies[1], testkit::Raw::simple("OK"));
     assert!(pending_in(&replies[2]) > 0);
     reclaimed(&master);
     agree(&master, &replica);

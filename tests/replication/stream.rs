@@ -1,13 +1,14 @@
-//! What a replica is sent, read as a replica reads it.
+//! The replication stream, read as a replica reads it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use redis::{Connection, Value};
-
-use crate::support::{Server, args, cmd, eventually, info_field, patient, text};
-use crate::words::{NOTHING_AT_ONCE, as_text, ask, count, dbsize, fill, fill_with, reclaimed, set};
+use testkit::{
+    NOTHING_AT_ONCE, Server, args, as_text, ask, cmd, count, dbsize, eventually, fill, fill_with, info_field,
+    patient, reclaimed, set, text,
+};
 
 /// A replica that applies nothing: it only reads.
 struct Listener(BufReader<TcpStream>);
@@ -68,7 +69,7 @@ fn end(con: &mut Connection, message: &str) -> i64 {
 }
 
 #[test]
-fn an_answer_travels_with_the_moment_of_its_end_and_without_conditions() {
+fn an_entry_travels_with_the_moment_of_its_end_and_without_conditions() {
     let master = Server::start();
     let mut stream = Listener::of(&master);
     let mut con = master.connect();
@@ -97,7 +98,7 @@ fn an_answer_travels_with_the_moment_of_its_end_and_without_conditions() {
 }
 
 #[test]
-fn what_is_refused_or_changes_nothing_does_not_travel() {
+fn refused_commands_and_those_without_effect_are_not_replicated() {
     let master = Server::start();
     let mut con = master.connect();
     set(&mut con, "persona", "", "helper", "there", "a");
@@ -125,7 +126,7 @@ fn what_is_refused_or_changes_nothing_does_not_travel() {
 }
 
 #[test]
-fn drops_travel_once_each_as_they_came() {
+fn invalidations_travel_once_each_as_they_came() {
     let master = Server::start();
     let mut con = master.connect();
     fill(&mut con, "persona", "", "helper", 100);
@@ -174,7 +175,7 @@ fn a_transaction_and_a_script_travel_whole_and_by_their_effects() {
 }
 
 #[test]
-fn a_drop_of_ten_thousand_answers_is_one_small_command_and_its_reclaim_sends_nothing() {
+fn an_invalidation_of_ten_thousand_entries_is_one_small_command_and_its_reclaim_sends_nothing() {
     // No PINGs, which would count in the offset.
     let master = Server::builder().config("repl-ping-replica-period 3600").start();
     let offset = |con: &mut Connection| -> i64 {
@@ -217,7 +218,7 @@ fn forget_and_flush_of_thousands_send_one_command_too() {
 }
 
 #[test]
-fn answers_that_are_expired_when_they_are_reclaimed_send_no_more_than_expiry_does() {
+fn entries_that_are_expired_when_they_are_reclaimed_send_no_more_than_expiry_does() {
     let master = Server::builder().config(NOTHING_AT_ONCE).start();
     let mut con = master.connect();
     ask(&mut con, &["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);

@@ -1,11 +1,11 @@
 //! Full and partial syncs while a reclaim is under way.
 
-use crate::replica::{a_pair, agree};
-use crate::support::{Builder, Raw, Server, args, eventually, info_field, replica_caught_up};
-use crate::words::{
-    Busy, NOTHING_AT_ONCE, ask, count, dbsize, fill, get, in_one_go, pending, pending_in, personas,
-    reclaimed, set, stat,
+use testkit::{
+    Builder, Busy, NOTHING_AT_ONCE, Raw, Server, args, ask, count, dbsize, eventually, fill, get, in_one_go,
+    info_field, pending, pending_in, personas, reclaimed, replica_caught_up, set, stat,
 };
+
+use super::replica::{a_pair, agree};
 
 const MANY: usize = 50_000;
 
@@ -147,8 +147,8 @@ fn a_replica_of_a_replica_follows() {
     }
     assert_eq!(dbsize(&mut there), 1);
     let request = args!["response", "ann", "helper", "q5"].into();
-    let end = crate::words::seen(&mut con, &request).1;
-    assert_eq!(crate::words::seen(&mut there, &request).1, end);
+    let end = testkit::seen(&mut con, &request).1;
+    assert_eq!(testkit::seen(&mut there, &request).1, end);
     assert_eq!(count(&mut con, &["CHATCACHE.FORGET", "ann"]), 1);
     caught_up();
     assert_eq!(get(&mut there, "response", "ann", "helper", "q5"), None);
@@ -157,7 +157,7 @@ fn a_replica_of_a_replica_follows() {
 }
 
 #[test]
-fn wait_counts_the_replica_for_a_set_and_for_a_drop() {
+fn wait_counts_the_replica_for_a_set_and_an_invalidate() {
     let (master, replica) = a_pair(&[NOTHING_AT_ONCE]);
     let mut client = master.raw();
     let set = ["CHATCACHE.SET", "persona", "", "helper", "q", "a"];

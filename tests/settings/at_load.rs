@@ -1,8 +1,8 @@
 //! Arguments of loadmodule and lines of redis.conf, good and bad.
 
-use crate::support::{Raw, Server};
-use crate::words::{Says, fields, items, text_of, texts};
-use crate::{defaults_but, settings};
+use testkit::{Raw, Server, fields, items, text_of, texts};
+
+use super::{defaults_but, settings};
 
 #[test]
 fn loadmodule_takes_settings_with_and_without_their_prefix_and_in_units() {
@@ -159,7 +159,7 @@ fn a_running_server_may_load_the_module_with_settings() {
 }
 
 #[test]
-fn a_running_server_goes_on_without_a_module_whose_settings_are_bad() {
+fn a_running_server_refuses_a_module_with_bad_settings_and_goes_on() {
     let path = module_path();
     let server = Server::builder().without_module().start();
     let mut con = server.raw();

@@ -1,8 +1,8 @@
 //! CONFIG GET, SET and REWRITE.
 
-use crate::support::{Raw, RawClient, Server, args, eventually};
-use crate::words::{Says, fill};
-use crate::{DEFAULTS, defaults_but, settings};
+use testkit::{Raw, RawClient, Server, args, eventually, fill_persona};
+
+use super::{DEFAULTS, defaults_but, settings};
 
 #[track_caller]
 fn seconds_left(con: &mut RawClient, tier: &str) -> i64 {
@@ -18,7 +18,7 @@ fn config_get_tells_every_setting_and_its_default() {
 }
 
 #[test]
-fn a_ttl_that_is_set_is_that_of_the_next_answer() {
+fn a_ttl_that_is_set_is_that_of_the_next_entry() {
     let server = Server::start();
     let mut con = server.raw();
     for (n, tier) in ["msg", "persona", "session", "response"].into_iter().enumerate() {
@@ -52,12 +52,12 @@ fn the_limit_of_a_response_may_be_set_in_units_and_is_kept_to_the_byte() {
 }
 
 #[test]
-fn the_sync_limit_says_which_drops_take_the_keys_at_once() {
+fn the_sync_limit_selects_the_invalidations_that_delete_their_keys_at_once() {
     let server = Server::start();
     let mut con = server.raw();
     for (limit, keys_left) in [(9, 10), (10, 0), (0, 10), (1_000_000, 0)] {
         con.ok(&format!("CONFIG SET chatcache.invalidate-sync-limit {limit}"));
-        fill(&mut con, "ann", "helper", 10, 1);
+        fill_persona(&mut con, "ann", "helper", 10, 1);
         let replies = con.transaction(&["CHATCACHE.INVALIDATE helper", "DBSIZE"]);
         assert_eq!(replies, [Raw::Int(10), Raw::Int(keys_left)], "a limit of {limit}");
         eventually(|| con.number("DBSIZE") == 0);
@@ -122,7 +122,7 @@ fn several_settings_are_set_together_or_not_at_all() {
 }
 
 #[test]
-fn config_rewrite_keeps_what_was_set_over_a_restart() {
+fn config_rewrite_keeps_settings_over_a_restart() {
     let mut server = Server::builder()
         .module_args(&["ttl-session", "111"])
         .config("chatcache.ttl-persona 222")
@@ -159,7 +159,7 @@ fn config_rewrite_keeps_what_was_set_over_a_restart() {
 }
 
 #[test]
-fn what_was_not_rewritten_is_gone_with_the_restart() {
+fn settings_without_config_rewrite_are_gone_with_the_restart() {
     let mut server = Server::builder().config("chatcache.ttl-msg 11").start();
     server.raw().ok("CONFIG SET chatcache.ttl-msg 22");
     server.restart_without_saving();

@@ -1,4 +1,4 @@
-//! What is on the screen and how it changes: by what the server tells, and by keys.
+//! The state of the screen and its changes: by readings of the server, and by keys.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -7,10 +7,10 @@ use crate::personas::{self, Census, Direction, Line, Sort};
 use crate::server::{About, Reading};
 use crate::stats::{self, Rates, Shares, Stats};
 
-/// How many looks the charts go back: more than any screen is wide.
+/// Number of readings in the charts: more than any screen is wide.
 const HISTORY: usize = 600;
 
-/// Whether the server answers.
+/// The state of the connection.
 #[derive(Debug, Default)]
 pub enum Link {
     #[default]
@@ -33,11 +33,11 @@ pub struct App {
     pub history: VecDeque<Shares>,
     /// The personas, sorted; or why there are none.
     pub lines: Result<Vec<Line>, String>,
-    /// How many there are; None until their list has been read once.
+    /// Their number; None until their list has been read once.
     pub personas_total: Option<usize>,
     pub sort: Sort,
     pub direction: Direction,
-    /// How many lines are scrolled past.
+    /// Number of lines scrolled past.
     pub scrolled: usize,
     census: Option<Census>,
 }
@@ -49,14 +49,14 @@ pub struct Last {
     pub about: About,
 }
 
-/// What a key does.
+/// The action of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Quit,
     Pause,
     NextSort,
     Reverse,
-    /// So many lines down.
+    /// Scrolls down by this number of lines.
     Scroll(isize),
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What stands where there is no number.
+/// The text for a missing number.
 pub const NONE: &str = "-";
 
 /// `950`, `12.3k`, `4.56M`: three digits that count.

@@ -11,11 +11,6 @@ mod server;
 mod stats;
 mod view;
 
-/// The real servers of the module's own tests.
-#[cfg(test)]
-#[path = "../../tests/support/mod.rs"]
-mod support;
-
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,7 +55,7 @@ fn main() -> ExitCode {
     if !io::stdout().is_terminal() {
         return fail("this draws on a terminal, and the output is none; see CHATCACHE.STATS");
     }
-    // Whoever ends it wants the terminal back as it was.
+    // A signal must leave the terminal as it was.
     let ended = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGHUP] {
         if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&ended)) {
@@ -96,7 +91,7 @@ fn look_every(interval: Duration, mut server: Server) -> mpsc::Receiver<Result<R
     looks
 }
 
-/// How long a key or a look may wait for the screen.
+/// The longest delay between a key or a reading and the screen.
 const TICK: Duration = Duration::from_millis(50);
 
 fn run(

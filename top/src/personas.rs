@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::time::Instant;
 
-/// So many personas are kept, those with the most requests.
+/// Number of personas that are kept: those with the most requests.
 pub const KEPT: usize = 10_000;
 
 /// A persona when it was read.
@@ -39,7 +39,7 @@ pub struct Sweep {
 pub struct Census {
     /// At most `KEPT` of them.
     pub personas: Vec<Persona>,
-    /// How many there are.
+    /// Their number.
     pub total: usize,
 }
 
@@ -81,7 +81,7 @@ impl Line {
     }
 }
 
-/// What the lines are sorted by.
+/// The order of the lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
     Asked,
@@ -107,7 +107,7 @@ impl Sort {
         let by_name = || a.persona.name.cmp(&b.persona.name);
         let largest = |of: fn(&Line) -> f64| of(b).total_cmp(&of(a));
         let order = match self {
-            // What is not known yet, or never, is the least of all.
+            // An unknown value sorts last.
             Sort::Asked => largest(|line| line.asked_per_second.unwrap_or(-1.0))
                 .then_with(|| b.persona.asked().cmp(&a.persona.asked())),
             Sort::Hits => largest(|line| line.hit_share().unwrap_or(-1.0)),

@@ -1,6 +1,6 @@
 //! The server: looked at once a refresh, over one connection, which is made anew whenever it is lost.
 //!
-//! What a refresh asks of the server is bounded: STATS, INFO, and `PAGES` pages of PERSONAS.
+//! A refresh is bounded: STATS, INFO, and `PAGES` pages of PERSONAS.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::stats::Stats;
 /// No server may hold the view up for longer.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How much of the list of personas is read in one refresh.
+/// Number of pages of PERSONAS in one refresh.
 const PAGES: usize = 4;
 const PAGE: usize = 250;
 
@@ -31,7 +31,7 @@ pub struct Reading {
     pub personas: Result<Option<Census>, String>,
 }
 
-/// What INFO tells of the server around the module; all of it is "as far as known", since a user's ACL rules
+/// Fields of INFO about the server around the module; all of it is "as far as known", since a user's ACL rules
 /// may deny INFO.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct About {
@@ -59,7 +59,7 @@ impl Server {
         Ok(Server { client, connection: None, cursor: first(), sweep: Sweep::default() })
     }
 
-    /// Where the server is, without the password that the URL may hold.
+    /// The server's address, without the URL's password.
     pub fn address(&self) -> String {
         self.client.get_connection_info().addr().to_string()
     }
@@ -78,7 +78,7 @@ impl Server {
             }
         };
         let reading = self.read_from(&mut connection).map_err(|error| match error.kind() {
-            // What the server says when it does not know the command.
+            // The server's error for an unknown command.
             ErrorKind::Server(ServerErrorKind::ResponseError) if told(&error).contains("unknown command") => {
                 "the module chatcache is not loaded there".to_owned()
             }
@@ -195,20 +195,20 @@ mod tests {
     use std::io::Read;
 
     use super::*;
-    use crate::support::{self, eventually, is_valkey};
+    use testkit::{eventually, is_valkey};
 
-    fn ask(server: &support::Server, line: &str) {
+    fn ask(server: &testkit::Server, line: &str) {
         let words: Vec<&str> = line.split(' ').collect();
-        support::cmd(&mut server.connect(), &words).unwrap_or_else(|error| panic!("{line}: {error}"));
+        testkit::cmd(&mut server.connect(), &words).unwrap_or_else(|error| panic!("{line}: {error}"));
     }
 
-    fn view_of(server: &support::Server, credentials: &str, query: &str) -> Server {
+    fn view_of(server: &testkit::Server, credentials: &str, query: &str) -> Server {
         Server::new(&format!("redis://{credentials}127.0.0.1:{}/{query}", server.port())).expect("a URL")
     }
 
     #[test]
     fn a_look_tells_what_the_server_tells_in_resp2_and_resp3() {
-        let server = support::Server::builder().config("maxmemory 100mb").start();
+        let server = testkit::Server::builder().config("maxmemory 100mb").start();
         for line in ["SET msg ann helper hi hello", "GET msg ann helper hi", "GET msg ann coder hey"] {
             ask(&server, &format!("CHATCACHE.{line}"));
         }
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_server_that_comes_back_is_looked_at_again() {
-        let mut server = support::Server::start();
+        let mut server = testkit::Server::start();
         let mut view = view_of(&server, "", "");
         view.read().expect("a reading");
         server.kill9();
@@ -239,11 +239,11 @@ mod tests {
 
     #[test]
     fn a_list_longer_than_a_refresh_goes_on_in_the_next() {
-        let server = support::Server::start();
+        let server = testkit::Server::start();
         let mut con = server.connect();
         for number in 0..PAGES * PAGE + 10 {
             let persona = format!("p{number}");
-            support::cmd(&mut con, &["CHATCACHE.SET", "msg", "ann", &persona, &persona, "a"]).expect("SET");
+            testkit::cmd(&mut con, &["CHATCACHE.SET", "msg", "ann", &persona, &persona, "a"]).expect("SET");
         }
         let mut view = view_of(&server, "", "");
         assert_eq!(view.read().expect("a reading").personas, Ok(None));
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_server_without_the_module_says_so() {
-        let server = support::Server::builder().without_module().start();
+        let server = testkit::Server::builder().without_module().start();
         let error = view_of(&server, "", "").read().expect_err("no module");
         assert_eq!(error, "the module chatcache is not loaded there");
     }
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_user_with_few_rights_sees_what_they_allow() {
-        let server = support::Server::start();
+        let server = testkit::Server::start();
         ask(&server, "ACL SETUSER cy on >secret +chatcache.stats");
         let mut view = view_of(&server, "cy:secret@", "");
         assert!(!view.address().contains("secret"), "{}", view.address());

@@ -1,4 +1,4 @@
-//! What CHATCACHE.STATS tells, and what two looks at it, one after the other, say about the time between.
+//! The counters of CHATCACHE.STATS, and what two readings of it, one after the other, say about the time between.
 //!
 //! A field that this server's module does not have is None all the way to the screen, where it is a dash: an
 //! older module, or a newer one, is shown as far as it goes.
@@ -67,7 +67,7 @@ fn share(part: Option<u64>, whole: Option<u64>) -> Option<f64> {
     }
 }
 
-/// What happened between two looks.
+/// The changes between two readings.
 #[derive(Clone, Debug)]
 pub struct Rates {
     seconds: f64,
@@ -76,7 +76,7 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// None where there is nothing to compare: no time between, or a counter that went down, as after a
+    /// Returns None if there is nothing to compare: no time between, or a counter that went down, as after a
     /// restart of the server.
     pub fn between(before: (&Stats, Instant), after: (&Stats, Instant)) -> Option<Rates> {
         let seconds = after.1.checked_duration_since(before.1)?.as_secs_f64();

@@ -1,4 +1,4 @@
-//! Drawing. What does not fit is left out from the bottom up: first the personas, then the figures.
+//! Drawing. A small screen loses parts from the bottom up: first the personas, then the figures.
 
 use std::time::Duration;
 

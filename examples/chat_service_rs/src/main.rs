@@ -16,14 +16,14 @@ use std::error::Error;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-/// How long one FETCH waits for another caller's answer, and what Redis may take beyond that.
+/// Time that one FETCH waits for another caller's response, and what Redis may take beyond that.
 const WAIT: Duration = Duration::from_secs(2);
 const REDIS_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The model is given up before its lease (`chatcache.lease-ms`, 30 s) ends.
 const MODEL_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// How long after its TTL an answer is still given while a new one is computed.
+/// Time after its TTL in which a stale response is served while a new one is computed.
 const STALE_MS: u64 = 600_000;
 
 /// A request that waits and one that computes hold a connection each.
@@ -48,7 +48,7 @@ struct Answer {
     source: &'static str,
 }
 
-/// What FETCH says.
+/// The reply of FETCH.
 enum Fetched {
     Hit(String),
     Stale(String, Option<String>),

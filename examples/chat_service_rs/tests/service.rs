@@ -1,13 +1,12 @@
-//! The service against a real Redis with the module: CHATCACHE_MODULE, or what `cargo build --release` has made.
+//! The service against a real Redis with the module, which `CHATCACHE_MODULE` names.
 
 use serde_json::{Value, json};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
-use std::thread::{scope, sleep};
-use std::time::{Duration, Instant};
-use tempfile::TempDir;
+use std::thread::scope;
+use std::time::Duration;
+use testkit::{Port, Server, eventually};
 
 struct Killed(Child);
 
@@ -19,44 +18,33 @@ impl Drop for Killed {
 }
 
 struct World {
-    redis: Option<Killed>,
+    redis: Option<Server>,
     _service: Killed,
-    service_port: u16,
-    redis_port: u16,
-    _dir: TempDir,
+    service_port: Port,
 }
 
 impl World {
     fn start() -> World {
-        let dir = TempDir::new().expect("make a directory");
-        let redis_port = free_port();
-        let redis =
-            Command::new(std::env::var_os("CHATCACHE_SERVER").unwrap_or_else(|| "redis-server".into()))
-                .args(["--port", &redis_port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-                .arg("--dir")
-                .arg(dir.path())
-                .arg("--loadmodule")
-                .arg(module())
-                .stdout(Stdio::null())
-                .spawn()
-                .map(Killed)
-                .expect("start redis-server");
-        await_port(redis_port);
-        let service_port = free_port();
+        let redis = Server::start();
+        let service_port = Port::free();
         let service = Command::new(env!("CARGO_BIN_EXE_chat-service"))
-            .env("REDIS_URL", format!("redis://127.0.0.1:{redis_port}"))
-            .env("PORT", service_port.to_string())
+            .env("REDIS_URL", format!("redis://127.0.0.1:{}", redis.port()))
+            .env("PORT", service_port.number.to_string())
             .stdout(Stdio::null())
             .spawn()
             .map(Killed)
             .expect("start the service");
-        await_port(service_port);
-        World { redis: Some(redis), _service: service, redis_port, service_port, _dir: dir }
+        eventually(|| TcpStream::connect(("127.0.0.1", service_port.number)).is_ok());
+        World { redis: Some(redis), _service: service, service_port }
+    }
+
+    fn redis(&self) -> &Server {
+        self.redis.as_ref().expect("Redis is running")
     }
 
     fn send(&self, method: &str, path: &str, body: &Value) -> (u16, String) {
         let mut stream =
-            TcpStream::connect(("127.0.0.1", self.service_port)).expect("connect to the service");
+            TcpStream::connect(("127.0.0.1", self.service_port.number)).expect("connect to the service");
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("set the time-out");
         let body = body.to_string();
         let head = format!(
@@ -72,7 +60,7 @@ impl World {
         (status, body.to_owned())
     }
 
-    /// Where the answer came from, if there is one.
+    /// The source of the response, if there is one.
     fn ask(&self, message: &str) -> Result<String, u16> {
         let question = json!({"user": "ann", "persona": "helper", "message": message});
         match self.send("POST", "/chat", &question) {
@@ -85,17 +73,9 @@ impl World {
         }
     }
 
-    fn cli(&self, words: &[&str]) -> String {
-        let mut cli = Command::new("redis-cli");
-        let told = cli.args(["-p", &self.redis_port.to_string()]).args(words).output().expect("redis-cli");
-        String::from_utf8(told.stdout).expect("text")
-    }
-
     /// A field of CHATCACHE.STATS.
-    fn stat(&self, field: &str) -> String {
-        let told = self.cli(&["CHATCACHE.STATS"]);
-        let mut lines = told.lines().skip_while(|line| *line != field);
-        lines.nth(1).unwrap_or_else(|| panic!("no {field} in {told}")).to_owned()
+    fn stat(&self, field: &str) -> i64 {
+        self.redis().raw().stats("")[field]
     }
 }
 
@@ -107,7 +87,7 @@ fn a_crowd_costs_one_model_call() {
         callers.into_iter().map(|caller| caller.join().expect("a caller")).collect()
     });
     assert_eq!(sources.iter().filter(|source| *source == "model").count(), 1);
-    assert_eq!(world.stat("leases-granted"), "1");
+    assert_eq!(world.stat("leases-granted"), 1);
 }
 
 #[test]
@@ -116,7 +96,7 @@ fn an_error_is_told_and_not_kept() {
     assert_eq!(world.ask("fail"), Err(502));
     assert_eq!(world.ask("fail"), Err(502));
     // Given back both times, and nothing was stored.
-    assert_eq!(["leases-granted", "leases", "entries"].map(|field| world.stat(field)), ["2", "0", "0"]);
+    assert_eq!(["leases-granted", "leases", "entries"].map(|field| world.stat(field)), [2, 0, 0]);
 }
 
 #[test]
@@ -143,25 +123,7 @@ fn without_redis_the_model_answers() {
 #[test]
 fn an_answer_that_redis_refuses_leaves_no_lease() {
     let world = World::start();
-    world.cli(&["CONFIG", "SET", "chatcache.max-response-bytes", "1"]);
+    world.redis().raw().ok("CONFIG SET chatcache.max-response-bytes 1");
     assert_eq!(world.ask("hi").as_deref(), Ok("model"));
-    assert_eq!(["leases-granted", "leases"].map(|field| world.stat(field)), ["1", "0"]);
-}
-
-fn free_port() -> u16 {
-    let free = TcpListener::bind("127.0.0.1:0").expect("find a free port");
-    free.local_addr().expect("the free port").port()
-}
-
-fn await_port(port: u16) {
-    let begun = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "nobody listens on {port}");
-        sleep(Duration::from_millis(20));
-    }
-}
-
-fn module() -> PathBuf {
-    let built = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/release/libchatcache.so");
-    std::env::var_os("CHATCACHE_MODULE").map_or_else(built, PathBuf::from)
+    assert_eq!(["leases-granted", "leases"].map(|field| world.stat(field)), [1, 0]);
 }

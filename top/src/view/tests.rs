@@ -1,4 +1,4 @@
-//! What a user sees, on screens of several sizes.
+//! The view on screens of several sizes.
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,13 @@
+//! Measuring: all benches stand on it.
+//!
+//! - `server`: a server under measurement.
+//! - `cpus`: the CPUs that servers and their load run on, and the CPU time that a server has used.
+//! - `redis_benchmark`: load from the server's own tool.
+//! - `figures`: medians and spreads.
+//! - `output`: what the machine is, and files in target/bench.
+
+pub mod cpus;
+pub mod figures;
+pub mod output;
+pub mod redis_benchmark;
+pub mod server;

@@ -13,7 +13,7 @@ use regex::Regex;
 
 use super::python::INTERPRETER;
 use super::{markdown, root};
-use crate::support::{Server, args, cmd, info, map_of, text};
+use crate::support::{Server, cmd, info, map_of, text};
 
 type Row = Vec<String>;
 
@@ -32,7 +32,7 @@ fn section<'a>(page: &'a str, heading: &str) -> &'a str {
 fn rows(text: &str) -> Vec<Row> {
     let cells = |line: &str| -> Option<Row> {
         let line = line.strip_prefix('|')?.trim_end().strip_suffix('|')?;
-        Some(line.split(" | ").map(|cell| cell.trim().to_owned()).collect())
+        Some(line.split('|').map(|cell| cell.trim().to_owned()).collect())
     };
     let mut rows = Vec::new();
     let mut lines = text.lines().peekable();
@@ -239,10 +239,11 @@ fn counters_and_fields_are_those_of_the_server() {
 
     let of_server = names(section(&page, "## Counters of the server"));
     assert_same("counters", &of_server, &fields(&mut con, &["CHATCACHE.STATS"]));
-    let in_info = info(&mut con, "chatcache");
-    let in_info =
-        in_info.lines().filter_map(|line| Some(line.strip_prefix("chatcache_")?.split_once(':')?.0));
-    let in_info: BTreeSet<String> = in_info.map(|name| name.replace('_', "-")).collect();
+    let in_info = info(&mut con, "chatcache").into_keys().map(|name| match name.strip_prefix("chatcache_") {
+        Some(name) => name.replace('_', "-"),
+        None => panic!("INFO chatcache has {name}"),
+    });
+    let in_info: BTreeSet<String> = in_info.collect();
     assert_same("counters of INFO", &of_server, &in_info);
 
     let of_persona = names(section(&page, "## Counters of a persona"));

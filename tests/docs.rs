@@ -1,7 +1,8 @@
-//! Every code block of README.md and docs/ is run as a reader would run it.
+//! Every code block of README.md and docs/ is run as a reader would run it, and the pages of docs/reference are compared
+//! with a running server (`reference`).
 //!
-//! A page gets one server, and its blocks run in their order, so that a page is a story. What runs a block is the
-//! first word after its fence:
+//! A page gets one server, and its blocks run in their order, so that a page is a story. The first word after its fence
+//! decides how a block runs:
 //!
 //! - `redis`: a session of redis-cli. Lines with a prompt (`> `, `127.0.0.1:6379> `, `ann> `) are commands; what
 //!   follows is what redis-cli prints. Each prompt's name is a connection of its own for the whole page; a line
@@ -90,7 +91,7 @@ fn no_page_is_forgotten() {
 fn the_loop_is_the_same_in_the_guide_and_the_example() {
     let loop_of = |path: &str| {
         let text = std::fs::read_to_string(root().join(path)).expect("read the file");
-        let from = text.find("def answer(user, persona, message):\n    \"\"\"").expect("the loop");
+        let from = text.find("def respond(user, persona, message):\n    \"\"\"").expect("the loop");
         let end = text[from..].find("        raise\n").expect("the end of the loop");
         text[from..from + end].to_owned()
     };

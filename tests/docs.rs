@@ -1,8 +1,7 @@
-//! Every code block of README.md and docs/ is run as a reader would run it, and the pages of docs/reference are compared
-//! with a running server (`reference`).
+//! Every code block of README.md and docs/ is run as a reader would run it.
 //!
-//! A page gets one server, and its blocks run in their order, so that a page is a story. The first word after its fence
-//! decides how a block runs:
+//! A page gets one server, and its blocks run in their order, so that a page is a story. What runs a block is the
+//! first word after its fence:
 //!
 //! - `redis`: a session of redis-cli. Lines with a prompt (`> `, `127.0.0.1:6379> `, `ann> `) are commands; what
 //!   follows is what redis-cli prints. Each prompt's name is a connection of its own for the whole page; a line

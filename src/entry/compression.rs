@@ -44,7 +44,7 @@ pub const MAX_RATIO: usize = 250;
 /// Nothing longer is unpacked: it is what the server takes as one argument by default, and `max-response-bytes` at most.
 const MAX_RAW_BYTES: usize = 512 * 1024 * 1024;
 
-/// zstd's level: see `docs/dev/performance.md` for what the others give.
+/// zstd's level: see `docs/architecture.md` for what the others give.
 const LEVEL: i32 = 3;
 
 /// The level for what is packed in a hurry: while a forked child saves, or DUMP waits.

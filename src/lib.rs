@@ -21,7 +21,9 @@ mod commands;
 mod config;
 mod flight;
 mod keyspace;
+mod report;
 mod stats;
+mod store;
 
 #[allow(unsafe_code)]
 mod redis;
@@ -66,13 +68,12 @@ impl Module for Chatcache {
     }
 
     fn loaded(ctx: &Ctx<'_>) {
-        cache::loaded(ctx);
         keyspace::loaded(ctx);
         ctx.log_notice(&format!("version {} is ready: {}", env!("CARGO_PKG_VERSION"), config::summary()));
     }
 
     fn info(section: &mut InfoSection) {
-        for (name, value) in cache::report().fields() {
+        for (name, value) in report::report().fields() {
             section.field(name, value);
         }
     }

@@ -11,9 +11,10 @@
 //!
 //! What a master, an AOF or another module asks for is not checked, as the server checks none of it.
 
-use crate::cache::{CACHE, Lookup};
-use crate::entry::Entry;
-use crate::redis::{Args, Caller, Content, Ctx, Key, rules_allow};
+use crate::cache::lookup::{Found, Lookup};
+use crate::cache::state::CACHE;
+use crate::index::Liveness;
+use crate::redis::{Args, Caller, Ctx, rules_allow};
 use crate::request::Request;
 use crate::request::error::CommandError;
 use crate::tier::Tier;
@@ -26,30 +27,33 @@ pub enum Access {
     Write,
 }
 
-/// What a read finds: what the key holds, unless that is an answer that the caller may not read.
-pub fn visible<'k>(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, lookup: Lookup<'k>) -> Lookup<'k> {
-    // The fingerprint of the other tiers' answers holds the persona.
+/// Hides the response of a persona that the caller may not read: a read finds nothing there.
+pub fn visible<'c>(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, lookup: Lookup<'c>) -> Lookup<'c> {
+    // In the other tiers the fingerprint holds the persona.
     if !is_shared(request.tier) {
         return lookup;
     }
-    match lookup.entry().and_then(|entry| other_persona(ctx, entry, request)) {
-        Some(persona) if !might_give(&ctx.caller(), command(args), &persona) => Lookup::Forbidden,
+    match lookup.response().and_then(|found| other_persona(ctx, found, request)) {
+        Some(persona) if !may_give(&ctx.caller(), command(args), &persona) => Lookup::Forbidden,
         _ => lookup,
     }
 }
 
-/// Refuses to touch an answer that the caller may not write, whatever question it answers; and tells whose it is, if
-/// it is live and another persona's.
+/// Checks that the caller may replace or remove the entry in a key. Returns the entry's persona if it is live and belongs
+/// to another persona than the request's.
+///
+/// # Errors
+/// `ForeignEntry` if the caller has no right to write that persona.
 pub fn check_write(
     ctx: &Ctx<'_>,
     args: Args<'_>,
     request: &Request<'_>,
-    key: &Key<'_>,
+    lookup: &Lookup<'_>,
 ) -> Result<Option<Arc<[u8]>>, CommandError> {
-    let Content::Value(entry) = key.content::<Entry>() else { return Ok(None) };
-    let Some(persona) = other_persona(ctx, entry, request) else { return Ok(None) };
+    let Some(found) = lookup.occupant() else { return Ok(None) };
+    let Some(persona) = other_persona(ctx, found, request) else { return Ok(None) };
     let caller = ctx.caller();
-    if might_give(&caller, command(args), &persona) {
+    if may_give(&caller, command(args), &persona) {
         return Ok(Some(persona));
     }
     if let Caller::User(user) = caller {
@@ -58,15 +62,15 @@ pub fn check_write(
     Err(CommandError::ForeignEntry)
 }
 
-/// Whether the caller's SET in the place of this answer would be let through.
-pub fn may_replace(ctx: &Ctx<'_>, request: &Request<'_>, entry: &Entry) -> bool {
-    let Some(persona) = other_persona(ctx, entry, request) else { return true };
-    might_give(&ctx.caller(), (b"CHATCACHE.SET", request.tier.name().as_bytes()), &persona)
+/// Returns true if the caller's SET could replace this entry.
+pub fn may_replace(ctx: &Ctx<'_>, request: &Request<'_>, found: &Found<'_>) -> bool {
+    let Some(persona) = other_persona(ctx, found, request) else { return true };
+    may_give(&ctx.caller(), (b"CHATCACHE.SET", request.tier.name().as_bytes()), &persona)
 }
 
 /// Whether who waits in FETCH may have an answer of this persona.
 pub fn may_fetch(caller: &Caller, tier: Tier, persona: &[u8]) -> bool {
-    might_give(caller, (b"CHATCACHE.FETCH", tier.name().as_bytes()), persona)
+    may_give(caller, (b"CHATCACHE.FETCH", tier.name().as_bytes()), persona)
 }
 
 /// Refuses a command that is about all personas to who may not access all keys.
@@ -115,20 +119,19 @@ fn command(args: Args<'_>) -> Command<'_> {
     (args.get(0), args.get(1))
 }
 
-/// Whose answer this is, if it is live and another persona's than the request's.
-fn other_persona(ctx: &Ctx<'_>, entry: &Entry, request: &Request<'_>) -> Option<Arc<[u8]>> {
-    let handle = entry.handle()?;
+/// Returns the entry's persona if the entry is live and belongs to another persona than the request's.
+fn other_persona(ctx: &Ctx<'_>, found: &Found<'_>, request: &Request<'_>) -> Option<Arc<[u8]>> {
+    if found.resolved.liveness == Liveness::Dead {
+        return None;
+    }
     CACHE.with(|cache| {
-        let index = cache.known_index(ctx.database())?;
-        if index.is_of_persona(handle, request.persona) || !index.is_live(handle) {
-            return None;
-        }
-        index.origin(handle).map(|origin| origin.persona)
+        let owner = cache.known_index(ctx.database())?.owner(found.resolved)?;
+        (**owner != *request.persona).then(|| Arc::clone(owner))
     })
 }
 
 /// Whether the caller might have given the command for this persona.
-fn might_give(caller: &Caller, (name, tier): Command<'_>, persona: &[u8]) -> bool {
+fn may_give(caller: &Caller, (name, tier): Command<'_>, persona: &[u8]) -> bool {
     match caller {
         Caller::Trusted => true,
         Caller::Unknown => false,

@@ -6,7 +6,8 @@
 //! the event loop. The key does not count as used, and nobody is told: the answer is the same.
 
 use crate::cache::l1::Location;
-use crate::cache::{self, CACHE};
+use crate::cache::names;
+use crate::cache::state::CACHE;
 use crate::config;
 use crate::entry::Entry;
 use crate::entry::Response;
@@ -105,14 +106,14 @@ fn is_compressible(bytes: usize) -> bool {
 }
 
 /// The entry's answer may be packed soon, if it is of a size that is packed.
-pub fn add(ctx: &Ctx<'_>, location: Location, bytes: usize) {
+pub fn enqueue(ctx: &Ctx<'_>, location: Location, bytes: usize) {
     if is_compressible(bytes) {
-        add_all(ctx, [location]);
+        enqueue_all(ctx, [location]);
     }
 }
 
 /// The same for answers of any size.
-pub fn add_all(ctx: &Ctx<'_>, locations: impl IntoIterator<Item = Location>) {
+fn enqueue_all(ctx: &Ctx<'_>, locations: impl IntoIterator<Item = Location>) {
     if config::compression() == Method::None {
         return;
     }
@@ -152,8 +153,13 @@ fn after_swap(database: i32, (first, second): (i32, i32)) -> i32 {
     }
 }
 
-/// Puts in place what the thread has packed, and gives it more. For the moment before the event loop sleeps.
+/// Queues the entries that have left L1, puts compressed bodies in their entries, and gives the thread more. Call it before
+/// the event loop sleeps.
 pub fn collect(ctx: &Ctx<'_>) {
+    let cooled = CACHE.with(|cache| std::mem::take(&mut cache.cooled));
+    if !cooled.is_empty() {
+        enqueue_all(ctx, cooled);
+    }
     let done = QUEUE.with(|queue| {
         if !queue.busy {
             return None;
@@ -235,7 +241,7 @@ fn due_responses(ctx: &Ctx<'_>) -> Vec<CompressionItem> {
         if CACHE.with(|cache| cache.is_hot(location)) {
             continue;
         }
-        let Some(name) = cache::name_of(location) else { continue };
+        let Some(name) = names::name_of(location) else { continue };
         if !ctx.select(database) {
             continue;
         }
@@ -259,7 +265,7 @@ fn put(ctx: &Ctx<'_>, location: Location, encoding: Encoding, bytes: Box<[u8]>) 
     if CACHE.with(|cache| cache.is_hot(location)) {
         return;
     }
-    let Some(name) = cache::name_of(location) else { return };
+    let Some(name) = names::name_of(location) else { return };
     if !ctx.select(database) {
         return;
     }

@@ -1,8 +1,9 @@
 //! FETCH and RELEASE: an answer, or the lease to compute it.
 
 use super::{ID, MESSAGE, PERSONA, PERSONA_AT, REQUEST_ARGS, TIER, USER, fixed};
-use crate::cache::access;
-use crate::cache::{self, CACHE, Lookup};
+use crate::cache::hot::{self, HotLookup};
+use crate::cache::lookup::{Lookup, count_miss, count_stale_hit, lookup, read};
+use crate::cache::{access, names};
 use crate::config;
 use crate::flight;
 use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
@@ -38,53 +39,48 @@ impl Command for Fetch {
         let asked = RequestArgs::parse(Accepts::Tiers, fixed(args), options.id)?;
         let request = asked.request();
         let now_ms = ctx.now_ms();
-        let not_hot = match cache::hot(ctx, &request, now_ms) {
-            Ok(response) => {
+        let miss = match hot::get(ctx, &request, now_ms) {
+            HotLookup::Hit(response) => {
                 flight::reply_hit(ctx, &response);
                 return Ok(());
             }
-            Err(not_hot) => not_hot,
+            HotLookup::Miss(miss) => miss,
         };
-        let name = cache::key_name(&request);
+        let name = names::key_name(&request);
         let lease_ms = options.lease_ms.unwrap_or_else(config::lease_ms);
-        let key = ctx.open_read(&name);
-        match access::visible(ctx, args, &request, cache::lookup(ctx, &key, &request, now_ms)?) {
-            Lookup::Fresh(_) => {
-                cache::give(ctx, key, &request, not_hot, now_ms, |response| {
-                    flight::reply_hit(ctx, response)
-                })?;
+        let lookup = lookup(ctx, ctx.open_read(&name), &request, now_ms)?;
+        match access::visible(ctx, args, &request, lookup) {
+            Lookup::Fresh(found) => {
+                hot::serve(ctx, found, &request, miss, now_ms, |response| flight::reply_hit(ctx, response))?;
             }
-            Lookup::Stale(entry) => {
-                cache::count_stale_hit(ctx, request.tier, entry, now_ms);
-                let token = match !ctx.is_replica() && access::may_replace(ctx, &request, entry) {
+            Lookup::Stale(found) => {
+                count_stale_hit(ctx, request.tier, &found, now_ms);
+                let token = match !ctx.is_replica() && access::may_replace(ctx, &request, &found) {
                     true => flight::refresh(ctx, &request, lease_ms),
                     false => None,
                 };
                 ctx.reply_array(3);
                 ctx.reply_bytes(b"stale");
-                cache::read(entry, |response| ctx.reply_bytes(response))?;
+                read(&found, |response| ctx.reply_bytes(response))?;
                 match token {
                     Some(token) => ctx.reply_bytes(&flight::token_text(&token)),
                     None => ctx.reply_null(),
                 }
             }
-            lookup @ (Lookup::Missing | Lookup::Mismatch | Lookup::Forbidden) => {
-                let hidden = matches!(lookup, Lookup::Forbidden);
-                drop(key);
+            lookup @ (Lookup::Missing(_) | Lookup::Mismatch(_) | Lookup::Forbidden) => {
+                let is_forbidden = matches!(lookup, Lookup::Forbidden);
+                drop(lookup);
                 if ctx.is_replica() {
                     return Err(CommandError::LeaseOnReplica.into());
                 }
-                CACHE.with(|cache| {
-                    cache.counters.misses += 1;
-                    cache.index(ctx.database()).record_miss(asked.persona);
-                });
+                count_miss(ctx, asked.persona);
                 let waiters = config::max_waiters();
-                let response = match hidden {
+                let reply = match is_forbidden {
                     true => Some(flight::dummy_lease(ctx, lease_ms)),
                     false => flight::fetch(ctx, &request, &name, lease_ms, options.wait_ms, waiters),
                 };
-                if let Some(response) = response {
-                    flight::reply(ctx, &response);
+                if let Some(reply) = reply {
+                    flight::reply(ctx, &reply);
                 }
             }
         }

@@ -1,8 +1,9 @@
-//! GET: the answer, if there is one.
+//! GET: the response, or null.
 
 use super::{ID, MESSAGE, PERSONA, PERSONA_AT, TIER_OR_ANY, USER, parse_request};
-use crate::cache::access;
-use crate::cache::{self, CACHE};
+use crate::cache::hot::{self, HotLookup};
+use crate::cache::lookup::{Lookup, count_miss, lookup};
+use crate::cache::{access, names};
 use crate::redis::{Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::request::error::Accepts;
 use crate::request::options;
@@ -26,25 +27,21 @@ impl Command for Get {
         let asked = parse_request(Accepts::TiersAndAny, &options::GET, args)?;
         let now_ms = ctx.now_ms();
         for request in asked.requests() {
-            let not_hot = match cache::hot(ctx, &request, now_ms) {
-                Ok(response) => {
+            let miss = match hot::get(ctx, &request, now_ms) {
+                HotLookup::Hit(response) => {
                     ctx.reply_bytes(&response);
                     return Ok(());
                 }
-                Err(not_hot) => not_hot,
+                HotLookup::Miss(miss) => miss,
             };
-            let key = ctx.open_read(&cache::key_name(&request));
-            let lookup = cache::lookup(ctx, &key, &request, now_ms)?;
-            let lookup = access::visible(ctx, args, &request, lookup);
-            if lookup.fresh().is_some() {
-                cache::give(ctx, key, &request, not_hot, now_ms, |response| ctx.reply_bytes(response))?;
+            let key = ctx.open_read(&names::key_name(&request));
+            let lookup = lookup(ctx, key, &request, now_ms)?;
+            if let Lookup::Fresh(found) = access::visible(ctx, args, &request, lookup) {
+                hot::serve(ctx, found, &request, miss, now_ms, |response| ctx.reply_bytes(response))?;
                 return Ok(());
             }
         }
-        CACHE.with(|cache| {
-            cache.counters.misses += 1;
-            cache.index(ctx.database()).record_miss(asked.persona);
-        });
+        count_miss(ctx, asked.persona);
         ctx.reply_null();
         Ok(())
     }

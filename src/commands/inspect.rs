@@ -2,11 +2,13 @@
 
 use super::{PERSONA_AT, REQUEST, parse_request};
 use crate::cache::access::{self, Access};
-use crate::cache::{self, CACHE, Lookup};
+use crate::cache::lookup::{Lookup, lookup};
+use crate::cache::{CACHE, names};
 use crate::entry::ALWAYS_FRESH;
 use crate::entry::compression::Encoding;
 use crate::index::Origin;
 use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
+use crate::report;
 use crate::request;
 use crate::request::error::{Accepts, CommandError};
 use crate::request::options::{self, PageOptions};
@@ -28,7 +30,7 @@ impl Command for KeyName {
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         let asked = parse_request(Accepts::Tiers, &options::KEY, args)?;
-        ctx.reply_bytes(&cache::key_name(&asked.request()));
+        ctx.reply_bytes(&names::key_name(&asked.request()));
         Ok(())
     }
 }
@@ -51,12 +53,12 @@ impl Command for Inspect {
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         let asked = parse_request(Accepts::Tiers, &options::INSPECT, args)?;
         let request = asked.request();
-        let name = cache::key_name(&request);
-        let key = ctx.open_peek(&name);
+        let name = names::key_name(&request);
         let now_ms = ctx.now_ms();
-        let lookup = access::visible(ctx, args, &request, cache::lookup(ctx, &key, &request, now_ms)?);
+        let lookup = lookup(ctx, ctx.open_peek(&name), &request, now_ms)?;
+        let lookup = access::visible(ctx, args, &request, lookup);
         let stale = matches!(lookup, Lookup::Stale(_));
-        let Some(entry) = lookup.entry() else {
+        let Some(entry) = lookup.response() else {
             ctx.reply_null();
             return Ok(());
         };
@@ -67,7 +69,7 @@ impl Command for Inspect {
             return Ok(());
         };
         // As PTTL says it: -1 for a key that never expires.
-        let ttl_ms = key.expires_at().map_or(-1, |at| at.saturating_sub(now_ms).max(0));
+        let ttl_ms = entry.key.key().expires_at().map_or(-1, |at| at.saturating_sub(now_ms).max(0));
         let fresh_ms = match entry.fresh_until_ms.get() {
             _ if stale => 0,
             ALWAYS_FRESH => ttl_ms,
@@ -166,7 +168,7 @@ impl Command for Stats {
 }
 
 fn server_stats(ctx: &Ctx<'_>) {
-    let fields = cache::report().fields();
+    let fields = report::report().fields();
     ctx.reply_map(fields.len());
     for (name, value) in fields {
         count_of(ctx, name, value);

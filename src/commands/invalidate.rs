@@ -5,7 +5,7 @@
 
 use super::TIER;
 use crate::cache::access::{self, Access};
-use crate::cache::{self, CACHE};
+use crate::cache::{CACHE, names};
 use crate::flight;
 use crate::index::{Index, Invalidated};
 use crate::keyspace::reclaim::AtOnce;
@@ -149,7 +149,7 @@ impl Command for Flush {
 /// Refuses what cannot be a persona's name, and a persona that two nodes have answers of.
 fn check_persona(ctx: &Ctx<'_>, persona: &[u8]) -> Result<(), CommandError> {
     request::check_persona(persona)?;
-    cache::check_in_one_place(ctx, persona)
+    names::check_slot_is_stable(ctx, persona)
 }
 
 /// Counts the command, sends it on as it came, and replies how many answers went.

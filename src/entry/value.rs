@@ -58,6 +58,8 @@ const _: () = assert!(size_of::<Entry>() == 96);
 /// Where an entry belongs.
 #[derive(Clone, Debug)]
 pub enum Placement {
+    /// In a key, before the index knows it.
+    Unknown,
     /// Under a key that the index knows.
     Linked(Handle),
     /// Under none yet, or no more.
@@ -122,6 +124,7 @@ impl Entry {
 
     pub fn move_to(&self, home: Placement) {
         let (handle, origin) = match home {
+            Placement::Unknown => (None, None),
             Placement::Linked(handle) => (Some(handle), None),
             Placement::Unlinked(origin) => (None, Some(origin)),
         };

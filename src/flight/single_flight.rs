@@ -12,8 +12,9 @@
 //! name the same one. So a request stands for two questions, an open one and its persona's own, and what happens to
 //! its answer concerns both.
 
+use crate::cache::CACHE;
 use crate::cache::access::{self, Access};
-use crate::cache::{self, CACHE};
+use crate::cache::lookup::{is_fresh, read};
 use crate::entry::Entry;
 use crate::entry::Response;
 use crate::index::Handle;
@@ -261,7 +262,10 @@ fn hit(stored_response: &StoredResponse) -> FetchReply {
         cache.counters.coalesced += 1;
         let saved_ms = stored_response.cost_ms.into();
         cache.counters.count_saved(stored_response.tier, saved_ms);
-        cache.index(stored_response.database).record_hit(stored_response.handle, saved_ms);
+        let resolved = cache.resolve(stored_response.database, Some(stored_response.handle));
+        if let Some(index) = cache.known_index_mut(stored_response.database) {
+            index.record_hit(resolved, saved_ms);
+        }
     });
     FetchReply::Hit(stored_response.response.clone())
 }
@@ -278,13 +282,11 @@ fn look_again(ctx: &Ctx<'_>, waiter: WaiterId) -> Option<StoredResponse> {
     }
     let key = ctx.open_peek(&name);
     let stored_response = match key.content::<Entry>() {
-        Content::Value(entry)
-            if entry.fingerprint == fingerprint && cache::is_fresh(ctx, database, entry) =>
-        {
+        Content::Value(entry) if entry.fingerprint == fingerprint && is_fresh(ctx, database, entry) => {
             let stored_response = || {
                 let handle = entry.handle()?;
                 let persona = CACHE.with(|cache| cache.origin(database, handle))?.persona;
-                let response = entry.raw().cloned().or_else(|| cache::read(entry, Response::new).ok())?;
+                let response = entry.raw().cloned().or_else(|| read(entry, Response::new).ok())?;
                 Some(StoredResponse { database, tier, persona, handle, response, cost_ms: entry.cost_ms })
             };
             stored_response()

@@ -300,28 +300,14 @@ impl Index {
         self.node(handle).is_some()
     }
 
-    /// How the entry stands.
-    pub fn standing(&self, handle: Handle) -> Liveness {
-        match self.group_of(handle) {
-            Some(group) if self.is_group_live(group) => {
-                if self.is_group_old(group) {
-                    Liveness::Stale
-                } else {
-                    Liveness::Fresh
-                }
-            }
-            _ => Liveness::Dead,
-        }
-    }
-
     /// Whether the entry may be served: it is known and not dropped.
     pub fn is_live(&self, handle: Handle) -> bool {
-        self.standing(handle) != Liveness::Dead
+        self.resolve(handle).liveness != Liveness::Dead
     }
 
     /// Whether the entry is live, but older than the last soft drop of its persona.
     pub fn is_soft_stale(&self, handle: Handle) -> bool {
-        self.standing(handle) == Liveness::Stale
+        self.resolve(handle).liveness == Liveness::Stale
     }
 
     /// Where the entry's key is; None if it is not known.
@@ -350,12 +336,6 @@ impl Index {
             user,
             state,
         })
-    }
-
-    /// Whether the entry is this persona's.
-    pub fn is_of_persona(&self, handle: Handle, persona: &[u8]) -> bool {
-        let owner = self.group_of(handle).and_then(|group| self.personas.get(group.persona));
-        owner.is_some_and(|owner| *owner.name == *persona)
     }
 
     /// The entry has the size `new` now, where it had `old`.

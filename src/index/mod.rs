@@ -32,6 +32,7 @@ mod names;
 mod pool;
 mod records;
 mod report;
+mod resolve;
 mod stats;
 mod table;
 #[cfg(any(test, fuzzing))]
@@ -41,5 +42,6 @@ mod tombstones;
 pub use core::{Handle, Index, Liveness, Located, NODE_BYTES, Name, Origin, Size, State};
 pub use invalidate::Invalidated;
 pub use report::{PersonaList, PersonaReport};
+pub use resolve::Resolved;
 pub use stats::PersonaStats;
 pub use tombstones::BatchId;

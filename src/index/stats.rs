@@ -5,10 +5,8 @@ use std::sync::Arc;
 
 use hashlink::LruCache;
 
-use super::core::Handle;
 use super::core::Index;
 use super::names::name_bytes;
-use super::records::Node;
 
 /// How many personas without an answer keep their statistics. Anybody can ask for a persona that nobody has
 /// heard of, so there must be a bound.
@@ -24,7 +22,7 @@ pub struct PersonaStats {
 }
 
 impl PersonaStats {
-    fn record_hit(&mut self, saved_ms: u64) {
+    pub(super) fn record_hit(&mut self, saved_ms: u64) {
         self.hits = self.hits.saturating_add(1);
         self.saved_ms = self.saved_ms.saturating_add(saved_ms);
     }
@@ -73,30 +71,6 @@ impl Idle {
 }
 
 impl Index {
-    /// Counts a hit for the entry's persona, and the time it saved.
-    pub fn record_hit(&mut self, handle: Handle, saved_ms: u64) {
-        let Some(group) = self.node(handle).map(Node::group).and_then(|id| self.groups.get(id)) else {
-            return;
-        };
-        if let Some(persona) = self.personas.get_mut(group.persona) {
-            persona.more.stats.record_hit(saved_ms);
-        }
-    }
-
-    /// The same if the entry stands as fresh, which it says.
-    pub fn record_fresh_hit(&mut self, handle: Handle, saved_ms: u64) -> bool {
-        let Some(group) = self.node(handle).map(Node::group).and_then(|id| self.groups.get(id)) else {
-            return false;
-        };
-        if !self.is_group_live(group) || self.is_group_old(group) {
-            return false;
-        }
-        if let Some(persona) = self.personas.get_mut(group.persona) {
-            persona.more.stats.record_hit(saved_ms);
-        }
-        true
-    }
-
     /// Counts a miss for a persona, of whom there need not be any entry.
     pub fn record_miss(&mut self, persona: &[u8]) {
         match self.personas.find(persona).and_then(|id| self.personas.get_mut(id)) {

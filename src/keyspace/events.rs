@@ -4,8 +4,7 @@
 //! MOVE and COPY, each of which ends in a notification; whole databases go by a flush event and change places by
 //! SWAPDB's. That is all there is: see the life of an entry in docs/dev/architecture.md.
 
-use crate::cache::compressor;
-use crate::cache::{self, CACHE};
+use crate::cache::{CACHE, compressor, hot, names};
 use crate::entry::{Entry, Placement};
 use crate::flight::{self, LeaseKeys};
 use crate::index::{Origin, State};
@@ -13,6 +12,7 @@ use crate::keyspace::reclaim;
 use crate::lease::VoidScope;
 use crate::redis::{Arrival, Content, Ctx, EventLoop, Events, Incoming, KeyContext, MainThread};
 use crate::request::fingerprint::Fingerprint;
+use crate::request::key_name::Layout;
 
 pub struct Keyspace;
 
@@ -36,6 +36,9 @@ pub fn left(place: KeyContext<'_>, origin: &Origin, fingerprint: &Fingerprint) {
 /// that database once a module listens (seen on 8.1.8; Valkey's pull request 4024 mends it). To not listen would be
 /// to lose count of answers.
 pub fn loaded(ctx: &Ctx<'_>) {
+    let layout = if ctx.is_cluster() { Layout::Cluster } else { Layout::Single };
+    CACHE.with(|cache| cache.layout = layout);
+    hot::renew_l1(ctx);
     if ctx.is_cluster() {
         ctx.watch_incoming::<Keyspace>();
     }
@@ -67,7 +70,7 @@ impl Incoming for Keyspace {
 
 impl Events for Keyspace {
     fn emptied(ctx: &Ctx<'_>, database: Option<i32>) {
-        cache::emptied(ctx, database);
+        hot::emptied(ctx, database);
         flight::void(ctx, database.map_or(VoidScope::All, VoidScope::Database));
     }
 
@@ -76,12 +79,13 @@ impl Events for Keyspace {
     }
 
     fn swapped(ctx: &Ctx<'_>, first: i32, second: i32) {
-        cache::swapped(ctx, first, second);
+        hot::swapped(ctx, first, second);
+        compressor::swapped(first, second);
         flight::swapped(ctx, first, second);
     }
 
     fn retimed(ctx: &Ctx<'_>, name: &[u8]) {
-        cache::retimed(ctx, name);
+        hot::retimed(ctx, name);
     }
 
     fn deleted(ctx: &Ctx<'_>, name: &[u8]) {
@@ -98,7 +102,7 @@ impl Events for Keyspace {
     fn event_loop(ctx: &Ctx<'_>, event: EventLoop) {
         reclaim::event_loop(event);
         if let EventLoop::Sleeps = event {
-            cache::follow_settings(ctx);
+            hot::follow_settings(ctx);
             compressor::collect(ctx);
             flight::deliver();
         }
@@ -121,7 +125,7 @@ impl Events for Keyspace {
         let database = key.database();
         let handle = CACHE.with(|cache| {
             let (tier, persona, user) = (origin.tier, &*origin.persona, &*origin.user);
-            let kept = cache::index_name(cache.layout, tier, persona, user, name);
+            let kept = names::index_name(cache.layout, tier, persona, user, name);
             let index = cache.index(database);
             match origin.state {
                 State::Live => index.link(tier, persona, user, kept, entry.size()),
@@ -130,7 +134,7 @@ impl Events for Keyspace {
         });
         entry.move_to(Placement::Linked(handle));
         if let Some(response) = entry.raw().filter(|_| origin.state == State::Live) {
-            compressor::add(ctx, (database, handle), response.len());
+            compressor::enqueue(ctx, (database, handle), response.len());
         }
         if origin.state == State::Tombstone {
             // A replica or a replayed AOF may have reclaimed the dropped entry before the command that moves it:

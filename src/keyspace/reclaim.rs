@@ -10,7 +10,7 @@
 //! Inside a transaction there is no such look; there a replica deletes at once what is not too much. A server that
 //! loads its data has nobody waiting and deletes all at once: what follows in an AOF may name those keys too.
 
-use crate::cache::{self, CACHE};
+use crate::cache::{CACHE, names};
 use crate::config;
 use crate::entry::Entry;
 use crate::index::{BatchId, Handle, Invalidated, Size};
@@ -246,7 +246,7 @@ fn delete_some(ctx: &Ctx<'_>) -> bool {
 fn delete_next(ctx: &Ctx<'_>, database: i32, batch: Option<BatchId>) -> bool {
     let next = CACHE.with(|cache| Some(cache.known_index(database)?.next_tombstone(batch)?.handle));
     let Some(handle) = next else { return false };
-    if let Some(name) = cache::name_of((database, handle)) {
+    if let Some(name) = names::name_of((database, handle)) {
         delete(ctx, &name, handle);
     }
     CACHE.with(|cache| {

@@ -1,6 +1,7 @@
 //! The entry as a value type of the server: RDB, AOF, COPY, MEMORY, DEBUG DIGEST and defragmentation.
 
-use crate::cache::{self, CACHE};
+use crate::cache::CACHE;
+use crate::cache::lookup::{is_softly_stale, read};
 use crate::entry::Response;
 use crate::entry::codec::{self, Record, RecordEncoding, RecordRef, RecordState};
 use crate::entry::compression::{self, Encoding};
@@ -53,7 +54,7 @@ impl Entry {
             fingerprint: *self.fingerprint.as_bytes(),
             stored_at_ms: self.stored_at_ms,
             fresh_until_ms: match self.fresh_until_ms.get() {
-                _ if cache::is_softly_stale(database, self) => Some(NEVER_FRESH),
+                _ if is_softly_stale(database, self) => Some(NEVER_FRESH),
                 ALWAYS_FRESH => None,
                 until_ms => Some(until_ms),
             },
@@ -100,7 +101,7 @@ impl Entry {
             Entry::compressed(home, fingerprint, compressed, record.raw_bytes, stored_at_ms)
         };
         // Unpacked once, so that whoever asks for it will not be the first to find it damaged.
-        cache::read(&entry, |_| ()).map_err(|_| "its payload is damaged")?;
+        read(&entry, |_| ()).map_err(|_| "its payload is damaged")?;
         entry.set_hits(record.hits);
         entry.fresh_until_ms.set(record.fresh_until_ms.unwrap_or(ALWAYS_FRESH));
         entry.cost_ms = record.cost_ms;
@@ -144,7 +145,7 @@ impl DataType for Entry {
         let database = place.database;
         let Some(handle) = self.handle() else { return };
         // The index forgets that it was made stale; the entry takes that with it.
-        if cache::is_softly_stale(database, self) {
+        if is_softly_stale(database, self) {
             self.fresh_until_ms.set(NEVER_FRESH);
         }
         let origin = CACHE.with(|cache| {
@@ -161,7 +162,7 @@ impl DataType for Entry {
 
     fn copied(&self, from_database: i32) -> Self {
         let copy = self.copy(Placement::Unlinked(Box::new(self.origin_in(from_database))));
-        if cache::is_softly_stale(from_database, self) {
+        if is_softly_stale(from_database, self) {
             copy.fresh_until_ms.set(NEVER_FRESH);
         }
         copy
@@ -179,7 +180,7 @@ impl DataType for Entry {
         digest.bytes(&origin.user);
         if origin.state == State::Live {
             // However it is packed, it is the same answer.
-            let _ = cache::read(self, |response| digest.bytes(response));
+            let _ = read(self, |response| digest.bytes(response));
         }
     }
 

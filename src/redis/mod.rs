@@ -34,6 +34,7 @@ mod prefetch;
 mod replicate;
 mod settings;
 mod timer;
+mod typed_key;
 
 pub use acl::{Caller, rules_allow};
 pub use alloc::ServerAlloc;
@@ -55,5 +56,6 @@ pub use prefetch::prefetch;
 pub use replicate::ReplicatedCommand;
 pub use settings::Setting;
 pub use timer::Timer;
+pub use typed_key::{Typed, TypedKey};
 
 pub use redis_module::raw::{RedisModuleCtx, RedisModuleString};

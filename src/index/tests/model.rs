@@ -251,7 +251,8 @@ impl Run<'_> {
     fn hit(&mut self) {
         let Some(n) = self.pick() else { return };
         let saved = self.rng.random_range(0..1000);
-        self.index.record_hit(self.entries[n].handle, saved);
+        let resolved = self.index.resolve(self.entries[n].handle);
+        self.index.record_hit(resolved, saved);
         let stats = self.stats.entry(self.entries[n].persona.clone()).or_default();
         stats.hits += 1;
         stats.saved_ms += saved;
@@ -366,7 +367,7 @@ impl Run<'_> {
                 State::Live => Liveness::Fresh,
                 State::Tombstone => Liveness::Dead,
             };
-            assert_eq!(index.standing(entry.handle), standing);
+            assert_eq!(index.resolve(entry.handle).liveness, standing);
             assert_eq!(index.is_live(entry.handle), standing != Liveness::Dead);
             assert_eq!(index.is_soft_stale(entry.handle), standing == Liveness::Stale);
             let located = index.located(entry.handle).expect("the entry is known");

@@ -136,7 +136,8 @@ fn statistics_outlive_the_answers_and_come_back_with_them() {
     index.record_miss(b"p");
     assert_eq!(index.persona_stats(b"p").map(|report| report.misses), Some(1));
     let handle = store(&mut index, Tier::Msg, "p", "", 1);
-    index.record_hit(handle, 250);
+    let resolved = index.resolve(handle);
+    index.record_hit(resolved, 250);
     index.record_miss(b"p");
     let report = PersonaReport { entries: 1, stale: 0, bytes: 100, hits: 1, misses: 2, saved_ms: 250 };
     assert_eq!(index.persona_stats(b"p"), Some(report));

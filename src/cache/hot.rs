@@ -1,0 +1,234 @@
+//! Hot responses: reads from L1, admission to it, and its agreement with the keyspace.
+//!
+//! L1 is never seen. A response leaves it in the moment in which its entry leaves its key (`remove_from_l1`), in which its
+//! key gets another TTL (`retimed`), and in which its database is emptied or swapped. The index tells it of invalidations:
+//! a hit counts only while the entry's handle is fresh there.
+
+use crate::cache::l1::{L1, L1Entry, L1Key, Location};
+use crate::cache::lookup::{Found, count_hit, read};
+use crate::cache::state::{CACHE, Cache};
+use crate::config;
+use crate::entry::{Entry, Response};
+use crate::index::Liveness;
+use crate::redis::{Content, Ctx, prefetch};
+use crate::request::error::CommandError;
+use crate::request::{Request, key_name};
+use crate::tier::Tier;
+use std::cell::Cell;
+use std::thread;
+
+/// The key of a hot response is opened once in so many milliseconds, as the server evicts the keys that are used least.
+const TOUCH_MS: i64 = 1000;
+
+/// An index or an L1 with more entries than this is freed on a thread of its own: that many take some milliseconds.
+const FREE_INLINE: u64 = 20_000;
+
+/// The result of a read from L1.
+pub enum HotLookup {
+    /// The fresh response, counted as served.
+    Hit(Response),
+    /// No response to serve from L1: the key must be asked.
+    Miss(L1Miss),
+}
+
+/// What L1 knows of a request that it did not serve, kept so that admission looks into it no second time.
+pub enum L1Miss {
+    /// L1 is off.
+    Off,
+    /// L1 does not hold the request's response.
+    Absent(L1Key),
+    /// L1 holds the response of this entry. Its time is over, or its key is due to be opened.
+    Due(L1Key, Location),
+}
+
+/// Reads the fresh response to a request from L1, and counts it as served.
+///
+/// `now_ms` is the clock's time, and not the time at which a script around the command began: freshness ends within a long
+/// script too.
+pub fn get(ctx: &Ctx<'_>, request: &Request<'_>, now_ms: i64) -> HotLookup {
+    let database = ctx.database();
+    CACHE.with(|cache| match cache.l1.as_ref().map(|l1| l1.key(database, request)) {
+        None => HotLookup::Miss(L1Miss::Off),
+        Some(key) => cache.hot(database, request.tier, key, now_ms),
+    })
+}
+
+impl Cache {
+    fn hot(&mut self, database: i32, tier: Tier, key: L1Key, now_ms: i64) -> HotLookup {
+        let Some(hot) = self.l1.as_ref().and_then(|l1| l1.get(&key)) else {
+            return HotLookup::Miss(L1Miss::Absent(key));
+        };
+        prefetch(hot.response.address());
+        let untouched_ms = now_ms.saturating_sub(hot.touched_ms.get());
+        if now_ms >= hot.until_ms.get() || !(0..TOUCH_MS).contains(&untouched_ms) {
+            return HotLookup::Miss(L1Miss::Due(key, hot.location));
+        }
+        let saved_ms = hot.cost_ms.into();
+        let (_, handle) = hot.location;
+        let Some(index) = self.databases.get_mut(&database) else {
+            return HotLookup::Miss(L1Miss::Due(key, hot.location));
+        };
+        let resolved = index.resolve(handle);
+        if resolved.liveness != Liveness::Fresh {
+            return HotLookup::Miss(L1Miss::Due(key, hot.location));
+        }
+        index.record_hit(resolved, saved_ms);
+        hot.untouched_hits.set(hot.untouched_hits.get().saturating_add(1));
+        hot.response.count_hit();
+        self.counters.count_hit(tier, saved_ms);
+        self.counters.hits_l1 += 1;
+        HotLookup::Hit(hot.response.clone())
+    }
+}
+
+/// Serves the fresh response of an entry, counts it, and admits it to L1 if it is requested often enough.
+///
+/// # Errors
+/// `Internal` if the response cannot be decompressed.
+pub fn serve(
+    ctx: &Ctx<'_>,
+    mut found: Found<'_>,
+    request: &Request<'_>,
+    miss: L1Miss,
+    now_ms: i64,
+    reply: impl FnOnce(&[u8]),
+) -> Result<(), CommandError> {
+    let admissible = !matches!(miss, L1Miss::Off) && found.is_requested_again(now_ms);
+    let decompressed = read(&found, |bytes| {
+        reply(bytes);
+        (admissible && found.raw().is_none()).then(|| Response::new(bytes))
+    })?;
+    count_hit(ctx, request.tier, &found, now_ms);
+    let database = ctx.database();
+    // A response is hot only for requests that name its own persona: the rights of others may differ.
+    let is_own = admissible
+        && CACHE.with(|cache| {
+            cache
+                .known_index(database)
+                .is_some_and(|index| index.is_owned_by(found.resolved, request.persona))
+        });
+    match (miss, found.handle()) {
+        (L1Miss::Due(key, location), Some(handle)) if location == (database, handle) => {
+            refresh(&mut found, &key, now_ms);
+        }
+        (L1Miss::Absent(key) | L1Miss::Due(key, _), Some(handle)) if is_own => {
+            admit(&mut found, (database, handle), key, now_ms, decompressed);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Tells L1 that the key of a hot response was opened, and tells the server how often it was served meanwhile.
+fn refresh(found: &mut Found<'_>, key: &L1Key, now_ms: i64) {
+    let until_ms = ends_at(found);
+    let uses = CACHE.with(|cache| {
+        let hot = cache.l1.as_ref()?.get(key)?;
+        hot.until_ms.set(until_ms);
+        hot.touched_ms.set(now_ms);
+        Some(hot.untouched_hits.take())
+    });
+    found.key.key_mut().count_uses(uses.unwrap_or(0));
+}
+
+/// Admits a response to L1: a raw one, or a compressed one that has been decompressed for it.
+fn admit(found: &mut Found<'_>, location: Location, key: L1Key, now_ms: i64, decompressed: Option<Response>) {
+    let until_ms = ends_at(found);
+    if let Some(response) = decompressed {
+        let (database, handle) = location;
+        let before = found.size();
+        found.key.decompress(response);
+        let after = found.size();
+        CACHE.with(|cache| cache.index(database).resize(handle, before, after));
+    }
+    let Some(response) = found.raw().cloned() else { return };
+    let hot = L1Entry {
+        location,
+        response,
+        until_ms: Cell::new(until_ms),
+        cost_ms: found.cost_ms,
+        touched_ms: Cell::new(now_ms),
+        untouched_hits: Cell::new(0),
+    };
+    CACHE.with(|cache| {
+        if let Some(l1) = &mut cache.l1 {
+            let left = l1.insert(key, hot);
+            cache.cooled.extend(left);
+        }
+    });
+}
+
+/// The time at which the response is no longer fresh or its key expires, in Unix milliseconds.
+fn ends_at(found: &Found<'_>) -> i64 {
+    let expires_at = found.key.key().expires_at().unwrap_or(i64::MAX);
+    expires_at.min(found.fresh_until_ms.get())
+}
+
+/// Makes L1 of the size that is set. This costs one comparison where it has that size.
+pub fn follow_settings(ctx: &Ctx<'_>) {
+    let wanted = config::l1_max_bytes();
+    if CACHE.with(|cache| cache.l1.as_ref().map_or(0, L1::max_bytes)) != wanted {
+        renew_l1(ctx);
+    }
+}
+
+/// Replaces L1 by an empty one of the size that is set. Its entries are cold from now on.
+pub fn renew_l1(ctx: &Ctx<'_>) {
+    let max_bytes = config::l1_max_bytes();
+    let [a, b] = [ctx.random(), ctx.random()].map(u128::from_le_bytes);
+    let secret = [a as u64, (a >> 64) as u64, b as u64, (b >> 64) as u64];
+    let old = CACHE.with(|cache| {
+        let old = std::mem::replace(&mut cache.l1, (max_bytes > 0).then(|| L1::new(max_bytes, secret)))?;
+        cache.cooled.extend(old.locations());
+        Some(old)
+    });
+    if let Some(old) = old {
+        free(old.len() as u64 > FREE_INLINE, old);
+    }
+}
+
+/// Drops a large value on a thread of its own.
+fn free<T: Send + 'static>(large: bool, gone: T) {
+    if large {
+        // If the system gives no thread, the closure is dropped here, and the value with it.
+        let _ = thread::Builder::new().name("chatcache-free".into()).spawn(move || drop(gone));
+    }
+}
+
+/// Forgets all entries of one database, or of every one: the server is emptying it.
+pub fn emptied(ctx: &Ctx<'_>, database: Option<i32>) {
+    let gone = CACHE.with(|cache| cache.take_indexes(database));
+    let entries: u64 = gone.iter().map(|index| index.entries() + index.pending()).sum();
+    // A database without entries has none in L1.
+    if entries > 0 {
+        renew_l1(ctx);
+    }
+    free(entries > FREE_INLINE, gone);
+}
+
+/// Swaps what is known of two databases: the server has swapped their contents.
+pub fn swapped(ctx: &Ctx<'_>, first: i32, second: i32) {
+    let has_entries =
+        |cache: &Cache, database| cache.known_index(database).is_some_and(|index| index.entries() > 0);
+    let any = CACHE.with(|cache| {
+        cache.swap_indexes(first, second);
+        has_entries(cache, first) || has_entries(cache, second)
+    });
+    if any {
+        renew_l1(ctx);
+    }
+}
+
+/// Takes the entry of a key out of L1: the key has another TTL now.
+pub fn retimed(ctx: &Ctx<'_>, name: &[u8]) {
+    // The server reports EXPIRE of every key, whatever its type.
+    let is_empty = CACHE.with(|cache| cache.l1.as_ref().is_none_or(L1::is_empty));
+    if is_empty || !key_name::may_be_ours(name) {
+        return;
+    }
+    let key = ctx.open_peek(name);
+    let Content::Value::<Entry>(entry) = key.content() else { return };
+    if let Some(handle) = entry.handle() {
+        CACHE.with(|cache| cache.remove_from_l1((key.database(), handle)));
+    }
+}

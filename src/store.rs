@@ -1,0 +1,310 @@
+//! The only path that writes an entry, and the only one that deletes one by request.
+//!
+//! SET and every other command that stores a response go through `store`, which does in this order:
+//!
+//! 1. The key is opened and looked into (WRONGTYPE).
+//! 2. The caller's right to replace the entry there is checked (NOPERM), then the condition, then the token. Up to here
+//!    nothing has changed.
+//! 3. The lifetime is computed, while the old entry can still be asked for it (KEEPTTL).
+//! 4. The entry is stored in the key: over an old entry in its place in memory, else as a new value. If the server
+//!    refuses the value, nothing has changed.
+//! 5. The old entry leaves L1, and the index links the new one. From here on the entry is live.
+//! 6. The key gets its TTL. `ModuleTypeSetValue` clears the TTL, so this comes after it.
+//! 7. The lease of the request ends, and its waiters are given the response. They may have it only once it is live.
+//! 8. The entry is queued to be compressed.
+//! 9. Watchers and trackers are told, then subscribers: `set`, and `expire` as Redis's own SET does.
+//! 10. Replicas and the AOF get one SET, with absolute times and without the condition and the token, which are decided.
+
+use crate::cache::compressor;
+use crate::cache::lookup::{Found, Lookup, lookup};
+use crate::cache::{CACHE, access, names};
+use crate::config;
+use crate::entry::{ALWAYS_FRESH, Entry, Placement, Response};
+use crate::flight;
+use crate::index::{Handle, Name, Size};
+use crate::redis::{Args, Class, Ctx, Key, ReplicatedCommand, TypedKey};
+use crate::request::Request;
+use crate::request::error::CommandError;
+use crate::request::key_name::Tail;
+use crate::request::options::{Condition, Ttl};
+
+/// The position of the persona, which is the key, in `COMMAND tier user persona message`.
+const PERSONA_AT: usize = 3;
+
+/// The number of arguments of a request: tier, user, persona and message.
+const REQUEST_LENGTH: usize = 4;
+
+/// A response, and the terms on which it is stored.
+pub struct Write<'a> {
+    /// The response, and its source.
+    pub source: Source<'a>,
+    /// The response's TTL.
+    pub ttl: Ttl,
+    /// Milliseconds of grace after the TTL; None for the tier's setting.
+    pub stale_ms: Option<i64>,
+    /// The condition on what the key holds.
+    pub condition: Condition,
+    /// A token that must prove the request's lease.
+    pub token: Option<&'a [u8]>,
+    /// Milliseconds that computing the response took; None to take the time for which the lease was held.
+    pub cost_ms: Option<u32>,
+    /// The name of the command, for an error that concerns its TTL.
+    pub command: &'static str,
+}
+
+/// The source of a response.
+pub enum Source<'a> {
+    /// The command's argument that follows the request.
+    Argument(&'a [u8]),
+}
+
+/// The outcome of `store`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The response is stored.
+    Stored,
+    /// The condition or the token forbade it, and nothing has changed.
+    Forbidden,
+}
+
+/// Stores a response; see the head of this file. `args` are the running command's, `now_ms` its reading of the clock.
+///
+/// # Errors
+/// The key holds another type; the caller may not write the persona of the entry there; the response is longer than
+/// `max-response-bytes`; its end overflows; or the server refuses the value. Nothing has changed then.
+pub fn store(
+    ctx: &Ctx<'_>,
+    args: Args<'_>,
+    request: &Request<'_>,
+    write: &Write<'_>,
+    now_ms: i64,
+) -> Result<Outcome, CommandError> {
+    let Source::Argument(bytes) = write.source;
+    let limit = config::max_response_bytes();
+    if bytes.len() as u64 > limit && !ctx.is_replayed() {
+        return Err(CommandError::ResponseTooLarge { limit });
+    }
+    let name = names::key_name(request);
+    let lookup = lookup(ctx, ctx.open_write(&name), request, now_ms)?;
+    let other = access::check_write(ctx, args, request, &lookup)?;
+    let present = matches!(lookup, Lookup::Fresh(_));
+    let forbidden = match write.condition {
+        Condition::Always => false,
+        Condition::IfAbsent => present,
+        Condition::IfPresent => !present,
+    };
+    if forbidden {
+        return Ok(Outcome::Forbidden);
+    }
+    let held_ms = match write.token.map(|token| flight::check(ctx, request, token)) {
+        None => 0,
+        Some(Some(held_ms)) => held_ms,
+        Some(None) => return Ok(Outcome::Forbidden),
+    };
+    let lifetime = Lifetime::new(ctx, write, request, &lookup, now_ms)?;
+    let replaces = lookup.response().is_some();
+
+    let response = Response::new(bytes);
+    let cost_ms = write.cost_ms.unwrap_or(u32::try_from(held_ms).unwrap_or(u32::MAX));
+    let mut entry = Entry::new(Placement::Unknown, request.fingerprint(), response.clone(), now_ms);
+    entry.fresh_until_ms.set(lifetime.fresh_until);
+    entry.cost_ms = cost_ms;
+    let (mut key, handle) = put(ctx, lookup, request, &name, entry)?;
+    key.key_mut().set_expires_at(lifetime.expires_at);
+    CACHE.with(|cache| cache.counters.sets += 1);
+    flight::stored(ctx, request, response, cost_ms, handle);
+    compressor::enqueue(ctx, (ctx.database(), handle), bytes.len());
+
+    ctx.signal_modified(key.key());
+    if replaces {
+        signal_personas(ctx, args, other.as_deref());
+    }
+    ctx.notify(Class::Module, c"set", key.key());
+    if lifetime.expires_at.is_some() {
+        ctx.notify(Class::Generic, c"expire", key.key());
+    }
+    replicate(ctx, args, request, write, &lifetime, cost_ms);
+    Ok(Outcome::Stored)
+}
+
+/// Deletes the response to a request, and voids its lease. Returns false if there is no such response.
+///
+/// # Errors
+/// The key holds another type; the caller may not write the persona of the entry there; or the persona's slot moves.
+pub fn delete(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>) -> Result<bool, CommandError> {
+    names::check_slot_is_stable(ctx, request.persona)?;
+    let name = names::key_name(request);
+    let lookup = lookup(ctx, ctx.open_write(&name), request, ctx.now_ms())?;
+    if lookup.response().is_none() {
+        flight::void_request(ctx, request);
+        return Ok(false);
+    }
+    let other = access::check_write(ctx, args, request, &lookup)?;
+    flight::void_request(ctx, request);
+    let (Lookup::Fresh(found) | Lookup::Stale(found)) = lookup else { return Ok(false) };
+    let key = found.key.delete();
+    CACHE.with(|cache| cache.counters.deleted += 1);
+    ctx.signal_modified(&key);
+    signal_personas(ctx, args, other.as_deref());
+    ctx.notify(Class::Generic, c"del", &key);
+    ctx.replicate_verbatim();
+    Ok(true)
+}
+
+/// The time until which a response is fresh, and the time at which its key expires.
+struct Lifetime {
+    /// Unix milliseconds; None for never.
+    expires_at: Option<i64>,
+    /// Unix milliseconds, or `ALWAYS_FRESH`.
+    fresh_until: i64,
+}
+
+impl Lifetime {
+    fn new(
+        ctx: &Ctx<'_>,
+        write: &Write<'_>,
+        request: &Request<'_>,
+        lookup: &Lookup<'_>,
+        now_ms: i64,
+    ) -> Result<Self, CommandError> {
+        if write.ttl == Ttl::Keep {
+            let kept = match lookup {
+                Lookup::Fresh(found) => Some(found),
+                // A replayed entry was fresh when its master decided.
+                Lookup::Stale(found) if ctx.is_replayed() => Some(found),
+                _ => None,
+            };
+            if let Some(found) = kept {
+                let expires_at = found.key.key().expires_at();
+                return Ok(Lifetime { expires_at, fresh_until: found.fresh_until_ms.get() });
+            }
+        }
+        let fresh_until = match write.ttl {
+            Ttl::At(until_ms) => until_ms,
+            Ttl::Relative { ms, .. } => now_ms.saturating_add(jittered(ctx, ms)),
+            Ttl::Tier | Ttl::Keep => now_ms.saturating_add(jittered(ctx, config::ttl_ms(request.tier))),
+        };
+        // A replayed command states its grace: this server's settings may differ. (`is_replayed` is asked last, as the
+        // server counts its memory to answer.)
+        let by_setting = || match config::stale_ms(request.tier) {
+            stale_ms if stale_ms > 0 && !ctx.is_replayed() => stale_ms,
+            _ => 0,
+        };
+        match write.stale_ms.unwrap_or_else(by_setting) {
+            0 => Ok(Lifetime { expires_at: Some(fresh_until), fresh_until: ALWAYS_FRESH }),
+            stale_ms => {
+                let expires_at =
+                    fresh_until.checked_add(stale_ms).ok_or(CommandError::InvalidExpire(write.command))?;
+                Ok(Lifetime { expires_at: Some(expires_at), fresh_until })
+            }
+        }
+    }
+}
+
+/// Reduces a TTL at random by 0 to `ttl-jitter` percent, so that responses stored together do not expire together.
+fn jittered(ctx: &Ctx<'_>, ttl_ms: i64) -> i64 {
+    let percent = config::ttl_jitter();
+    if percent == 0 || ctx.is_replayed() {
+        return ttl_ms;
+    }
+    let [a, b, c, d, ..] = ctx.random();
+    let share = f64::from(u32::from_le_bytes([a, b, c, d])) / f64::from(u32::MAX);
+    let cut = ttl_ms as f64 * share * percent as f64 / 100.0;
+    (ttl_ms - cut as i64).max(1)
+}
+
+/// Stores an entry in its key, and links it in the index.
+fn put<'c>(
+    ctx: &Ctx<'_>,
+    lookup: Lookup<'c>,
+    request: &Request<'_>,
+    name: &[u8],
+    entry: Entry,
+) -> Result<(TypedKey<'c, Entry>, Handle), CommandError> {
+    let size = entry.size();
+    let (key, old) = match lookup {
+        Lookup::Missing(key) => (store_new(key, entry)?, None),
+        Lookup::Mismatch(found) | Lookup::Stale(found) | Lookup::Fresh(found) => {
+            let Found { mut key, .. } = found;
+            let old = key.handle().map(|handle| (handle, key.size()));
+            // The server sees the same value, with another entry in it.
+            *key = entry;
+            (key, old)
+        }
+        Lookup::Forbidden => return Err(CommandError::Internal),
+    };
+    let handle = link(ctx, old, request, name, size);
+    key.move_to(Placement::Linked(handle));
+    Ok((key, handle))
+}
+
+fn store_new(key: Key<'_>, entry: Entry) -> Result<TypedKey<'_, Entry>, CommandError> {
+    key.store(Box::new(entry)).ok_or(CommandError::Internal)
+}
+
+/// Links the new entry of a request in the index, in the place of the old one of its key. The old one leaves L1.
+fn link(
+    ctx: &Ctx<'_>,
+    old: Option<(Handle, Size)>,
+    request: &Request<'_>,
+    name: &[u8],
+    size: Size,
+) -> Handle {
+    let kept = match request.tail() {
+        Tail::Digest(digest) => Name::Canonical(digest),
+        Tail::Id(_) => Name::Own(name),
+    };
+    let Request { tier, user, persona, .. } = *request;
+    let database = ctx.database();
+    CACHE.with(|cache| match old {
+        Some((handle, old_size)) => {
+            cache.remove_from_l1((database, handle));
+            cache.index(database).relink((handle, old_size), tier, persona, user, kept, size)
+        }
+        None => cache.index(database).link(tier, persona, user, kept, size),
+    })
+}
+
+/// Sends what was stored to replicas and the AOF, as one SET.
+fn replicate(
+    ctx: &Ctx<'_>,
+    args: Args<'_>,
+    request: &Request<'_>,
+    write: &Write<'_>,
+    lifetime: &Lifetime,
+    cost_ms: u32,
+) {
+    let Source::Argument(_) = write.source;
+    let mut command = ReplicatedCommand::new(args, REQUEST_LENGTH + 1);
+    if let Some(id) = request.id {
+        command.bytes(b"ID");
+        command.bytes(id);
+    }
+    match lifetime.expires_at {
+        Some(at) => {
+            let fresh_until = lifetime.fresh_until.min(at);
+            command.bytes(b"PXAT");
+            command.number(fresh_until);
+            if at > fresh_until {
+                command.bytes(b"STALE");
+                command.number(at.saturating_sub(fresh_until));
+            }
+        }
+        // KEEPTTL of an entry that never expires. It never expires on the replicas either.
+        None => command.bytes(b"KEEPTTL"),
+    }
+    if cost_ms > 0 {
+        command.bytes(b"COST");
+        command.number(cost_ms.into());
+    }
+    ctx.replicate(c"CHATCACHE.SET", command);
+}
+
+/// Tells the clients that track or watch a persona that one of its responses has changed: the persona that the command
+/// names, under whose name the response may have been read, and the other persona that it belonged to, if any.
+fn signal_personas(ctx: &Ctx<'_>, args: Args<'_>, other: Option<&[u8]>) {
+    ctx.signal_modified(args.key(PERSONA_AT));
+    if let Some(other) = other {
+        ctx.signal_modified(other);
+    }
+}

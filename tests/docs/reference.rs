@@ -352,6 +352,19 @@ pub fn markdown_files(folder: &str) -> BTreeSet<String> {
     found
 }
 
+/// A source file that the pages for developers name exists, from src/ or from the repository's root.
+#[test]
+fn files_named_by_the_developer_pages_exist() {
+    for path in markdown_files("docs/dev") {
+        let files =
+            quoted(&page(&path)).into_iter().filter(|name| name.ends_with(".rs") && !name.contains(' '));
+        for file in files {
+            let exists = root().join("src").join(&file).exists() || root().join(&file).exists();
+            assert!(exists, "{path} names {file}, which does not exist");
+        }
+    }
+}
+
 /// Each link leads to a file of the repository, and its fragment to a heading.
 #[test]
 fn no_link_is_broken() {

@@ -1,146 +1,220 @@
-//! Packs what nobody asks for: SET keeps an answer as it was given, and here it is packed a little later.
+//! The compressor: compresses cold entries on a thread of its own, a little after they were stored.
 //!
-//! An entry comes into the queue when it is stored, loaded or unpacked, and again when it leaves L1. When its time has come and
-//! it is not in L1, a thread of its own packs the bytes, which it shares. The main thread then puts them in the place of
-//! the raw ones, if the entry is still the same: two look-ups of a key for each answer, in small batches between two turns of
-//! the event loop. The key does not count as used, and nobody is told: the answer is the same.
+//! SET stores a response raw. Two seconds later, if the entry is not hot, the thread compresses the bytes, which it shares.
+//! The main thread then swaps the bodies of the entries that are still the same: two lookups of a key for each response, in
+//! small batches between two turns of the event loop. The key does not count as used, and the server is not told, as the
+//! response is the same. An entry that leaves L1 is compressed likewise, without the delay.
+//!
+//! **Bounds**: an entry stands in the queue once, so the queue is never longer than the index. Stored entries have a queue
+//! of their own, so that they do not wait behind a backlog of entries that have left L1.
 
-use crate::cache::l1::Location;
+use crate::cache::l1::{ByLocation, Location};
 use crate::cache::names;
 use crate::cache::state::CACHE;
 use crate::config;
-use crate::entry::Entry;
-use crate::entry::Response;
 use crate::entry::compression::{Compressor, Encoding, Method};
-use crate::index::Handle;
+use crate::entry::{Entry, Response};
 use crate::redis::{Background, Content, Ctx, MainThread, Timer};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-/// How long an answer stays raw after it came into the queue, in seconds: whoever asks for it next asks soon.
+/// Seconds before a stored entry is compressed. A response that is requested again is mostly requested soon.
 const DELAY_S: u32 = 2;
 
-/// The longest answer that is packed. Who asks for it has it unpacked on the main thread, which takes 3.5 ms a megabyte; and
-/// any shard of an L1 of some size has room for it then.
+/// The longest response that is compressed, in bytes. The main thread decompresses it for each reader, at 3.5 ms a megabyte,
+/// and any shard of an L1 of some size has space for it.
 const LONGEST: usize = 4 << 20;
 
-/// How many answers and bytes are packed between two turns of the event loop.
+/// The responses and bytes that the thread is given at once.
 const BATCH: usize = 64;
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// How long the main thread looks for them.
+/// The time for which the main thread looks for them.
 const LOOK: Duration = Duration::from_micros(250);
 
-static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-static QUEUE: MainThread<CompressionQueue> = MainThread::new(CompressionQueue::new());
+static COMPRESSOR: MainThread<State> = MainThread::new(State::new());
 
-struct CompressionQueue {
-    /// First in, first out, so sorted by time.
-    queue: VecDeque<Waiting>,
+struct State {
+    queue: Queue,
     thread: Option<Background<Job, Job>>,
-    /// Whether the thread has a job, and whether a timer is running. With either there is somebody who goes on.
-    busy: bool,
-    timer: bool,
-    /// Databases that have changed places since the thread was given its job.
+    activity: Activity,
+    /// Databases that were swapped since the thread was given its job.
     swaps: Vec<(i32, i32)>,
-    /// How many answers have been packed.
+    /// Responses compressed so far.
     compressed: u64,
 }
 
-/// An entry that may be packed.
-struct Waiting {
-    database: i32,
-    due_s: u32,
-    handle: Handle,
+/// The reason for which the compressor will go on by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Activity {
+    /// Nothing is queued.
+    Idle,
+    /// A timer runs until an entry is due.
+    Timer,
+    /// The thread has a job.
+    Thread,
 }
 
-const _: () = assert!(size_of::<Waiting>() == 16);
+impl State {
+    const fn new() -> Self {
+        State {
+            queue: Queue { stored: VecDeque::new(), cooled: VecDeque::new(), queued: None },
+            thread: None,
+            activity: Activity::Idle,
+            swaps: Vec::new(),
+            compressed: 0,
+        }
+    }
+}
+
+/// The entries to compress, each once.
+struct Queue {
+    /// Stored entries, and the second in which each is due. First in, first out, so sorted by time.
+    stored: VecDeque<(u32, Location)>,
+    /// Entries that have left L1, due at once.
+    cooled: VecDeque<Location>,
+    /// All of both. None before the first.
+    queued: Option<HashSet<Location, ByLocation>>,
+}
+
+/// The part of the queue that an entry joins.
+#[derive(Clone, Copy)]
+enum Since {
+    Stored,
+    Cooled,
+}
+
+impl Queue {
+    fn push(&mut self, location: Location, since: Since) {
+        let queued = self.queued.get_or_insert_with(|| HashSet::with_hasher(ByLocation::new()));
+        if !queued.insert(location) {
+            return;
+        }
+        match since {
+            Since::Stored => self.stored.push_back((now_s().saturating_add(DELAY_S), location)),
+            Since::Cooled => self.cooled.push_back(location),
+        }
+    }
+
+    /// Takes out the next entry that is due.
+    fn pop(&mut self, now_s: u32) -> Option<Location> {
+        let is_due = self.stored.front().is_some_and(|(due_s, _)| *due_s <= now_s);
+        let location = match is_due {
+            true => self.stored.pop_front().map(|(_, location)| location),
+            false => self.cooled.pop_front(),
+        }?;
+        if let Some(queued) = &mut self.queued {
+            queued.remove(&location);
+        }
+        self.give_back_memory();
+        Some(location)
+    }
+
+    /// Seconds until an entry is due, or None if the queue is empty.
+    fn due_in_s(&self, now_s: u32) -> Option<u32> {
+        let stored = self.stored.front().map(|(due_s, _)| due_s.saturating_sub(now_s));
+        let cooled = self.cooled.front().map(|_| 0);
+        stored.into_iter().chain(cooled).min()
+    }
+
+    fn len(&self) -> usize {
+        self.stored.len() + self.cooled.len()
+    }
+
+    fn swap(&mut self, swap: (i32, i32)) {
+        let all = self.stored.iter_mut().map(|(_, location)| location).chain(&mut self.cooled);
+        all.for_each(|(database, _)| *database = after_swap(*database, swap));
+        if let Some(queued) = &mut self.queued {
+            *queued = queued.drain().map(|(database, handle)| (after_swap(database, swap), handle)).collect();
+        }
+    }
+
+    /// Frees memory that a queue eight times as long needed.
+    fn give_back_memory(&mut self) {
+        fn shrinks(len: usize, capacity: usize) -> bool {
+            capacity > 1024 && len < capacity / 8
+        }
+        if shrinks(self.stored.len(), self.stored.capacity()) {
+            self.stored.shrink_to(self.stored.capacity() / 4);
+        }
+        if shrinks(self.cooled.len(), self.cooled.capacity()) {
+            self.cooled.shrink_to(self.cooled.capacity() / 4);
+        }
+        if let Some(queued) = self.queued.as_mut().filter(|queued| shrinks(queued.len(), queued.capacity())) {
+            queued.shrink_to(queued.capacity() / 4);
+        }
+    }
+}
 
 struct Job {
     method: Method,
-    responses: Vec<CompressionItem>,
+    items: Vec<Item>,
 }
 
-struct CompressionItem {
+struct Item {
     location: Location,
     response: Response,
     compressed: Option<(Encoding, Box<[u8]>)>,
 }
 
-impl CompressionQueue {
-    const fn new() -> Self {
-        CompressionQueue {
-            queue: VecDeque::new(),
-            thread: None,
-            busy: false,
-            timer: false,
-            swaps: Vec::new(),
-            compressed: 0,
-        }
-    }
-
-    /// The first of the queue, which gives back what it no longer needs.
-    fn pop(&mut self) -> Option<Waiting> {
-        let first = self.queue.pop_front();
-        if self.queue.capacity() > 1024 && self.queue.len() < self.queue.capacity() / 8 {
-            self.queue.shrink_to(self.queue.capacity() / 4);
-        }
-        first
-    }
-}
-
-/// What there is to tell of it.
+/// The compressor's counters.
 pub struct Report {
+    /// Responses compressed so far.
     pub compressed: u64,
+    /// Entries in the queue.
     pub waiting: u64,
 }
 
+/// Returns the compressor's counters.
 pub fn report() -> Report {
-    QUEUE.with(|queue| Report { compressed: queue.compressed, waiting: queue.queue.len() as u64 })
+    COMPRESSOR.with(|state| Report { compressed: state.compressed, waiting: state.queue.len() as u64 })
 }
 
 fn is_compressible(bytes: usize) -> bool {
     bytes <= LONGEST && bytes as u64 >= config::compression_min_bytes()
 }
 
-/// The entry's answer may be packed soon, if it is of a size that is packed.
+/// Queues an entry that was stored raw or has arrived raw, if its response of `bytes` bytes is of a length to compress.
 pub fn enqueue(ctx: &Ctx<'_>, location: Location, bytes: usize) {
     if is_compressible(bytes) {
-        enqueue_all(ctx, [location]);
+        enqueue_all(ctx, [location], Since::Stored);
     }
 }
 
-/// The same for answers of any size.
-fn enqueue_all(ctx: &Ctx<'_>, locations: impl IntoIterator<Item = Location>) {
+fn enqueue_all(ctx: &Ctx<'_>, locations: impl IntoIterator<Item = Location>, since: Since) {
     if config::compression() == Method::None {
         return;
     }
-    let due_s = now_s().saturating_add(DELAY_S);
-    let idle = QUEUE.with(|queue| {
-        queue.queue.extend(locations.into_iter().map(|(database, handle)| Waiting {
-            database,
-            due_s,
-            handle,
-        }));
-        let idle = !queue.queue.is_empty() && !queue.busy && !queue.timer;
-        queue.timer |= idle;
-        idle
+    let was_idle = COMPRESSOR.with(|state| {
+        locations.into_iter().for_each(|location| state.queue.push(location, since));
+        state.activity == Activity::Idle
     });
-    if idle {
-        ctx.start_timer::<Due>(i64::from(DELAY_S) * 1000);
+    if was_idle {
+        wait(ctx);
     }
 }
 
-/// Two databases have changed places, and the entries in the queue with them.
+/// Starts a timer for the next entry that is due, if the compressor is idle.
+fn wait(ctx: &Ctx<'_>) {
+    let due_in_s = COMPRESSOR.with(|state| {
+        let due_in_s = state.queue.due_in_s(now_s()).filter(|_| state.activity == Activity::Idle)?;
+        state.activity = Activity::Timer;
+        Some(due_in_s)
+    });
+    if let Some(due_in_s) = due_in_s {
+        ctx.start_timer::<Due>((i64::from(due_in_s) * 1000).max(1));
+    }
+}
+
+/// Swaps two databases in the queue: the server has swapped their contents.
 pub fn swapped(first: i32, second: i32) {
-    QUEUE.with(|queue| {
-        for waiting in &mut queue.queue {
-            waiting.database = after_swap(waiting.database, (first, second));
-        }
-        if queue.busy {
-            queue.swaps.push((first, second));
+    COMPRESSOR.with(|state| {
+        state.queue.swap((first, second));
+        if state.activity == Activity::Thread {
+            state.swaps.push((first, second));
         }
     });
 }
@@ -158,109 +232,98 @@ fn after_swap(database: i32, (first, second): (i32, i32)) -> i32 {
 pub fn collect(ctx: &Ctx<'_>) {
     let cooled = CACHE.with(|cache| std::mem::take(&mut cache.cooled));
     if !cooled.is_empty() {
-        enqueue_all(ctx, cooled);
+        enqueue_all(ctx, cooled, Since::Cooled);
     }
-    let done = QUEUE.with(|queue| {
-        if !queue.busy {
+    let done = COMPRESSOR.with(|state| {
+        if state.activity != Activity::Thread {
             return None;
         }
-        let job = queue.thread.as_ref()?.take_done()?;
-        queue.busy = false;
-        Some((job, std::mem::take(&mut queue.swaps)))
+        let job = state.thread.as_ref()?.take_done()?;
+        state.activity = Activity::Idle;
+        Some((job, std::mem::take(&mut state.swaps)))
     });
     let Some((job, swaps)) = done else { return };
     let selected = ctx.database();
-    for CompressionItem { location, response, compressed } in job.responses {
-        // The thread's share of the raw bytes must go, or they would stay.
+    for Item { location: (database, handle), response, compressed } in job.items {
+        // The job's share of the raw bytes must go, or they would stay in memory.
         drop(response);
         if let Some((encoding, bytes)) = compressed {
-            let (database, handle) = location;
             let database = swaps.iter().fold(database, |database, swap| after_swap(database, *swap));
-            put(ctx, (database, handle), encoding, bytes);
+            swap_body(ctx, (database, handle), encoding, bytes);
         }
     }
     ctx.select(selected);
-    go_on(ctx);
+    give_job(ctx);
 }
 
 struct Due;
 
 impl Timer for Due {
     fn fire(ctx: &Ctx<'_>) {
-        QUEUE.with(|queue| queue.timer = false);
-        go_on(ctx);
+        COMPRESSOR.with(|state| state.activity = Activity::Idle);
+        give_job(ctx);
     }
 }
 
-/// Gives the thread what is due; with nothing due, waits until something is.
-fn go_on(ctx: &Ctx<'_>) {
-    let job = Job { method: config::compression(), responses: due_responses(ctx) };
-    let wait_s = QUEUE.with(|queue| {
-        if queue.busy || queue.timer {
-            return None;
-        }
-        if !job.responses.is_empty() {
-            if queue.thread.is_none() {
-                queue.thread = Background::start("chatcache-pack", work);
+/// Gives the thread the entries that are due, or waits until one is.
+fn give_job(ctx: &Ctx<'_>) {
+    let job = Job { method: config::compression(), items: due_items(ctx) };
+    if !job.items.is_empty() {
+        COMPRESSOR.with(|state| {
+            if state.thread.is_none() {
+                state.thread = Background::start("chatcache-compress", work);
             }
-            queue.busy = queue.thread.as_ref().is_some_and(|thread| thread.submit(job));
-            if !queue.busy {
-                // No thread is to be had, or it has ended: a new one next time.
-                queue.thread = None;
+            match state.thread.as_ref().is_some_and(|thread| thread.submit(job)) {
+                true => state.activity = Activity::Thread,
+                // The system gives no thread, or it has ended: the next job starts a new one.
+                false => state.thread = None,
             }
-        }
-        let next = queue.queue.front().filter(|_| !queue.busy)?;
-        queue.timer = true;
-        Some(next.due_s.saturating_sub(now_s()))
-    });
-    if let Some(wait_s) = wait_s {
-        ctx.start_timer::<Due>((i64::from(wait_s) * 1000).max(1));
+        });
     }
+    wait(ctx);
 }
 
 fn work(compressor: &mut Compressor, mut job: Job) -> Job {
-    for item in &mut job.responses {
+    for item in &mut job.items {
         item.compressed = compressor.compress(job.method, &item.response);
     }
     job
 }
 
-/// The next answers whose time has come, and that are still raw and not in L1.
-fn due_responses(ctx: &Ctx<'_>) -> Vec<CompressionItem> {
+/// Takes the next due entries out of the queue that are still raw and not in L1.
+fn due_items(ctx: &Ctx<'_>) -> Vec<Item> {
     let started = Instant::now();
     let now_s = now_s();
     let selected = ctx.database();
-    let (mut responses, mut bytes) = (Vec::new(), 0);
-    while responses.len() < BATCH && bytes < BATCH_BYTES && started.elapsed() < LOOK {
-        let next = QUEUE.with(|queue| {
-            let due = queue.queue.front().is_some_and(|waiting| waiting.due_s <= now_s);
-            if due { queue.pop() } else { None }
-        });
-        let Some(Waiting { database, handle, .. }) = next else { break };
-        let location = (database, handle);
-        if CACHE.with(|cache| cache.is_hot(location)) {
-            continue;
-        }
-        let Some(name) = names::name_of(location) else { continue };
-        if !ctx.select(database) {
-            continue;
-        }
-        let key = ctx.open_peek(&name);
-        if let Content::Value::<Entry>(entry) = key.content()
-            && entry.handle() == Some(handle)
-            && let Some(response) = entry.raw()
-            && is_compressible(response.len())
-        {
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    while items.len() < BATCH && bytes < BATCH_BYTES && started.elapsed() < LOOK {
+        let Some(location) = COMPRESSOR.with(|state| state.queue.pop(now_s)) else { break };
+        if let Some(response) = raw_response(ctx, location) {
             bytes += response.len();
-            responses.push(CompressionItem { location, response: response.clone(), compressed: None });
+            items.push(Item { location, response, compressed: None });
         }
     }
     ctx.select(selected);
-    responses
+    items
 }
 
-/// Puts a packed answer in the place of the raw one, if its entry is still there and nobody has asked for it since.
-fn put(ctx: &Ctx<'_>, location: Location, encoding: Encoding, bytes: Box<[u8]>) {
+/// Returns the response of an entry that is raw, cold and of a length to compress. Selects its database.
+fn raw_response(ctx: &Ctx<'_>, location: Location) -> Option<Response> {
+    let (database, handle) = location;
+    if CACHE.with(|cache| cache.is_hot(location)) {
+        return None;
+    }
+    let name = names::name_of(location)?;
+    if !ctx.select(database) {
+        return None;
+    }
+    let key = ctx.open_peek(&name);
+    let Content::Value::<Entry>(entry) = key.content() else { return None };
+    entry.raw().filter(|raw| entry.handle() == Some(handle) && is_compressible(raw.len())).cloned()
+}
+
+/// Swaps the raw body of an entry for the compressed one, if the entry is still the same and cold. Selects its database.
+fn swap_body(ctx: &Ctx<'_>, location: Location, encoding: Encoding, bytes: Box<[u8]>) {
     let (database, handle) = location;
     if CACHE.with(|cache| cache.is_hot(location)) {
         return;
@@ -278,10 +341,10 @@ fn put(ctx: &Ctx<'_>, location: Location, encoding: Encoding, bytes: Box<[u8]>) 
     entry.compress(encoding, bytes);
     let after = entry.size();
     CACHE.with(|cache| cache.index(database).resize(handle, before, after));
-    QUEUE.with(|queue| queue.compressed += 1);
+    COMPRESSOR.with(|state| state.compressed += 1);
 }
 
 /// Seconds of a clock that never steps back.
 fn now_s() -> u32 {
-    u32::try_from(BEGIN.elapsed().as_secs()).unwrap_or(u32::MAX)
+    u32::try_from(START.elapsed().as_secs()).unwrap_or(u32::MAX)
 }

@@ -4,7 +4,7 @@
 //! key gets another TTL (`retimed`), and in which its database is emptied or swapped. The index tells it of invalidations:
 //! a hit counts only while the entry's handle is fresh there.
 
-use crate::cache::l1::{L1, L1Entry, L1Key, Location};
+use crate::cache::l1::{Admission, L1, L1Entry, L1Key, Location};
 use crate::cache::lookup::{Found, count_hit, read};
 use crate::cache::state::{CACHE, Cache};
 use crate::config;
@@ -73,6 +73,7 @@ impl Cache {
             return HotLookup::Miss(L1Miss::Due(key, hot.location));
         }
         index.record_hit(resolved, saved_ms);
+        hot.frequency.set(hot.frequency.get().after_hit(now_ms));
         hot.untouched_hits.set(hot.untouched_hits.get().saturating_add(1));
         hot.response.count_hit();
         self.counters.count_hit(tier, saved_ms);
@@ -93,30 +94,47 @@ pub fn serve(
     now_ms: i64,
     reply: impl FnOnce(&[u8]),
 ) -> Result<(), CommandError> {
-    let admissible = !matches!(miss, L1Miss::Off) && found.is_requested_again(now_ms);
+    let database = ctx.database();
+    let location = found.handle().map(|handle| (database, handle));
+    let admission = match &miss {
+        L1Miss::Absent(key) => weigh(&found, *key, database, request, now_ms),
+        // The response in L1 is an older one.
+        L1Miss::Due(key, other) if location != Some(*other) => weigh(&found, *key, database, request, now_ms),
+        L1Miss::Due(..) | L1Miss::Off => None,
+    };
     let decompressed = read(&found, |bytes| {
         reply(bytes);
-        (admissible && found.raw().is_none()).then(|| Response::new(bytes))
+        (admission.is_some() && found.raw().is_none()).then(|| Response::new(bytes))
     })?;
     count_hit(ctx, request.tier, &found, now_ms);
-    let database = ctx.database();
-    // A response is hot only for requests that name its own persona: the rights of others may differ.
-    let is_own = admissible
-        && CACHE.with(|cache| {
-            cache
-                .known_index(database)
-                .is_some_and(|index| index.is_owned_by(found.resolved, request.persona))
-        });
-    match (miss, found.handle()) {
-        (L1Miss::Due(key, location), Some(handle)) if location == (database, handle) => {
-            refresh(&mut found, &key, now_ms);
-        }
-        (L1Miss::Absent(key) | L1Miss::Due(key, _), Some(handle)) if is_own => {
-            admit(&mut found, (database, handle), key, now_ms, decompressed);
-        }
+    match (admission, miss, location) {
+        (Some(admission), _, Some(location)) => admit(&mut found, location, admission, now_ms, decompressed),
+        (None, L1Miss::Due(key, other), _) if location == Some(other) => refresh(&mut found, &key, now_ms),
         _ => {}
     }
     Ok(())
+}
+
+/// Asks L1 whether it admits the response of an entry.
+fn weigh(
+    found: &Found<'_>,
+    key: L1Key,
+    database: i32,
+    request: &Request<'_>,
+    now_ms: i64,
+) -> Option<Admission> {
+    let frequency = found.frequency().after_hit(now_ms);
+    if !frequency.is_milestone() {
+        return None;
+    }
+    CACHE.with(|cache| {
+        // A response is hot only for requests that name its own persona: the rights of others may differ.
+        let index = cache.known_index(database)?;
+        if !index.is_owned_by(found.resolved, request.persona) {
+            return None;
+        }
+        cache.l1()?.weigh(key, found.raw_bytes() as usize, frequency.at(now_ms), now_ms)
+    })
 }
 
 /// Tells L1 that the key of a hot response was opened, and tells the server how often it was served meanwhile.
@@ -132,7 +150,13 @@ fn refresh(found: &mut Found<'_>, key: &L1Key, now_ms: i64) {
 }
 
 /// Admits a response to L1: a raw one, or a compressed one that has been decompressed for it.
-fn admit(found: &mut Found<'_>, location: Location, key: L1Key, now_ms: i64, decompressed: Option<Response>) {
+fn admit(
+    found: &mut Found<'_>,
+    location: Location,
+    admission: Admission,
+    now_ms: i64,
+    decompressed: Option<Response>,
+) {
     let until_ms = ends_at(found);
     if let Some(response) = decompressed {
         let (database, handle) = location;
@@ -147,12 +171,13 @@ fn admit(found: &mut Found<'_>, location: Location, key: L1Key, now_ms: i64, dec
         response,
         until_ms: Cell::new(until_ms),
         cost_ms: found.cost_ms,
+        frequency: Cell::new(found.frequency()),
         touched_ms: Cell::new(now_ms),
         untouched_hits: Cell::new(0),
     };
     CACHE.with(|cache| {
         if let Some(l1) = &mut cache.l1 {
-            let left = l1.insert(key, hot);
+            let left = l1.admit(admission, hot);
             cache.cooled.extend(left);
         }
     });

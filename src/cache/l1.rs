@@ -1,43 +1,50 @@
-//! L1: the answers that are asked for most, ready to send.
+//! L1: the hot responses, ready to send.
 //!
-//! It is found by a hash of the request alone: no MD5, no key's name, no key opened. The hash is HighwayHash of 128
-//! bits under a secret of this process, so nobody can make two requests that share one. What a look-up brings is
-//! only a candidate: it holds its entry's handle, and `cache` gives it where the index says that the handle is fresh.
+//! L1 finds a response by a hash of the request alone: no MD5, no key name, no key opened. The hash is HighwayHash of 128
+//! bits under a secret of this process, so no client can make two requests that share one. A lookup yields a candidate
+//! only: it holds its entry's handle, and `hot` serves it where the index says that the handle is fresh. So L1 need not be
+//! told of invalidations.
 //!
-//! So L1 need not hear of drops. It does hear of all else (see `cache` and `keyspace`): an entry that leaves its key, or
-//! whose key is given another TTL, leaves L1 at that moment.
+//! **Admission** is by frequency, as in TinyLFU: L1 admits a response if it is requested more often than each response that
+//! it would evict. The victim is the least frequent of a few neighbours in the table, as in Redis's own LFU. So a pass over
+//! all entries admits none of them, and uniform requests over a large data set soon leave L1 as it is.
 //!
-//! Which answers stay is the business of quick_cache: a clock that favours what is asked for often, and bounds the
-//! sum of their bytes. Beside it stands where each entry's answer is, for those who know the entry only. Both are split
-//! into shards, since their tables grow at once: no insertion moves more than a shard.
+//! **Bounds**: a shard holds its share of `l1-max-bytes`, in which each response counts with its overhead and as 512 bytes
+//! at least. Tables grow at once, so shards are small: no insertion moves more than one shard's table.
 
-use crate::entry::Response;
+use crate::entry::{Frequency, Response};
 use crate::index::Handle;
 use crate::request::Request;
 use crate::request::contiguous::{SHORT, in_one_piece};
 use crate::tier::Tier;
 use highway::{HighwayHash, HighwayHasher};
-use quick_cache::unsync::Cache;
-use quick_cache::{Lifecycle, Weighter};
+use indexmap::IndexMap;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
-/// What an answer costs in L1 beside its bytes: its place in the cache and its way back from the entry.
-const OVERHEAD: u64 = 160;
+/// Bytes that a response costs in L1 beside its own: its place in the table and the way back from its entry.
+const OVERHEAD: u64 = 200;
 
-/// What the shortest answers are counted as, so that there are never too many.
+/// The least that a response counts, in bytes. It bounds the number of responses.
 const LEAST: u64 = 512;
 
-/// What an answer is taken to be long, to guess how many there will be.
-const USUAL_BYTES: u64 = 1_500;
-
-/// A shard's share of the bytes is this or more, up to twice as much, where there is more than one. Then it holds 32,768
-/// answers at most, and 7 MB of tables grow to twice as many.
+/// A shard's share of the bytes is this or up to twice as much, where there is more than one shard. Such a shard holds
+/// 32,768 responses at most, and its tables grow by some 7 MB at once.
 const SHARD_BYTES: u64 = 8 << 20;
 
-/// So many shards are enough for an L1 of 512 GB.
+/// The greatest number of shards, enough for an L1 of 512 GB.
 const MOST_SHARDS: u64 = 1 << 16;
+
+/// The number of neighbours of which the least frequent is a victim.
+const SAMPLE: usize = 5;
+
+/// A response that is requested less often evicts none, even where the others are requested no more: a scan requests each
+/// once.
+const LEAST_TO_EVICT: u8 = 2;
+
+/// The greatest number of responses that one admission evicts: a larger response stays in its key.
+const MOST_VICTIMS: usize = 64;
 
 /// The hash of a request, and of the database it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,56 +57,76 @@ impl std::hash::Hash for L1Key {
     }
 }
 
-/// An entry, by its database and handle.
+/// The location of an entry: its database and its handle.
 pub type Location = (i32, Handle);
 
-/// An answer in L1.
+/// A response in L1.
 pub struct L1Entry {
+    /// The response's entry.
     pub location: Location,
+    /// The response.
     pub response: Response,
-    /// When it is no longer fresh, or its key no longer there, in Unix milliseconds.
+    /// The time at which it is no longer fresh or its key expires, in Unix milliseconds.
     pub until_ms: Cell<i64>,
-    /// What computing it took, in milliseconds.
+    /// Milliseconds that computing it took.
     pub cost_ms: u32,
-    /// When its key was last opened, and how often it was given since.
+    /// How often it is requested.
+    pub frequency: Cell<Frequency>,
+    /// The time at which its key was last opened, in Unix milliseconds.
     pub touched_ms: Cell<i64>,
+    /// Hits since then.
     pub untouched_hits: Cell<u32>,
+}
+
+impl L1Entry {
+    fn weight(&self) -> u64 {
+        weight(self.response.len())
+    }
 }
 
 /// See the head of this file.
 pub struct L1 {
     shards: Sharded<Shard>,
-    keys: Sharded<HashMap<Location, L1Key, ByPlace>>,
-    by_place: ByPlace,
+    keys: Sharded<HashMap<Location, L1Key, ByLocation>>,
+    by_location: ByLocation,
     secret: highway::Key,
     max_bytes: u64,
 }
 
-type Shard = Cache<L1Key, L1Entry, ByBytes, BuildHasherDefault<AsItIs>, Collect>;
+/// Part of the responses, with their bytes counted.
+#[derive(Default)]
+struct Shard {
+    entries: IndexMap<L1Key, L1Entry, BuildHasherDefault<AsItIs>>,
+    bytes: u64,
+    max_bytes: u64,
+}
+
+/// The permission to admit a response, and the responses to evict for it.
+pub struct Admission {
+    key: L1Key,
+    victims: Vec<L1Key>,
+}
 
 impl L1 {
-    /// An empty one. The secret must be one that nobody can guess.
+    /// Makes an empty L1. The secret must be one that nobody can guess.
     pub fn new(max_bytes: u64, secret: [u64; 4]) -> L1 {
         let bits = (max_bytes / SHARD_BYTES).clamp(1, MOST_SHARDS).ilog2();
         let share = max_bytes >> bits;
-        let usual = usize::try_from(share / USUAL_BYTES).unwrap_or(usize::MAX).clamp(16, 1 << 20);
-        let by_place = ByPlace::new();
+        let by_location = ByLocation::new();
         L1 {
-            shards: Sharded::new(bits, |_| {
-                Cache::with(usual, share, ByBytes, BuildHasherDefault::default(), Collect)
-            }),
-            keys: Sharded::new(bits, |_| HashMap::with_hasher(by_place)),
-            by_place,
+            shards: Sharded::new(bits, |_| Shard { max_bytes: share, ..Shard::default() }),
+            keys: Sharded::new(bits, |_| HashMap::with_hasher(by_location)),
+            by_location,
             secret: highway::Key(secret),
             max_bytes,
         }
     }
 
-    /// Where a request's answer would be. The persona is part of it whatever the tier: an answer is kept for those who
-    /// ask its own persona.
+    /// Returns the key of a request. The persona is part of it whatever the tier: a response is hot only for requests that
+    /// name its own persona.
     pub fn key(&self, database: i32, request: &Request<'_>) -> L1Key {
         let Request { tier, user, persona, message, id, .. } = *request;
-        // Which fields follow; and each but the last comes after its length, so that no two requests are the same bytes.
+        // Each field but the last comes after its length, so that no two requests are the same bytes.
         let (kind, user, last) = match (tier, id) {
             (Tier::Msg, _) => (0, None, message),
             (Tier::Persona, _) => (1, None, message),
@@ -120,62 +147,111 @@ impl L1 {
         L1Key(hasher.finalize128())
     }
 
-    /// The answer that is there, which its reader must check.
+    /// Returns the candidate for a key. The caller checks that it is fresh.
     pub fn get(&self, key: &L1Key) -> Option<&L1Entry> {
-        self.shards.of(key.shard()).get(key)
+        self.shards.of(key.shard()).entries.get(key)
     }
 
-    /// Whether the entry's answer is here.
+    /// Returns true if L1 holds the entry's response.
     pub fn holds(&self, location: Location) -> bool {
-        self.keys.of(self.by_place.shard(location)).contains_key(&location)
+        self.keys.of(self.by_location.shard(location)).contains_key(&location)
     }
 
-    /// Takes an answer in, or its new state, and tells which entries have had to leave for it; it may be this one.
-    pub fn insert(&mut self, key: L1Key, hot: L1Entry) -> Vec<Location> {
-        self.keys.of_mut(self.by_place.shard(hot.location)).insert(hot.location, key);
-        let mut left = self.shards.of_mut(key.shard()).insert_with_lifecycle(key, hot);
-        left.retain(|location| {
-            let keys = self.keys.of_mut(self.by_place.shard(*location));
-            // The cache tells also of the answer that was in this one's place.
-            let has_left = keys.get(location).is_none_or(|key| {
-                self.shards.of(key.shard()).peek(key).is_none_or(|hot| hot.location != *location)
-            });
-            if has_left {
-                keys.remove(location);
+    /// Decides whether L1 admits a response of this length, requested this often. Returns None if it would have to evict a
+    /// response that is requested as often, or more than 64 responses.
+    pub fn weigh(&self, key: L1Key, bytes: usize, frequency: u8, now_ms: i64) -> Option<Admission> {
+        let shard = self.shards.of(key.shard());
+        let own = shard.entries.get(&key).map_or(0, L1Entry::weight);
+        let mut excess = (shard.bytes - own + weight(bytes)).saturating_sub(shard.max_bytes);
+        let mut victims: Vec<L1Key> = Vec::new();
+        let L1Key([mut start, _]) = key;
+        while excess > 0 {
+            let (victim, entry) =
+                shard.least_frequent(start, now_ms, |found| *found != key && !victims.contains(found))?;
+            let rarely = frequency < LEAST_TO_EVICT || entry.frequency.get().at(now_ms) >= frequency;
+            if rarely || victims.len() == MOST_VICTIMS {
+                return None;
             }
-            has_left
-        });
+            excess = excess.saturating_sub(entry.weight());
+            victims.push(*victim);
+            start = start.rotate_left(13).wrapping_add(SAMPLE as u64);
+        }
+        Some(Admission { key, victims })
+    }
+
+    /// Admits a response, and returns the entries whose responses have left for it.
+    pub fn admit(&mut self, Admission { key, victims }: Admission, entry: L1Entry) -> Vec<Location> {
+        let shard = self.shards.of_mut(key.shard());
+        let location = entry.location;
+        let mut left: Vec<Location> = victims.iter().filter_map(|victim| shard.take(victim)).collect();
+        // An older response to the same request: its entry has left its key, or is a tombstone.
+        left.extend(shard.take(&key).filter(|old| *old != location));
+        shard.bytes += entry.weight();
+        shard.entries.insert(key, entry);
+        for old in &left {
+            self.keys.of_mut(self.by_location.shard(*old)).remove(old);
+        }
+        self.keys.of_mut(self.by_location.shard(location)).insert(location, key);
         left
     }
 
-    /// Forgets an entry's answer, if it is here.
+    /// Takes an entry's response out, if L1 holds it.
     pub fn remove(&mut self, location: Location) {
-        if let Some(key) = self.keys.of_mut(self.by_place.shard(location)).remove(&location) {
-            // Another entry may have taken its place: one question, and two answers one after the other.
-            self.shards.of_mut(key.shard()).remove_if(&key, |hot| hot.location == location);
+        if let Some(key) = self.keys.of_mut(self.by_location.shard(location)).remove(&location) {
+            self.shards.of_mut(key.shard()).take(&key);
         }
     }
 
-    /// All that are here.
+    /// Returns the locations of all responses.
     pub fn locations(&self) -> impl Iterator<Item = Location> {
         self.keys.all().flat_map(|keys| keys.keys().copied())
     }
 
+    /// Returns the number of responses.
     pub fn len(&self) -> usize {
-        self.shards.all().map(Shard::len).sum()
+        self.shards.all().map(|shard| shard.entries.len()).sum()
     }
 
+    /// Returns true if L1 holds no response.
     pub fn is_empty(&self) -> bool {
-        self.shards.all().all(Shard::is_empty)
+        self.shards.all().all(|shard| shard.entries.is_empty())
     }
 
-    /// What the answers take, with what keeping them here takes.
+    /// Returns the bytes of the responses, with what keeping them here takes.
     pub fn bytes(&self) -> u64 {
-        self.shards.all().map(Shard::weight).sum()
+        self.shards.all().map(|shard| shard.bytes).sum()
     }
 
+    /// Returns the bound on `bytes`.
     pub fn max_bytes(&self) -> u64 {
         self.max_bytes
+    }
+}
+
+impl Shard {
+    /// Takes a response out, and returns its location.
+    fn take(&mut self, key: &L1Key) -> Option<Location> {
+        let entry = self.entries.swap_remove(key)?;
+        self.bytes -= entry.weight();
+        Some(entry.location)
+    }
+
+    /// Returns the least frequent of a few neighbours that `may_leave` allows.
+    fn least_frequent(
+        &self,
+        start: u64,
+        now_ms: i64,
+        may_leave: impl Fn(&L1Key) -> bool,
+    ) -> Option<(&L1Key, &L1Entry)> {
+        let count = self.entries.len();
+        // The start is a hash, so it falls anywhere. Neighbours lie side by side in memory.
+        let start = start.checked_rem(count as u64)? as usize;
+        (start..count)
+            .chain(0..start)
+            .filter_map(|place| self.entries.get_index(place))
+            .filter(|(key, _)| may_leave(key))
+            .take(SAMPLE)
+            .min_by_key(|(_, entry)| entry.frequency.get().at(now_ms))
     }
 }
 
@@ -186,25 +262,29 @@ impl L1Key {
     }
 }
 
-/// As many tables as there are shards, of which a hash has one.
+/// The bytes for which a response of this length counts.
+fn weight(bytes: usize) -> u64 {
+    (bytes as u64 + OVERHEAD).max(LEAST)
+}
+
+/// A table for each shard. The low bits of a hash choose one.
 struct Sharded<T>(Box<[T]>);
 
 impl<T> Sharded<T> {
-    /// A power of two of them, so that the lower bits of a hash choose.
     fn new(bits: u32, new: impl FnMut(u32) -> T) -> Self {
         Sharded((0..1 << bits).map(new).collect())
     }
 
-    fn location(&self, hash: u64) -> usize {
+    fn position(&self, hash: u64) -> usize {
         hash as usize & (self.0.len() - 1)
     }
 
     fn of(&self, hash: u64) -> &T {
-        &self.0[self.location(hash)]
+        &self.0[self.position(hash)]
     }
 
     fn of_mut(&mut self, hash: u64) -> &mut T {
-        &mut self.0[self.location(hash)]
+        &mut self.0[self.position(hash)]
     }
 
     fn all(&self) -> impl Iterator<Item = &T> {
@@ -212,33 +292,7 @@ impl<T> Sharded<T> {
     }
 }
 
-/// Answers weigh their bytes.
-#[derive(Clone)]
-struct ByBytes;
-
-impl Weighter<L1Key, L1Entry> for ByBytes {
-    fn weight(&self, _: &L1Key, hot: &L1Entry) -> u64 {
-        (hot.response.len() as u64 + OVERHEAD).max(LEAST)
-    }
-}
-
-/// Tells who had to leave.
-#[derive(Clone)]
-struct Collect;
-
-impl Lifecycle<L1Key, L1Entry> for Collect {
-    type RequestState = Vec<Location>;
-
-    fn begin_request(&self) -> Vec<Location> {
-        Vec::new()
-    }
-
-    fn on_evict(&self, left: &mut Vec<Location>, _: L1Key, hot: L1Entry) {
-        left.push(hot.location);
-    }
-}
-
-/// Hashes what is a hash already.
+/// Passes on a key that is a hash already.
 #[derive(Default)]
 struct AsItIs(u64);
 
@@ -256,25 +310,31 @@ impl Hasher for AsItIs {
     }
 }
 
-/// Hashes places: numbers that the index gives out in a row, so that a multiplication which nobody can guess is enough
-/// against who would have them collide. SipHash took a twenty-fifth of a GET that L1 has no room for.
+/// Hashes locations: numbers that the index gives out in a row, so that a secret factor is enough against collisions on
+/// purpose. SipHash took 4 % of a GET that misses L1.
 #[derive(Clone, Copy)]
-struct ByPlace {
+pub(super) struct ByLocation {
     factor: u64,
 }
 
-impl ByPlace {
-    fn new() -> Self {
-        ByPlace { factor: RandomState::new().hash_one("factor") | 1 }
+impl Default for ByLocation {
+    fn default() -> Self {
+        ByLocation::new()
+    }
+}
+
+impl ByLocation {
+    pub(super) fn new() -> Self {
+        ByLocation { factor: RandomState::new().hash_one("factor") | 1 }
     }
 
-    /// Other bits than those by which the table in a shard goes.
+    /// Chooses a shard, by other bits than the table in the shard uses.
     fn shard(self, location: Location) -> u64 {
         self.hash_one(location) >> 40
     }
 }
 
-impl BuildHasher for ByPlace {
+impl BuildHasher for ByLocation {
     type Hasher = Folded;
 
     fn build_hasher(&self) -> Folded {
@@ -283,7 +343,7 @@ impl BuildHasher for ByPlace {
 }
 
 /// Multiplies, and folds the upper half of the product into the lower.
-struct Folded {
+pub(super) struct Folded {
     state: u64,
     factor: u64,
 }
@@ -322,7 +382,7 @@ mod tests {
     fn key(l1: &L1, database: i32, [tier, user, persona, message]: [&str; 4], id: Option<&str>) -> L1Key {
         let arguments = [tier, user, persona, message].map(str::as_bytes);
         let asked =
-            RequestArgs::parse(Accepts::Tiers, arguments, id.map(str::as_bytes)).expect("a good request");
+            RequestArgs::parse(Accepts::Tiers, arguments, id.map(str::as_bytes)).expect("a valid request");
         l1.key(database, &asked.request())
     }
 
@@ -337,6 +397,7 @@ mod tests {
             response: Response::new(&vec![b'x'; bytes]),
             until_ms: Cell::new(i64::MAX),
             cost_ms: 0,
+            frequency: Cell::new(Frequency::default()),
             touched_ms: Cell::new(0),
             untouched_hits: Cell::new(0),
         }
@@ -362,85 +423,101 @@ mod tests {
         let keys: HashSet<_> =
             requests.iter().map(|(database, request, id)| key(&l1, *database, *request, *id)).collect();
         assert_eq!(keys.len(), requests.len());
-        // What is not part of the question is not part of the key.
+        // Fields that the tier does not use are not part of the key.
         let asked = |user, id| key(&l1, 0, ["persona", user, "a", "bc"], id);
         assert_eq!(asked("ann", Some("1")), asked("", None));
         let asked = |message| key(&l1, 0, ["session", "u", "a", message], Some("1"));
         assert_eq!(asked("one"), asked(""));
-        // Nor would another process, with another secret, use the same.
+        // Another process has another secret, and so another key.
         assert_ne!(
             asked("one"),
             key(&L1::new(1000, [1, 2, 3, 5]), 0, ["session", "u", "a", "one"], Some("1"))
         );
     }
 
+    /// Admits a response that is requested this often, if L1 takes it.
+    fn offer(l1: &mut L1, n: usize, hot: L1Entry, frequency: u8) -> Option<Vec<Location>> {
+        let key = message_key(l1, n);
+        let counted = (0..frequency).fold(Frequency::default(), |frequency, _| frequency.after_hit(0));
+        hot.frequency.set(counted);
+        let admission = l1.weigh(key, hot.response.len(), frequency, 0)?;
+        Some(l1.admit(admission, hot))
+    }
+
     #[test]
-    fn it_stays_within_its_bytes_and_tells_who_left() {
+    fn l1_stays_within_its_bytes_and_tells_which_entries_leave() {
         for (max_bytes, longest) in [(100_000, 1_000), (50 << 20, 500_000)] {
-            stays_within(max_bytes, longest);
-        }
-    }
-
-    fn stays_within(max_bytes: u64, longest: usize) {
-        let (mut l1, mut index) = (l1(max_bytes), Index::new());
-        assert_eq!(l1.max_bytes(), max_bytes);
-        let mut inside = HashSet::new();
-        for n in 0..2000 {
-            let hot = hot(&mut index, longest / 1000 * (n % 1000));
-            inside.insert(hot.location);
-            for location in l1.insert(message_key(&l1, n), hot) {
-                assert!(inside.remove(&location), "who leaves was there");
-                assert!(!l1.holds(location));
+            let (mut l1, mut index) = (l1(max_bytes), Index::new());
+            assert_eq!(l1.max_bytes(), max_bytes);
+            let mut inside = HashSet::new();
+            for n in 0..2000 {
+                let hot = hot(&mut index, longest / 1000 * (n % 1000));
+                let location = hot.location;
+                // Each is requested more often than the ones before it.
+                let Some(left) = offer(&mut l1, n, hot, (n / 8) as u8) else { continue };
+                inside.insert(location);
+                for location in left {
+                    assert!(inside.remove(&location), "an entry left that was not inside");
+                    assert!(!l1.holds(location));
+                }
+                assert!(l1.bytes() <= max_bytes, "{}", l1.bytes());
+                assert_eq!((l1.len(), l1.locations().count()), (inside.len(), inside.len()));
             }
-            assert!(l1.bytes() <= max_bytes, "{}", l1.bytes());
-            assert_eq!((l1.len(), l1.locations().count()), (inside.len(), inside.len()));
+            assert!(l1.len() > 50 && l1.bytes() > max_bytes / 2, "{} {}", l1.len(), l1.bytes());
+            assert!(inside.iter().all(|location| l1.holds(*location)));
+            for location in &inside {
+                l1.remove(*location);
+            }
+            assert_eq!((l1.len(), l1.bytes(), l1.locations().count()), (0, 0, 0));
         }
-        assert!(l1.len() > 50 && l1.bytes() > max_bytes / 2);
-        assert!(inside.iter().all(|location| l1.holds(*location)));
-        for location in &inside {
-            l1.remove(*location);
-        }
-        assert_eq!((l1.len(), l1.bytes(), l1.locations().count()), (0, 0, 0));
     }
 
     #[test]
-    fn what_is_asked_for_often_outlives_a_scan() {
+    fn a_scan_admits_nothing_to_a_full_l1() {
         let (mut l1, mut index) = (l1(200_000), Index::new());
-        let often: Vec<L1Key> = (0..50).map(|n| message_key(&l1, n)).collect();
-        for key in &often {
-            l1.insert(*key, hot(&mut index, 1000));
+        let mut n = 0;
+        while offer(&mut l1, n, hot(&mut index, 1000), 2).is_some_and(|left| left.is_empty()) {
+            n += 1;
         }
-        for n in 1000..5000 {
-            for key in &often {
-                l1.get(key);
-            }
-            l1.insert(message_key(&l1, n), hot(&mut index, 1000));
+        assert!(n > 100, "{n} fit");
+        for scanned in n..n + 5000 {
+            assert!(offer(&mut l1, scanned, hot(&mut index, 1000), 1).is_none());
         }
-        let left = often.iter().filter(|key| l1.get(key).is_some()).count();
-        assert!(left >= 45, "{left} of 50");
+        assert_eq!(l1.len(), n);
     }
 
     #[test]
-    fn a_newer_answer_takes_the_place_of_an_older_one() {
+    fn a_frequent_response_evicts_a_rare_one() {
+        let (mut l1, mut index) = (l1(50_000), Index::new());
+        for n in 0..60 {
+            offer(&mut l1, n, hot(&mut index, 1000), 2);
+        }
+        let frequent = hot(&mut index, 1000);
+        let location = frequent.location;
+        assert_eq!(offer(&mut l1, 1000, frequent, 3).map(|left| left.len()), Some(1));
+        assert!(l1.holds(location));
+    }
+
+    #[test]
+    fn a_newer_response_replaces_an_older_one_to_the_same_request() {
         let (mut l1, mut index) = (l1(100_000), Index::new());
         let key = message_key(&l1, 1);
         let (old, new) = (hot(&mut index, 10), hot(&mut index, 20));
-        let (old_place, new_place) = (old.location, new.location);
-        assert!(l1.insert(key, old).is_empty());
-        assert_eq!(l1.insert(key, new), [old_place]);
-        assert!(!l1.holds(old_place) && l1.holds(new_place));
-        l1.remove(old_place);
+        let (old_location, new_location) = (old.location, new.location);
+        assert_eq!(offer(&mut l1, 1, old, 2), Some(vec![]));
+        assert_eq!(offer(&mut l1, 1, new, 2), Some(vec![old_location]));
+        assert!(!l1.holds(old_location) && l1.holds(new_location));
+        l1.remove(old_location);
         assert_eq!(l1.get(&key).map(|hot| hot.response.len()), Some(20));
-        l1.remove(new_place);
+        l1.remove(new_location);
         assert!(l1.get(&key).is_none() && l1.is_empty());
     }
 
     #[test]
-    fn an_answer_larger_than_all_of_it_stays_outside() {
+    fn a_response_larger_than_l1_is_not_admitted() {
         let (mut l1, mut index) = (l1(1000), Index::new());
-        let hot = hot(&mut index, 5000);
-        let location = hot.location;
-        assert_eq!(l1.insert(message_key(&l1, 1), hot), [location]);
-        assert!(l1.is_empty() && !l1.holds(location));
+        let large = hot(&mut index, 5000);
+        assert_eq!(offer(&mut l1, 1, large, 255), None);
+        assert!(l1.is_empty());
     }
 }

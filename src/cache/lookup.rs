@@ -135,13 +135,11 @@ pub fn count_stale_hit(ctx: &Ctx<'_>, tier: Tier, found: &Found<'_>, now_ms: i64
     });
 }
 
-/// Counts a read that found no response. A persona without entries in a database without entries leaves nothing behind.
+/// Counts a read that found no response, for the server and for the persona.
 pub fn count_miss(ctx: &Ctx<'_>, persona: &[u8]) {
     CACHE.with(|cache| {
         cache.counters.misses += 1;
-        if let Some(index) = cache.known_index_mut(ctx.database()) {
-            index.record_miss(persona);
-        }
+        cache.index(ctx.database()).record_miss(persona);
     });
 }
 

@@ -3,8 +3,10 @@
 pub mod codec;
 pub mod compression;
 pub mod dump;
+mod frequency;
 mod response;
 mod value;
 
+pub use frequency::Frequency;
 pub use response::Response;
 pub use value::{ALWAYS_FRESH, Entry, NEVER_FRESH, Placement};

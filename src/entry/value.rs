@@ -7,6 +7,7 @@
 //! The server frees values on any thread. An entry owns its packed bytes, shares raw ones and names by counted
 //! references: dropping it touches nothing else.
 
+use crate::entry::Frequency;
 use crate::entry::Response;
 use crate::entry::compression::{self, Damaged, Encoding};
 use crate::index::{Handle, Origin, Size};
@@ -32,8 +33,7 @@ pub struct Entry {
     /// How long the answer is, unpacked.
     raw_bytes: u32,
     encoding: Encoding,
-    /// The minute of its last hit, of 256: see `is_asked_for_again`.
-    minute: Cell<u8>,
+    frequency: Cell<Frequency>,
 }
 
 /// The answer's bytes, as `Entry::packing` says.
@@ -50,7 +50,7 @@ pub const NEVER_FRESH: i64 = 0;
 
 // What an answer costs beside its key's name and the server's own records of a key:
 //   the entry: fingerprint 32, body 16, handle 8, origin 8, fresh_until 8, stored_at 8, hits 4, cost 4, raw_bytes 4,
-//   packing 2, minute 1, padding 1. A size of jemalloc's, so nothing is lost to rounding.
+//   encoding 2, frequency 2. A size of jemalloc's, so nothing is lost to rounding.
 //   its share of the index: `index::Node`, 32 bytes (prev 4, next 4, group 4, stamp 4, digest 16).
 //   its bytes: packed, as many as they are; raw, 24 more (count, hits and length).
 const _: () = assert!(size_of::<Entry>() == 96);
@@ -103,7 +103,7 @@ impl Entry {
             cost_ms: 0,
             raw_bytes,
             encoding,
-            minute: Cell::new(0),
+            frequency: Cell::new(Frequency::default()),
         };
         entry.move_to(home);
         entry
@@ -141,16 +141,15 @@ impl Entry {
         self.hits.set(hits);
     }
 
-    /// Counts one more time that the answer was given, in this minute.
+    /// Counts a hit at this time, in Unix milliseconds.
     pub fn count_hit(&self, now_ms: i64) {
         self.hits.set(self.hits.get().saturating_add(1));
-        self.minute.set(minute(now_ms));
+        self.frequency.set(self.frequency.get().after_hit(now_ms));
     }
 
-    /// Whether it was given in this minute or the last already: then it is worth unpacking. (Once in 256 minutes that
-    /// is said of one that was not.)
-    pub fn is_requested_again(&self, now_ms: i64) -> bool {
-        self.hits() > 0 && minute(now_ms).wrapping_sub(self.minute.get()) <= 1
+    /// Returns how often the response is served from its key.
+    pub fn frequency(&self) -> Frequency {
+        self.frequency.get()
     }
 
     pub fn size(&self) -> Size {
@@ -233,8 +232,4 @@ impl Entry {
         copy.cost_ms = self.cost_ms;
         copy
     }
-}
-
-fn minute(now_ms: i64) -> u8 {
-    (now_ms / 60_000) as u8
 }

@@ -1,0 +1,66 @@
+//! How often a response is requested: a count that is halved every minute.
+//!
+//! Admission to L1 compares these counts. They take two bytes, so that every entry has one.
+
+/// Hits of a response, the older ones counting less. It saturates at 255.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Frequency {
+    count: u8,
+    /// The minute of the last hit, modulo 256.
+    minute: u8,
+}
+
+impl Frequency {
+    /// Returns the count at a time, in Unix milliseconds: halved once for each minute since the last hit.
+    ///
+    /// Minutes are counted modulo 256, so that a response without a hit for 256 minutes has its old count for a moment.
+    pub fn at(self, now_ms: i64) -> u8 {
+        self.count.checked_shr(minute(now_ms).wrapping_sub(self.minute).into()).unwrap_or(0)
+    }
+
+    /// Returns the frequency after one more hit.
+    #[must_use]
+    pub fn after_hit(self, now_ms: i64) -> Frequency {
+        Frequency { count: self.at(now_ms).saturating_add(1), minute: minute(now_ms) }
+    }
+
+    /// Returns true if the last hit brought the count to 1, 2, 4 … 128: a response is weighed for admission then, and not
+    /// at every hit.
+    pub fn is_milestone(self) -> bool {
+        self.count.is_power_of_two()
+    }
+}
+
+fn minute(now_ms: i64) -> u8 {
+    (now_ms / 60_000) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frequency_counts_hits_and_is_halved_every_minute() {
+        let mut frequency = Frequency::default();
+        for hit in 1..=300 {
+            frequency = frequency.after_hit(0);
+            assert_eq!(frequency.at(59_999), hit.min(255) as u8);
+        }
+        let later = [1, 2, 7, 8, 100].map(|minutes| frequency.at(minutes * 60_000));
+        assert_eq!(later, [127, 63, 1, 0, 0]);
+        assert_eq!(frequency.after_hit(120_000).at(120_000), 64);
+    }
+
+    #[test]
+    fn a_frequency_reaches_a_milestone_at_each_power_of_two() {
+        let mut frequency = Frequency::default();
+        let mut milestones = Vec::new();
+        for hit in 1..=255 {
+            frequency = frequency.after_hit(0);
+            if frequency.is_milestone() {
+                milestones.push(hit);
+            }
+        }
+        assert_eq!(milestones, [1, 2, 4, 8, 16, 32, 64, 128]);
+    }
+}

@@ -1,21 +1,21 @@
-//! What the fuzz targets run: any bytes, given to the rooms that take them from strangers, and to the two state
-//! machines beside plain models of them. Each panics where a promise is broken.
+//! The bodies of the fuzz targets: they feed any bytes to the rooms that take bytes from strangers, and to the two state
+//! machines beside plain models of them. Each panics if a promise is broken.
 //!
-//! `fuzz/` is nothing but one call of these functions a target. What fuzzing has found worth keeping is in
-//! `tests/corpora`, a directory a target, and the unit tests feed it to the same functions.
+//! A target in `fuzz/` is one call of one of these functions. The inputs worth keeping are in `tests/corpora`, a
+//! directory a target, and the unit tests feed them to the same functions.
 
 use crate::entry::codec::{ENCODING_VERSION, decode_header, encode_header};
 use crate::entry::compression::{self, Damaged, Encoding, MAX_RATIO};
-use crate::request::RequestArgs;
-use crate::request::error::{Accepts, CommandError};
+use crate::request::error::CommandError;
 use crate::request::key_name::{self, Layout, Tail};
 use crate::request::options::{FetchOptions, PageOptions, ReleaseOptions, SetOptions};
+use crate::request::{Accepts, RequestArgs};
 use rand::rngs::StdRng;
 use rand::{SeedableRng, TryRng};
 use std::convert::Infallible;
 
-/// What decides about the steps of a model's run: a seed, or the bytes of a fuzzer, which may change one step and
-/// leave the others as they are.
+/// The source of the choices in a model's run: a seed, or the bytes of a fuzzer, which may change one step and leave the
+/// others as they are.
 pub(crate) enum Dice<'a> {
     Seeded(Box<StdRng>),
     Bytes(&'a [u8]),
@@ -27,7 +27,7 @@ impl Dice<'_> {
         Dice::Seeded(Box::new(StdRng::seed_from_u64(seed)))
     }
 
-    /// Whether the bytes are used up; from then on they are zeros.
+    /// Tells if the bytes are used up; from then on they are zeros.
     pub fn is_over(&self) -> bool {
         matches!(self, Dice::Bytes([]))
     }
@@ -68,9 +68,8 @@ impl TryRng for Dice<'_> {
     }
 }
 
-/// Any bytes as the header of an entry in an RDB file, which is what RESTORE lets any client send: decoding answers
-/// and never panics, allocates no more than the input is long, and what it has read it writes again to the same
-/// record.
+/// Decodes any bytes as the header of an entry, which RESTORE lets any client send. Decoding never panics, allocates no
+/// more than the input is long, and a decoded record encodes and decodes to the same one.
 pub fn codec(bytes: &[u8]) {
     let mut decoded = None;
     let allocated = allocation_counter::measure(|| decoded = Some(decode_header(ENCODING_VERSION, bytes)));
@@ -88,8 +87,8 @@ pub fn codec(bytes: &[u8]) {
     }
 }
 
-/// Any bytes as a packed answer from outside, after a byte that says how it is packed and four that say how long it
-/// is: it is unpacked to that length or damaged, in no more memory than `MAX_RATIO` times its own length.
+/// Decompresses any bytes as a response from outside, after a byte for its encoding and four for its length: the result
+/// has that length or is `Damaged`, in no more memory than `MAX_RATIO` times the compressed length.
 pub fn compressed(bytes: &[u8]) {
     let Some((head, compressed)) = bytes.split_first_chunk::<5>() else { return };
     let [encoding, length @ ..] = *head;
@@ -105,9 +104,9 @@ pub fn compressed(bytes: &[u8]) {
     assert!(decompressed.is_err() || out.len() == raw_bytes);
 }
 
-/// Any words as the arguments of commands: eight bytes of time, then words that end with lines, of which the first
-/// four are a request and the rest options. They are taken, or refused with a text that holds none of their bytes;
-/// a request's key has the form that is promised, and its persona's slot.
+/// Parses any words as the arguments of commands: eight bytes of time, then a word a line, of which the first four are a
+/// request and the rest options. They are accepted, or refused with a text that holds none of their bytes. A request's
+/// key has the promised form and its persona's slot.
 pub fn options(bytes: &[u8]) {
     let (now_ms, rest) = bytes.split_at(bytes.len().min(8));
     let now_ms = now_ms.iter().fold(0, |number, byte| number << 8 | i64::from(*byte));
@@ -115,8 +114,8 @@ pub fn options(bytes: &[u8]) {
     let request: [&[u8]; 4] = std::array::from_fn(|_| words.next().unwrap_or(b""));
     let id = match SetOptions::parse(words.clone(), now_ms) {
         Ok(options) => options.id,
-        Err(refusal) => {
-            is_worded(refusal);
+        Err(error) => {
+            is_worded(error);
             None
         }
     };
@@ -124,7 +123,7 @@ pub fn options(bytes: &[u8]) {
     let _ = FetchOptions::parse(words.clone()).map_err(is_worded);
     let _ = ReleaseOptions::parse(words).map_err(is_worded);
     match RequestArgs::parse(Accepts::TiersAndAny, request, id) {
-        Err(refusal) => is_worded(refusal),
+        Err(error) => is_worded(error),
         Ok(asked) => {
             for request in asked.requests() {
                 let name = |layout| {
@@ -145,7 +144,7 @@ pub fn options(bytes: &[u8]) {
                         &name(layout),
                     );
                     // An ID may be spelled as a digest.
-                    assert!(digest.is_none() || found == digest, "a name that is not known again");
+                    assert!(digest.is_none() || found == digest, "the name does not lead back to its digest");
                 }
                 assert_eq!(key_name::slot(&name(Layout::Cluster)), key_name::slot(request.persona));
             }
@@ -153,17 +152,17 @@ pub fn options(bytes: &[u8]) {
     }
 }
 
-fn is_worded(refusal: CommandError) {
-    let text = refusal.message();
+fn is_worded(error: CommandError) {
+    let text = error.message();
     assert!(text.is_ascii() && text.starts_with("ERR "), "{text}");
 }
 
-/// Any operations on the index of a database, beside a plain list.
+/// Runs any operations on the index of a database, beside a plain list.
 pub fn index(bytes: &[u8]) {
     crate::index::tests::model::follow(bytes);
 }
 
-/// Any interleaving of events on the lease table, beside plain lists.
+/// Runs any interleaving of events on the lease table, beside plain lists.
 pub fn lease(bytes: &[u8]) {
     crate::lease::tests::model::follow(bytes);
 }
@@ -172,13 +171,13 @@ pub fn lease(bytes: &[u8]) {
 mod tests {
     use std::path::Path;
 
-    /// Runs what is kept of a target's fuzzing.
+    /// Feeds the kept inputs of a target to it.
     fn replay(target: &str, run: fn(&[u8])) {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpora").join(target);
         let files = std::fs::read_dir(&directory).unwrap();
         let mut replayed = 0;
         for file in files.map(|file| file.unwrap().path()) {
-            // Shown where one fails.
+            // Shown if the test fails.
             println!("{}", file.display());
             run(&std::fs::read(file).unwrap());
             replayed += 1;
@@ -187,27 +186,27 @@ mod tests {
     }
 
     #[test]
-    fn what_fuzzing_the_codec_has_kept_is_answered() {
+    fn kept_inputs_of_the_codec_are_decoded_or_refused() {
         replay("codec", super::codec);
     }
 
     #[test]
-    fn what_fuzzing_the_options_has_kept_is_answered() {
+    fn kept_inputs_of_the_options_are_parsed_or_refused() {
         replay("options", super::options);
     }
 
     #[test]
-    fn what_fuzzing_the_unpacker_has_kept_is_unpacked_or_damaged() {
+    fn kept_inputs_of_decompression_are_decompressed_or_damaged() {
         replay("compressed", super::compressed);
     }
 
     #[test]
-    fn what_fuzzing_the_index_has_kept_agrees_with_the_model() {
+    fn kept_inputs_of_the_index_agree_with_the_model() {
         replay("index", super::index);
     }
 
     #[test]
-    fn what_fuzzing_the_lease_table_has_kept_agrees_with_the_model() {
+    fn kept_inputs_of_the_lease_table_agree_with_the_model() {
         replay("lease", super::lease);
     }
 }

@@ -1,17 +1,21 @@
-//! The tiers: who shares an answer, and where in the keyspace it lives.
+//! The tiers: the circle of callers who share a response, and the place of its key in the keyspace.
 //!
-//! A tier is a closed set of four. What differs between them, apart from the TTLs that the settings hold,
-//! is which of user, persona and message the key is made of; `request` builds keys from that.
+//! There are four tiers. They differ in the TTLs, which the settings hold, and in the parts of the key: user, persona
+//! and message. `request` builds keys from that.
 
-/// Who shares an answer.
+#![warn(missing_docs)]
+
+use std::ffi::CStr;
+
+/// The callers who share a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Tier {
-    /// Everybody who asks the same message.
+    /// All who send the same message.
     Msg = 0,
-    /// Everybody who asks one persona the same message.
+    /// All who send the same message to one persona.
     Persona = 1,
-    /// One user, for one message ID (or message).
+    /// One user, for one message or message ID.
     Session = 2,
     /// One user with one persona.
     Response = 3,
@@ -24,27 +28,36 @@ impl Tier {
     /// The order in which `GET any` looks: from the fewest sharers to the most.
     pub const NARROWEST_FIRST: [Tier; 4] = [Tier::Session, Tier::Response, Tier::Persona, Tier::Msg];
 
-    /// The tier's name in commands and replies, and the prefix of its keys.
-    pub const fn name(self) -> &'static str {
+    /// Returns the tier's name in commands and replies, which is also the prefix of its keys, as the server takes it.
+    pub const fn c_name(self) -> &'static CStr {
         match self {
-            Tier::Msg => "msg",
-            Tier::Persona => "persona",
-            Tier::Session => "session",
-            Tier::Response => "response",
+            Tier::Msg => c"msg",
+            Tier::Persona => c"persona",
+            Tier::Session => c"session",
+            Tier::Response => c"response",
         }
     }
 
-    /// The tier with this name, in any case.
-    pub fn from_name(name: &[u8]) -> Option<Tier> {
-        Tier::ALL.into_iter().find(|tier| tier.name().as_bytes().eq_ignore_ascii_case(name))
+    /// Returns the tier's name.
+    pub const fn name(self) -> &'static str {
+        match self.c_name().to_str() {
+            Ok(name) => name,
+            // The names above are ASCII.
+            Err(_) => "",
+        }
     }
 
-    /// The tier with this number; the numbers are part of the RDB format.
+    /// Returns the tier with this name, in any case.
+    pub fn from_name(name: &[u8]) -> Option<Tier> {
+        Tier::ALL.into_iter().find(|tier| tier.c_name().to_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// Returns the tier with this number; the numbers are part of the RDB format.
     pub fn from_number(number: u8) -> Option<Tier> {
         Tier::ALL.get(usize::from(number)).copied()
     }
 
-    /// Whether the tier's keys hold the user, so that a request without one has no key in it.
+    /// Tells if the tier's keys hold the user, so that a request without one has no key in it.
     pub const fn needs_user(self) -> bool {
         matches!(self, Tier::Session | Tier::Response)
     }

@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 use chatcache::cache::l1::{L1, L1Entry};
 use chatcache::entry::Response;
 use chatcache::index::{Index, Name};
-use chatcache::request::RequestArgs;
-use chatcache::request::error::Accepts;
+use chatcache::request::{Accepts, RequestArgs};
 use chatcache::tier::Tier;
 use highway::{HighwayHash, HighwayHasher};
 use quick_cache::Weighter;
@@ -124,9 +123,9 @@ fn main() {
     of_each("in L1: HighwayHash", &|message| _ = black_box(hash(message)));
     of_each("in the keyspace: MD5, and BLAKE3 to be sure", &|message| {
         black_box(chatcache::request::digest(message));
-        black_box(chatcache::request::fingerprint::Fingerprint::of(
-            chatcache::request::fingerprint::Parts::Msg { message },
-        ));
+        black_box(chatcache::request::fingerprint::Fingerprint::of(chatcache::request::Parts::Msg {
+            message,
+        }));
     });
 
     println!(

@@ -14,9 +14,7 @@
 
 use crate::entry::{Frequency, Response};
 use crate::index::Handle;
-use crate::request::Request;
-use crate::request::contiguous::{SHORT, in_one_piece};
-use crate::tier::Tier;
+use crate::request::{Fields, Request, in_one_piece};
 use highway::{HighwayHash, HighwayHasher};
 use indexmap::IndexMap;
 use std::cell::Cell;
@@ -125,24 +123,19 @@ impl L1 {
     /// Returns the key of a request. The persona is part of it whatever the tier: a response is hot only for requests that
     /// name its own persona.
     pub fn key(&self, database: i32, request: &Request<'_>) -> L1Key {
-        let Request { tier, user, persona, message, id, .. } = *request;
-        // Each field but the last comes after its length, so that no two requests are the same bytes.
-        let (kind, user, last) = match (tier, id) {
-            (Tier::Msg, _) => (0, None, message),
-            (Tier::Persona, _) => (1, None, message),
-            (Tier::Session, Some(id)) => (2, Some(user), id),
-            (Tier::Session, None) => (3, Some(user), message),
-            (Tier::Response, _) => (4, Some(user), message),
-        };
+        // The persona stands first, so the parts need not repeat it. The kind tells which fields follow, and each but
+        // the last comes after its length: no two requests are the same bytes.
+        let Fields { kind, user, persona: _, last } = request.parts().fields();
+        let (user, persona) = (user.unwrap_or_default(), request.persona);
         let mut hasher = HighwayHasher::new(self.secret);
         let [a, b, c, d] = database.to_le_bytes();
         let [e, f, g, h] = (persona.len() as u32).to_le_bytes();
-        let [i, j, k, l] = (user.unwrap_or_default().len() as u32).to_le_bytes();
+        let [i, j, k, l] = (user.len() as u32).to_le_bytes();
         let head = [kind, a, b, c, d, e, f, g, h, i, j, k, l];
-        let parts = [&head[..], persona, user.unwrap_or_default(), last];
-        match in_one_piece(parts, &mut [0; SHORT]) {
-            Some(whole) => hasher.append(whole),
-            None => parts.iter().for_each(|part| hasher.append(part)),
+        let pieces = [&head[..], persona, user, last];
+        match in_one_piece(pieces) {
+            Some(whole) => hasher.append(&whole),
+            None => pieces.iter().for_each(|piece| hasher.append(piece)),
         }
         L1Key(hasher.finalize128())
     }
@@ -371,8 +364,8 @@ impl Hasher for Folded {
 mod tests {
     use super::*;
     use crate::index::{Index, Name};
-    use crate::request::RequestArgs;
-    use crate::request::error::Accepts;
+    use crate::request::{Accepts, RequestArgs};
+    use crate::tier::Tier;
     use std::collections::HashSet;
 
     fn l1(max_bytes: u64) -> L1 {
@@ -424,8 +417,8 @@ mod tests {
             requests.iter().map(|(database, request, id)| key(&l1, *database, *request, *id)).collect();
         assert_eq!(keys.len(), requests.len());
         // Fields that the tier does not use are not part of the key.
-        let asked = |user, id| key(&l1, 0, ["persona", user, "a", "bc"], id);
-        assert_eq!(asked("ann", Some("1")), asked("", None));
+        let asked = |user| key(&l1, 0, ["persona", user, "a", "bc"], None);
+        assert_eq!(asked("ann"), asked(""));
         let asked = |message| key(&l1, 0, ["session", "u", "a", message], Some("1"));
         assert_eq!(asked("one"), asked(""));
         // Another process has another secret, and so another key.

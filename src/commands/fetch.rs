@@ -1,15 +1,15 @@
-//! FETCH and RELEASE: an answer, or the lease to compute it.
+//! FETCH and RELEASE: a response, or the lease to compute it.
 
-use super::{ID, MESSAGE, PERSONA, PERSONA_AT, REQUEST_ARGS, TIER, USER, fixed};
+use super::{PERSONA_AT, REQUEST_ARGS, fixed, request_args, with_options};
 use crate::cache::hot::{self, HotLookup};
 use crate::cache::lookup::{Lookup, count_miss, count_stale_hit, lookup, read};
 use crate::cache::{access, names};
 use crate::config;
 use crate::flight;
-use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
-use crate::request::RequestArgs;
-use crate::request::error::{Accepts, CommandError};
-use crate::request::options::{FetchOptions, ReleaseOptions};
+use crate::redis::{Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
+use crate::request::error::CommandError;
+use crate::request::options::{self, FetchOptions, ReleaseOptions};
+use crate::request::{Accepts, RequestArgs};
 
 /// `CHATCACHE.FETCH tier user persona message [ID id] [WAIT ms] [LEASE ms]`
 pub struct Fetch;
@@ -23,15 +23,7 @@ impl Command for Fetch {
         flags: c"readonly blocking",
         arity: -5,
         keys: KeySpec::Read(PERSONA_AT),
-        args: &[
-            TIER,
-            USER,
-            PERSONA,
-            MESSAGE,
-            ID,
-            ArgSpec::new(c"wait-milliseconds", ArgKind::Integer).token(c"WAIT").optional(),
-            ArgSpec::new(c"lease-milliseconds", ArgKind::Integer).token(c"LEASE").optional(),
-        ],
+        args: || with_options(request_args(Accepts::Tiers), &options::FETCH),
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
@@ -100,7 +92,7 @@ impl Command for Release {
         flags: c"readonly fast",
         arity: -7,
         keys: KeySpec::Named(PERSONA_AT),
-        args: &[TIER, USER, PERSONA, MESSAGE, ID, ArgSpec::new(c"token", ArgKind::String).token(c"TOKEN")],
+        args: || with_options(request_args(Accepts::Tiers), &options::RELEASE),
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {

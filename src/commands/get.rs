@@ -1,12 +1,11 @@
-//! GET: the response, or null.
+//! GET: the response to a message, or null.
 
-use super::{ID, MESSAGE, PERSONA, PERSONA_AT, TIER_OR_ANY, USER, parse_request};
+use super::{PERSONA_AT, parse_request, request_args, with_options};
 use crate::cache::hot::{self, HotLookup};
 use crate::cache::lookup::{Lookup, count_miss, lookup};
 use crate::cache::{access, names};
 use crate::redis::{Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
-use crate::request::error::Accepts;
-use crate::request::options;
+use crate::request::{Accepts, options};
 
 /// `CHATCACHE.GET tier user persona message [ID id]`
 pub struct Get;
@@ -20,7 +19,7 @@ impl Command for Get {
         flags: c"readonly fast",
         arity: -5,
         keys: KeySpec::Read(PERSONA_AT),
-        args: &[TIER_OR_ANY, USER, PERSONA, MESSAGE, ID],
+        args: || with_options(request_args(Accepts::TiersAndAny), &options::GET),
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {

@@ -1,17 +1,17 @@
 //! KEY, INSPECT, PERSONAS and STATS: what there is, without touching it.
 
-use super::{PERSONA_AT, REQUEST, parse_request};
+use super::{PERSONA_AT, parse_request, persona_arg, request_args, with_options};
 use crate::cache::access::{self, Access};
 use crate::cache::lookup::{Lookup, lookup};
 use crate::cache::{CACHE, names};
 use crate::entry::ALWAYS_FRESH;
 use crate::entry::compression::Encoding;
 use crate::index::Origin;
-use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
+use crate::redis::{Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::report;
-use crate::request;
-use crate::request::error::{Accepts, CommandError};
+use crate::request::error::CommandError;
 use crate::request::options::{self, PageOptions};
+use crate::request::{self, Accepts};
 
 /// `CHATCACHE.KEY tier user persona message [ID id]`
 pub struct KeyName;
@@ -25,7 +25,7 @@ impl Command for KeyName {
         flags: c"readonly fast",
         arity: -5,
         keys: KeySpec::Named(PERSONA_AT),
-        args: REQUEST,
+        args: || with_options(request_args(Accepts::Tiers), &options::KEY),
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
@@ -41,13 +41,13 @@ pub struct Inspect;
 impl Command for Inspect {
     const SPEC: CommandSpec = CommandSpec {
         name: c"chatcache.inspect",
-        summary: c"Returns what is known of a cached response, without counting as a use of it",
+        summary: c"Returns the facts about a cached response, without counting as a use of it",
         complexity: c"O(N) where N is the length of the message",
         tips: Some(c"nondeterministic_output"),
         flags: c"readonly fast",
         arity: -5,
         keys: KeySpec::Read(PERSONA_AT),
-        args: REQUEST,
+        args: || with_options(request_args(Accepts::Tiers), &options::INSPECT),
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
@@ -114,10 +114,7 @@ impl Command for Personas {
         flags: c"readonly",
         arity: -1,
         keys: KeySpec::None,
-        args: &[
-            ArgSpec::new(c"cursor", ArgKind::Integer).token(c"CURSOR").optional(),
-            ArgSpec::new(c"count", ArgKind::Integer).token(c"COUNT").optional(),
-        ],
+        args: || with_options(vec![], &options::PERSONAS),
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
@@ -154,7 +151,7 @@ impl Command for Stats {
         flags: c"readonly fast",
         arity: -1,
         keys: KeySpec::Read(1),
-        args: &[ArgSpec::new(c"persona", ArgKind::Key).optional()],
+        args: || vec![persona_arg().optional()],
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {

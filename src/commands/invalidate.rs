@@ -3,7 +3,7 @@
 //! Each marks in the index, replies how many live answers went, and leaves their keys to `reclaim`. The command
 //! is replicated as it came, whatever it found: a replica's clients may follow the persona too.
 
-use super::TIER;
+use super::{persona_arg, tier_arg};
 use crate::cache::access::{self, Access};
 use crate::cache::{CACHE, names};
 use crate::flight;
@@ -11,8 +11,8 @@ use crate::index::{Index, Invalidated};
 use crate::keyspace::reclaim::AtOnce;
 use crate::lease::VoidScope;
 use crate::redis::{ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Ctx, KeySpec, Outcome};
-use crate::request;
 use crate::request::error::CommandError;
+use crate::request::{self, Accepts};
 use crate::tier::Tier;
 
 /// Among up to so many personas FLUSH tells who tracks one that it is of those that lost answers: 2 ms of it.
@@ -24,13 +24,13 @@ pub struct Invalidate;
 impl Command for Invalidate {
     const SPEC: CommandSpec = CommandSpec {
         name: c"chatcache.invalidate",
-        summary: c"Drops every cached response of one or more personas",
+        summary: c"Invalidates all cached responses of one or more personas",
         complexity: c"O(N) where N is the number of personas, however many responses they have",
         tips: Some(c"request_policy:multi_shard response_policy:agg_sum"),
         flags: c"write fast",
         arity: -2,
         keys: KeySpec::DeleteFrom(1),
-        args: &[ArgSpec::new(c"persona", ArgKind::Key).repeated()],
+        args: || vec![persona_arg().repeated()],
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
@@ -53,13 +53,13 @@ pub struct SoftInvalidate;
 impl Command for SoftInvalidate {
     const SPEC: CommandSpec = CommandSpec {
         name: c"chatcache.softinvalidate",
-        summary: c"Makes every cached response of one or more personas stale, to be refreshed by FETCH",
+        summary: c"Makes all cached responses of one or more personas stale, for FETCH to refresh",
         complexity: c"O(N) where N is the number of personas, however many responses they have",
         tips: Some(c"request_policy:multi_shard response_policy:agg_sum"),
         flags: c"write fast",
         arity: -2,
         keys: KeySpec::WriteFrom(1),
-        args: &[ArgSpec::new(c"persona", ArgKind::Key).repeated()],
+        args: || vec![persona_arg().repeated()],
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
@@ -85,13 +85,13 @@ pub struct Forget;
 impl Command for Forget {
     const SPEC: CommandSpec = CommandSpec {
         name: c"chatcache.forget",
-        summary: c"Drops every cached response that one or more users asked for",
-        complexity: c"O(N) where N is the number of users and of the personas that they asked",
+        summary: c"Invalidates all cached responses to one or more users",
+        complexity: c"O(N) where N is the number of users and of their personas",
         tips: Some(c"request_policy:all_shards response_policy:agg_sum"),
         flags: c"write",
         arity: -2,
         keys: KeySpec::None,
-        args: &[ArgSpec::new(c"user", ArgKind::String).repeated()],
+        args: || vec![ArgSpec::new(c"user", ArgKind::String).repeated()],
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
@@ -118,13 +118,16 @@ pub struct Flush;
 impl Command for Flush {
     const SPEC: CommandSpec = CommandSpec {
         name: c"chatcache.flush",
-        summary: c"Drops every cached response of one or more tiers, or of all",
+        summary: c"Invalidates all cached responses of one or more tiers, or of all tiers",
         complexity: c"O(N) where N is the number of tiers and personas, however many responses they have",
         tips: Some(c"request_policy:all_shards response_policy:agg_sum"),
         flags: c"write",
         arity: -1,
         keys: KeySpec::None,
-        args: &[ArgSpec::new(c"tiers", ArgKind::Block(&[TIER])).optional().repeated()],
+        args: || {
+            let tiers = ArgKind::Block(vec![tier_arg(Accepts::Tiers)]);
+            vec![ArgSpec::new(c"tiers", tiers).optional().repeated()]
+        },
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
@@ -141,6 +144,10 @@ impl Command for Flush {
             for persona in personas.unwrap_or_default() {
                 ctx.signal_modified(&*persona);
             }
+        }
+        // A flush of all tiers also returns the memory of personas without entries.
+        if Tier::ALL.iter().all(|tier| tiers.contains(tier)) {
+            CACHE.with(|cache| cache.index(ctx.database()).forget_idle());
         }
         finish(ctx, responses)
     }

@@ -15,42 +15,73 @@ pub use invalidate::{Flush, Forget, Invalidate, SoftInvalidate};
 pub use set::{Delete, Set};
 
 use crate::redis::{ArgKind, ArgSpec, Args};
-use crate::request::RequestArgs;
-use crate::request::error::{Accepts, CommandError};
-use crate::request::options::{Grammar, RequestOptions};
+use crate::request::error::CommandError;
+use crate::request::grammar::{Grammar, Value, Word};
+use crate::request::options::RequestOptions;
+use crate::request::{Accepts, RequestArgs};
+use crate::tier::Tier;
 use std::ffi::CStr;
 
-/// Where the persona, which is the key, stands in `COMMAND tier user persona message`.
+/// The position of the persona, which is the key, in `COMMAND tier user persona message`.
 const PERSONA_AT: i32 = 3;
 
-/// Where the options of those commands begin.
+/// The position of the first option of those commands.
 const REQUEST_ARGS: usize = 5;
 
-/// The word for a tier, as COMMAND DOCS shows it.
-const fn tier_token(tier: &'static CStr) -> ArgSpec {
-    ArgSpec::new(tier, ArgKind::Token).token(tier)
+/// Returns `tier user persona message`, as COMMAND DOCS shows it.
+fn request_args(accepts: Accepts) -> Vec<ArgSpec> {
+    vec![
+        tier_arg(accepts),
+        ArgSpec::new(c"user", ArgKind::String),
+        persona_arg(),
+        ArgSpec::new(c"message", ArgKind::String),
+    ]
 }
 
-const MSG_TIER: ArgSpec = tier_token(c"msg");
-const PERSONA_TIER: ArgSpec = tier_token(c"persona");
-const SESSION_TIER: ArgSpec = tier_token(c"session");
-const RESPONSE_TIER: ArgSpec = tier_token(c"response");
+/// Returns a tier, as COMMAND DOCS shows it.
+fn tier_arg(accepts: Accepts) -> ArgSpec {
+    let any = match accepts {
+        Accepts::Tiers => None,
+        Accepts::TiersAndAny => Some(c"any"),
+    };
+    let word = |name: &'static CStr| ArgSpec::new(name, ArgKind::Token).token(name);
+    ArgSpec::new(
+        c"tier",
+        ArgKind::OneOf(Tier::ALL.map(Tier::c_name).into_iter().chain(any).map(word).collect()),
+    )
+}
 
-const TIER: ArgSpec =
-    ArgSpec::new(c"tier", ArgKind::OneOf(&[MSG_TIER, PERSONA_TIER, SESSION_TIER, RESPONSE_TIER]));
-const TIER_OR_ANY: ArgSpec = ArgSpec::new(
-    c"tier",
-    ArgKind::OneOf(&[MSG_TIER, PERSONA_TIER, SESSION_TIER, RESPONSE_TIER, tier_token(c"any")]),
-);
-const USER: ArgSpec = ArgSpec::new(c"user", ArgKind::String);
-const PERSONA: ArgSpec = ArgSpec::new(c"persona", ArgKind::Key);
-const MESSAGE: ArgSpec = ArgSpec::new(c"message", ArgKind::String);
-const ID: ArgSpec = ArgSpec::new(c"id", ArgKind::String).token(c"ID").optional();
+/// Returns the persona, which is the key, as COMMAND DOCS shows it.
+fn persona_arg() -> ArgSpec {
+    ArgSpec::new(c"persona", ArgKind::Key)
+}
 
-/// `tier user persona message [ID id]`, as COMMAND DOCS shows it.
-const REQUEST: &[ArgSpec] = &[TIER, USER, PERSONA, MESSAGE, ID];
+/// Returns the fixed arguments followed by the options of a grammar, as COMMAND DOCS shows them.
+fn with_options(mut fixed: Vec<ArgSpec>, grammar: &Grammar) -> Vec<ArgSpec> {
+    for group in grammar.groups() {
+        let needed = group.iter().any(|word| grammar.required.contains(word));
+        let marked = |arg: ArgSpec| if needed { arg } else { arg.optional() };
+        let options = group.iter().map(|word| option_arg(*word));
+        match group.first().and_then(|word| word.spec().family.name()) {
+            Some(family) => fixed.push(marked(ArgSpec::new(family, ArgKind::OneOf(options.collect())))),
+            None => fixed.extend(options.map(marked)),
+        }
+    }
+    fixed
+}
 
-/// The request of a command that has no other option than ID.
+fn option_arg(word: Word) -> ArgSpec {
+    let option = word.spec();
+    let kind = match option.value {
+        Value::None => ArgKind::Token,
+        Value::String => ArgKind::String,
+        Value::Integer => ArgKind::Integer,
+        Value::UnixTime => ArgKind::UnixTime,
+    };
+    ArgSpec::new(option.name, kind).token(option.token)
+}
+
+/// Returns the request of a command that takes no option other than ID.
 fn parse_request<'a>(
     accepts: Accepts,
     grammar: &'static Grammar,
@@ -60,7 +91,7 @@ fn parse_request<'a>(
     RequestArgs::parse(accepts, fixed(args), id)
 }
 
-/// The four arguments that a request begins with.
+/// Returns the four arguments that a request begins with.
 fn fixed(args: Args<'_>) -> [&[u8]; 4] {
     [args.get(1), args.get(2), args.get(3), args.get(4)]
 }

@@ -1,10 +1,9 @@
 //! SET and DEL: one answer stored or deleted.
 
-use super::{ID, MESSAGE, PERSONA, PERSONA_AT, REQUEST, REQUEST_ARGS, TIER, USER, fixed, parse_request};
+use super::{PERSONA_AT, REQUEST_ARGS, fixed, parse_request, request_args, with_options};
 use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
-use crate::request::RequestArgs;
-use crate::request::error::Accepts;
 use crate::request::options::{self, SetOptions};
+use crate::request::{Accepts, RequestArgs};
 use crate::store::{self, Source, Write};
 
 /// `CHATCACHE.SET tier user persona message response [ID id] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL] [STALE ms] [NX | XX]
@@ -20,36 +19,11 @@ impl Command for Set {
         flags: c"write deny-oom fast",
         arity: -6,
         keys: KeySpec::Write(PERSONA_AT),
-        args: &[
-            TIER,
-            USER,
-            PERSONA,
-            MESSAGE,
-            ArgSpec::new(c"response", ArgKind::String),
-            ID,
-            ArgSpec::new(
-                c"expiration",
-                ArgKind::OneOf(&[
-                    ArgSpec::new(c"seconds", ArgKind::Integer).token(c"EX"),
-                    ArgSpec::new(c"milliseconds", ArgKind::Integer).token(c"PX"),
-                    ArgSpec::new(c"unix-time-seconds", ArgKind::UnixTime).token(c"EXAT"),
-                    ArgSpec::new(c"unix-time-milliseconds", ArgKind::UnixTime).token(c"PXAT"),
-                    ArgSpec::new(c"keepttl", ArgKind::Token).token(c"KEEPTTL"),
-                ]),
-            )
-            .optional(),
-            ArgSpec::new(
-                c"condition",
-                ArgKind::OneOf(&[
-                    ArgSpec::new(c"nx", ArgKind::Token).token(c"NX"),
-                    ArgSpec::new(c"xx", ArgKind::Token).token(c"XX"),
-                ]),
-            )
-            .optional(),
-            ArgSpec::new(c"stale-milliseconds", ArgKind::Integer).token(c"STALE").optional(),
-            ArgSpec::new(c"token", ArgKind::String).token(c"TOKEN").optional(),
-            ArgSpec::new(c"cost-milliseconds", ArgKind::Integer).token(c"COST").optional(),
-        ],
+        args: || {
+            let mut args = request_args(Accepts::Tiers);
+            args.push(ArgSpec::new(c"response", ArgKind::String));
+            with_options(args, &options::SET)
+        },
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
@@ -85,7 +59,7 @@ impl Command for Delete {
         flags: c"write fast",
         arity: -5,
         keys: KeySpec::Delete(PERSONA_AT),
-        args: REQUEST,
+        args: || with_options(request_args(Accepts::Tiers), &options::DEL),
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {

@@ -1,23 +1,22 @@
 //! The form of an entry in RDB files, in DUMP payloads and in what an AOF rewrite restores.
 //!
-//! An entry is a header and a payload. The header is a `Record`, packed by bincode; the payload is the
-//! answer's bytes as `encoding` says, kept apart so that it is never copied through here. What reads them is
-//! told the version, which is the module type's encver; version 1 is `WireV1`, and a later one gets a struct
-//! of its own beside it.
+//! An entry is a header and a payload. The header is a `Record`, encoded by bincode. The payload is the response's bytes
+//! in the record's `encoding`; it stays apart, so it is never copied through here. The version is the module type's
+//! encver: version 1 is `WireV1`, and a later one gets a struct of its own beside it.
 //!
-//! A header may come from anywhere: RESTORE takes any client's bytes. Decoding them never panics, and copies
-//! only names that it has seen in full, so it never allocates more than the input is long. What it returns
-//! keeps the promises that `Record` states. bincode is not seen outside this file.
+//! A header may come from anywhere: RESTORE takes any client's bytes. Decoding them never panics, and copies only names
+//! that it has seen in full, so it never allocates more than the input is long. A decoded `Record` keeps the invariants
+//! that its doc comment states. Only this file uses bincode.
 
 use crate::request::MAX_NAME_BYTES;
 use crate::tier::Tier;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The version that is written, and the newest that is read.
+/// The version that this module writes, and the newest that it reads.
 pub const ENCODING_VERSION: i32 = 1;
 
-/// No header is longer: two names, and some hundred bytes.
+/// The longest header: two names, and some hundred bytes.
 const MAX_HEADER_BYTES: usize = 2 * MAX_NAME_BYTES + 1024;
 
 const CONFIG: bincode::config::Configuration<
@@ -26,18 +25,21 @@ const CONFIG: bincode::config::Configuration<
     bincode::config::Limit<MAX_HEADER_BYTES>,
 > = bincode::config::standard().with_limit::<MAX_HEADER_BYTES>();
 
-/// Whether an entry is an answer, or what an invalidation left to be reclaimed.
+/// The state of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum RecordState {
+    /// It has a response.
     Live = 0,
+    /// It was invalidated and is not yet reclaimed.
     Tombstone = 1,
 }
 
-/// How the payload is packed.
+/// The encoding of the payload. It has no dictionaries, which never leave their process (see `compression`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum RecordEncoding {
+    /// The response's bytes.
     Raw = 0,
     /// One lz4 block.
     Lz4 = 1,
@@ -47,29 +49,39 @@ pub enum RecordEncoding {
 
 /// An entry's header.
 ///
-/// A live one has a persona, and a user where its tier needs one. A dropped one has no names and no payload.
-/// The times are any numbers: whoever computes with them must not trust them.
+/// A live one has a persona, and a user if its tier needs one. A tombstone has no names and no payload. The times are any
+/// numbers, which a reader must not trust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<Bytes = Vec<u8>> {
+    /// The state.
     pub state: RecordState,
+    /// The tier that it was stored in.
     pub tier: Tier,
+    /// The persona that produced the response.
     pub persona: Bytes,
+    /// The user that the response is for; empty if the request had none.
     pub user: Bytes,
+    /// The fingerprint of the request.
     pub fingerprint: [u8; 32],
+    /// The time of the SET, in Unix milliseconds.
     pub stored_at_ms: i64,
-    /// Until when the answer is fresh, where that is not as long as its key lives.
+    /// The end of the response's freshness, in Unix milliseconds, if it differs from the end of the key.
     pub fresh_until_ms: Option<i64>,
+    /// The hits.
     pub hits: u32,
+    /// The cost of computing the response, in milliseconds; 0 if unknown.
     pub cost_ms: u32,
-    /// How long the answer is, unpacked.
+    /// The length of the response.
     pub raw_bytes: u32,
+    /// The encoding of the payload.
     pub encoding: RecordEncoding,
 }
 
-/// What is written: the names stay where they lie.
+/// A record to encode, with borrowed names.
 pub type RecordRef<'a> = Record<&'a [u8]>;
 
 impl Record {
+    /// Returns the record with its names borrowed.
     pub fn borrow(&self) -> RecordRef<'_> {
         RecordRef {
             state: self.state,
@@ -86,37 +98,47 @@ impl Record {
         }
     }
 
-    /// Whether a payload this long can be the one the header came with.
+    /// Checks the length of the payload that came with the header.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a payload of this length cannot be the header's.
     pub fn check_payload(&self, payload_bytes: usize) -> Result<(), CodecError> {
         let fits = match (self.state, self.encoding) {
             (RecordState::Tombstone, _) => payload_bytes == 0,
             (RecordState::Live, RecordEncoding::Raw) => u32::try_from(payload_bytes) == Ok(self.raw_bytes),
-            // Unpacking it says the rest.
+            // Decompression checks the rest.
             (RecordState::Live, RecordEncoding::Lz4 | RecordEncoding::Zstd) => payload_bytes > 0,
         };
         if fits { Ok(()) } else { Err(CodecError::PayloadLength) }
     }
 }
 
-/// Why a header cannot be read.
+/// The reason for which a header or payload is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodecError {
     /// A version that this module does not know: a newer module wrote it.
     Version {
+        /// The version.
         found: i32,
     },
-    /// Bytes that are no header: cut short, or values that the format does not have.
+    /// The bytes are no header: they end early, or hold values that the format does not have.
     Malformed,
-    /// Bytes after the header's end.
+    /// Bytes follow the header.
     Trailing,
+    /// A name is longer than `MAX_NAME_BYTES`.
     NameTooLong,
+    /// No state has this number.
     UnknownState(u8),
+    /// No tier has this number.
     UnknownTier(u8),
+    /// No encoding has this number.
     UnknownEncoding(u8),
-    /// A live entry without a persona, or without the user that its tier needs.
+    /// A live entry lacks a persona, or the user that its tier needs.
     NameMissing,
-    /// A dropped entry that still has a name.
+    /// A tombstone has a name.
     NameLeft,
+    /// The payload is not as long as the header tells.
     PayloadLength,
 }
 
@@ -127,14 +149,14 @@ impl fmt::Display for CodecError {
                 write!(f, "it has version {found}, and this module reads versions up to {ENCODING_VERSION}")
             }
             CodecError::Malformed => write!(f, "its header is damaged"),
-            CodecError::Trailing => write!(f, "its header has more bytes than it should"),
+            CodecError::Trailing => write!(f, "its header is followed by more bytes"),
             CodecError::NameTooLong => write!(f, "a name in it is longer than {MAX_NAME_BYTES} bytes"),
             CodecError::UnknownState(number) => write!(f, "it has the unknown state {number}"),
             CodecError::UnknownTier(number) => write!(f, "it has the unknown tier {number}"),
             CodecError::UnknownEncoding(number) => write!(f, "it has the unknown encoding {number}"),
             CodecError::NameMissing => write!(f, "it lacks a persona or a user"),
-            CodecError::NameLeft => write!(f, "it is dropped, yet has a name"),
-            CodecError::PayloadLength => write!(f, "its payload has another length than its header says"),
+            CodecError::NameLeft => write!(f, "it is a tombstone, yet has a name"),
+            CodecError::PayloadLength => write!(f, "its payload has another length than its header tells"),
         }
     }
 }
@@ -143,8 +165,8 @@ impl std::error::Error for CodecError {}
 
 /// Version 1, field by field. The order and the types are the format.
 ///
-/// Names are borrowed slices on the way in too: serde's `Vec` would reserve what a length claims before a
-/// byte of it has been seen.
+/// Names are borrowed when decoding too: serde's `Vec` would reserve the length that the input claims before it has
+/// seen a byte.
 #[derive(Serialize, Deserialize)]
 struct WireV1<'a> {
     state: u8,
@@ -160,7 +182,7 @@ struct WireV1<'a> {
     raw_bytes: u32,
 }
 
-/// The header's bytes, of version `ENCODING_VERSION`. A dropped entry's names are left out.
+/// Returns the header's bytes, of version `ENCODING_VERSION`. The names of a tombstone are left out.
 pub fn encode_header(record: &RecordRef<'_>) -> Vec<u8> {
     let (persona, user) = match record.state {
         RecordState::Live => (record.persona, record.user),
@@ -179,11 +201,15 @@ pub fn encode_header(record: &RecordRef<'_>) -> Vec<u8> {
         cost_ms: record.cost_ms,
         raw_bytes: record.raw_bytes,
     };
-    // Writing these types to memory cannot fail; were it ever to, no header is a header that no one reads.
+    // Encoding these types to memory cannot fail. Were it ever to, an empty header is refused by every reader.
     bincode::serde::encode_to_vec(&wire, CONFIG).unwrap_or_default()
 }
 
-/// The header in these bytes, all of which must be its.
+/// Returns the header in these bytes.
+///
+/// # Errors
+///
+/// Fails if the version is unknown, or the bytes are not exactly one valid header.
 pub fn decode_header(version: i32, bytes: &[u8]) -> Result<Record, CodecError> {
     match version {
         1 => decode_v1(bytes),
@@ -236,7 +262,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn an_answer() -> Record {
+    fn a_response() -> Record {
         Record {
             state: RecordState::Live,
             tier: Tier::Response,
@@ -252,8 +278,8 @@ mod tests {
         }
     }
 
-    fn what_is_left_of_one() -> Record {
-        Record { state: RecordState::Tombstone, persona: vec![], user: vec![], ..an_answer() }
+    fn a_tombstone() -> Record {
+        Record { state: RecordState::Tombstone, persona: vec![], user: vec![], ..a_response() }
     }
 
     fn decoded(bytes: &[u8]) -> Result<Record, CodecError> {
@@ -291,7 +317,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(record in any_record()) {
+        fn a_record_survives_encoding_and_decoding(record in any_record()) {
             let bytes = encode_header(&record.borrow());
             prop_assert_eq!(decoded(&bytes), Ok(record));
         }
@@ -316,7 +342,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_are_too_strange_to_be_answered(
+        fn any_bytes_are_decoded_or_refused(
             bytes in prop::collection::vec(prop_oneof![0u8..6, 0xf8u8..=0xff, any::<u8>()], 0..200),
             version: i32,
         ) {
@@ -342,13 +368,13 @@ mod tests {
             &1200u16.to_le_bytes(),
             &[5],
         ];
-        assert_eq!(encode_header(&an_answer().borrow()), bytes.concat());
-        assert_eq!(decoded(&bytes.concat()), Ok(an_answer()));
+        assert_eq!(encode_header(&a_response().borrow()), bytes.concat());
+        assert_eq!(decoded(&bytes.concat()), Ok(a_response()));
     }
 
     #[test]
-    fn what_a_newer_module_wrote_is_refused_with_both_versions() {
-        let bytes = encode_header(&an_answer().borrow());
+    fn a_header_of_a_newer_module_is_refused_with_both_versions() {
+        let bytes = encode_header(&a_response().borrow());
         let refused = decode_header(2, &bytes).unwrap_err();
         assert_eq!(refused, CodecError::Version { found: 2 });
         assert_eq!(refused.to_string(), "it has version 2, and this module reads versions up to 1");
@@ -359,7 +385,7 @@ mod tests {
     #[test]
     fn values_that_the_format_does_not_have_are_refused() {
         let with = |at: usize, value: u8| {
-            let mut bytes = encode_header(&an_answer().borrow());
+            let mut bytes = encode_header(&a_response().borrow());
             bytes[at] = value;
             decoded(&bytes)
         };
@@ -369,17 +395,17 @@ mod tests {
         assert_eq!(with(0, 1), Err(CodecError::NameLeft));
         // The length of the persona claims 4 GB.
         assert_eq!(with(3, 0xfc), Err(CodecError::Malformed));
-        // The mark of a time that may be there is neither 0 nor 1.
+        // The tag of an optional time is neither 0 nor 1.
         assert_eq!(with(57, 2), Err(CodecError::Malformed));
-        let mut bytes = encode_header(&an_answer().borrow());
+        let mut bytes = encode_header(&a_response().borrow());
         bytes.push(0);
         assert_eq!(decoded(&bytes), Err(CodecError::Trailing));
         assert_eq!(decoded(&[]), Err(CodecError::Malformed));
     }
 
     #[test]
-    fn a_live_answer_without_the_names_it_needs_is_refused() {
-        let nobody = Record { user: vec![], ..an_answer() };
+    fn a_live_entry_without_the_names_it_needs_is_refused() {
+        let nobody = Record { user: vec![], ..a_response() };
         assert_eq!(decoded(&encode_header(&nobody.borrow())), Err(CodecError::NameMissing));
         let shared = Record { tier: Tier::Msg, ..nobody };
         assert_eq!(decoded(&encode_header(&shared.borrow())), Ok(shared.clone()));
@@ -388,9 +414,9 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_up_to_their_longest_and_no_further() {
+    fn names_are_read_up_to_the_limit() {
         let longest = vec![b'x'; MAX_NAME_BYTES];
-        let record = Record { persona: longest.clone(), user: longest, ..an_answer() };
+        let record = Record { persona: longest.clone(), user: longest, ..a_response() };
         assert_eq!(decoded(&encode_header(&record.borrow())), Ok(record.clone()));
         let record = Record { persona: vec![b'x'; MAX_NAME_BYTES + 1], user: b"ann".to_vec(), ..record };
         assert_eq!(decoded(&encode_header(&record.borrow())), Err(CodecError::NameTooLong));
@@ -399,13 +425,13 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_entry_keeps_no_names_and_no_payload() {
-        let dropped = Record { state: RecordState::Tombstone, ..an_answer() };
-        let read = decoded(&encode_header(&dropped.borrow())).unwrap();
-        assert_eq!(read, what_is_left_of_one());
+    fn a_tombstone_keeps_no_names_and_no_payload() {
+        let tombstone = Record { state: RecordState::Tombstone, ..a_response() };
+        let read = decoded(&encode_header(&tombstone.borrow())).unwrap();
+        assert_eq!(read, a_tombstone());
         assert_eq!(read.check_payload(0), Ok(()));
         assert_eq!(read.check_payload(5), Err(CodecError::PayloadLength));
-        assert_eq!(an_answer().check_payload(5), Ok(()));
-        assert_eq!(an_answer().check_payload(0), Err(CodecError::PayloadLength));
+        assert_eq!(a_response().check_payload(5), Ok(()));
+        assert_eq!(a_response().check_payload(0), Err(CodecError::PayloadLength));
     }
 }

@@ -1,79 +1,90 @@
-//! Encoding: how an answer that nobody asks for takes less memory.
+//! Compression: cold responses in less memory.
 //!
-//! A packed answer is one lz4 block or one zstd frame. zstd does much better on short texts with a dictionary: the
-//! packer learns one from the answers that pass through it, and a better one each time it has seen eight times as
-//! many. A dictionary is this process's own and never leaves it: what is packed with one is packed without before it
+//! A compressed response is one lz4 block or one zstd frame. zstd does much better on short texts with a dictionary: the
+//! compressor trains one on the responses that pass through it, and a better one each time it has seen eight times as
+//! many. A dictionary never leaves its process: a response compressed with one is compressed again without it before it
 //! goes into an RDB file or a DUMP (`portable`).
 //!
-//! What comes from outside is unpacked once before it is believed, and never into more than `MAX_RATIO` times its
+//! Bytes from outside are decompressed once before they are trusted, and never into more than `MAX_RATIO` times their
 //! length.
 
 use std::cell::RefCell;
 use std::sync::OnceLock;
 use zstd_safe::{CCtx, CDict, DCtx, DDict};
 
-/// How an answer's bytes are kept.
+/// The encoding of a response's bytes in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
+    /// The response's bytes.
     Raw,
+    /// One lz4 block.
     Lz4,
+    /// One zstd frame that needs no dictionary.
     Zstd,
-    /// zstd with a dictionary of this process.
+    /// One zstd frame that needs this dictionary of the process.
     Trained(DictionaryId),
 }
 
-/// Which of this process's dictionaries.
+/// A dictionary of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DictionaryId(u8);
 
-/// How answers are to be packed: the setting `compression`.
+/// The setting `compression`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
+    /// Responses stay raw.
     None,
+    /// lz4.
     Lz4,
+    /// zstd, with dictionaries.
     Zstd,
 }
 
-/// Bytes that cannot be unpacked to what they should be.
+/// The error of bytes that do not decompress to the length that they should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged;
 
-/// An answer is packed to no less than its 250th part, so that a few bytes from outside can never ask for much memory.
+/// The highest ratio of raw to compressed bytes, so that a few bytes from outside can never claim much memory.
 pub const MAX_RATIO: usize = 250;
 
-/// Nothing longer is unpacked: it is what the server takes as one argument by default, and `max-response-bytes` at most.
+/// The longest response that is decompressed: the server's default limit of an argument, and the highest
+/// `max-response-bytes`.
 const MAX_RAW_BYTES: usize = 512 * 1024 * 1024;
 
-/// zstd's level: see `docs/architecture.md` for what the others give.
+/// zstd's level; `docs/architecture.md` compares it with others.
 const LEVEL: i32 = 3;
 
-/// The level for what is packed in a hurry: while a forked child saves, or DUMP waits.
+/// The level of `portable`, which runs while a forked child saves or DUMP waits.
 const PORTABLE_LEVEL: i32 = 1;
 
 /// The largest dictionary.
 const DICTIONARY_BYTES: usize = 64 * 1024;
 
-/// After how many answers the first dictionary is learnt, and how many times as many before each of the next.
-const FIRST_LESSON: u64 = 1_000;
-const LESSONS_APART: u64 = 8;
+/// The number of responses before the first dictionary is trained.
+const FIRST_TRAINING: u64 = 1_000;
 
-/// What is learnt from: the last answers before the lesson, this many bytes of them at most.
+/// The factor by which that number grows for each further dictionary.
+const TRAINING_FACTOR: u64 = 8;
+
+/// The most bytes of samples.
 const SAMPLE_BYTES: usize = 3 * 1024 * 1024;
+
+/// The most samples: the last responses before the training.
 const SAMPLES: u64 = 4_000;
 
-/// How large a buffer is kept for the next answer.
+/// The largest buffer that is kept for the next response.
 const BUFFER_BYTES: usize = 1024 * 1024;
 
-/// Longer answers do well without a dictionary, and teach it little.
+/// The longest sample: longer responses do well without a dictionary, and improve it little.
 const LONGEST_SAMPLE: usize = 32 * 1024;
 
-/// The dictionaries of this process, by `DictionaryId`: never removed, as there may always be an answer packed with one. Their
-/// number is bounded as each takes eight times as many answers as the one before. A lock-free read: a forked child
-/// finds none held.
+/// The dictionaries of this process, by `DictionaryId`. They are never removed, since a response may be compressed with one.
+/// Their number is bounded: each takes eight times as many responses as the one before. Reads take no lock, which a
+/// forked child could find held.
 static DICTIONARIES: [OnceLock<DDict<'static>>; 12] = [const { OnceLock::new() }; 12];
 
 thread_local! {
-    static UNPACKER: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
+    static DECOMPRESSOR: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
 }
 
 impl DictionaryId {
@@ -82,12 +93,16 @@ impl DictionaryId {
     }
 }
 
-/// How many dictionaries have been learnt.
+/// Returns the number of dictionaries trained so far.
 pub fn dictionaries() -> u64 {
     DICTIONARIES.iter().filter(|slot| slot.get().is_some()).count() as u64
 }
 
-/// Unpacks into `out`, whose contents go. `raw_bytes` is how long the answer is.
+/// Decompresses a response of `raw_bytes` into `out`, in the place of its contents.
+///
+/// # Errors
+///
+/// Fails if the bytes do not decompress to that length, the ratio is above `MAX_RATIO`, or the dictionary is unknown.
 pub fn decompress(
     encoding: Encoding,
     compressed: &[u8],
@@ -108,53 +123,58 @@ pub fn decompress(
         }
         Encoding::Zstd => {
             out.reserve(raw_bytes);
-            UNPACKER.with_borrow_mut(|unpacker| unpacker.decompress(out, compressed)).map_err(|_| Damaged)?;
+            DECOMPRESSOR
+                .with_borrow_mut(|context| context.decompress(out, compressed))
+                .map_err(|_| Damaged)?;
         }
         Encoding::Trained(id) => {
             let dictionary = id.dictionary().ok_or(Damaged)?;
             out.reserve(raw_bytes);
-            UNPACKER
-                .with_borrow_mut(|unpacker| unpacker.decompress_using_ddict(out, compressed, dictionary))
+            DECOMPRESSOR
+                .with_borrow_mut(|context| context.decompress_using_ddict(out, compressed, dictionary))
                 .map_err(|_| Damaged)?;
         }
     }
     if out.len() == raw_bytes { Ok(()) } else { Err(Damaged) }
 }
 
-/// The same answer for those who have not this process's dictionaries: None if it is one already, and Raw where
-/// it is not worth packing without.
+/// Returns the response in an encoding that needs no dictionary: Zstd, or Raw if compression without a dictionary is not
+/// worth it. Returns None if the encoding needs none already.
 pub fn portable(encoding: Encoding, compressed: &[u8], raw_bytes: usize) -> Option<(Encoding, Vec<u8>)> {
     let Encoding::Trained(_) = encoding else { return None };
     let mut raw = Vec::new();
-    // What this process has packed it can unpack. Were it not so, an answer that nobody can read says so to its reader.
+    // This process can decompress its own bytes. Were it not so, the reader of the bytes would find them damaged.
     decompress(encoding, compressed, raw_bytes, &mut raw).ok()?;
     let mut compressed = Vec::with_capacity(zstd_safe::compress_bound(raw.len()));
     let done = CCtx::create().compress(&mut compressed, &raw, PORTABLE_LEVEL);
     match done {
-        Ok(_) if is_worth(raw.len(), compressed.len()) => Some((Encoding::Zstd, compressed)),
+        Ok(_) if is_worth_it(raw.len(), compressed.len()) => Some((Encoding::Zstd, compressed)),
         _ => Some((Encoding::Raw, raw)),
     }
 }
 
-/// Whether packing has shrunk an answer by an eighth at least, and to no less than may be unpacked.
-fn is_worth(raw_bytes: usize, packed_bytes: usize) -> bool {
-    packed_bytes <= raw_bytes - raw_bytes / 8 && raw_bytes <= packed_bytes.saturating_mul(MAX_RATIO)
+/// Tells if compression shrinks a response by an eighth at least, and by no more than `MAX_RATIO`.
+fn is_worth_it(raw_bytes: usize, compressed_bytes: usize) -> bool {
+    compressed_bytes <= raw_bytes - raw_bytes / 8 && raw_bytes <= compressed_bytes.saturating_mul(MAX_RATIO)
 }
 
-/// Packs answers, and learns from them.
+/// Compresses responses, and trains dictionaries on them.
 pub struct Compressor {
     context: CCtx<'static>,
     buffer: Vec<u8>,
     trained: Option<(DictionaryId, CDict<'static>)>,
-    lessons: Lessons,
+    training: Training,
 }
 
-/// What the next dictionary is to be learnt from.
-struct Lessons {
-    /// Answers seen so far, and when there is to be a dictionary.
+/// The training of the next dictionary.
+struct Training {
+    /// The responses seen so far.
     seen: u64,
+    /// The value of `seen` at which the next dictionary is trained.
     next: u64,
+    /// The samples, one after the other.
     samples: Vec<u8>,
+    /// The length of each sample.
     sizes: Vec<usize>,
 }
 
@@ -164,23 +184,23 @@ impl Default for Compressor {
             context: CCtx::create(),
             buffer: Vec::new(),
             trained: None,
-            lessons: Lessons { seen: 0, next: FIRST_LESSON, samples: Vec::new(), sizes: Vec::new() },
+            training: Training { seen: 0, next: FIRST_TRAINING, samples: Vec::new(), sizes: Vec::new() },
         }
     }
 }
 
 impl Compressor {
-    /// The answer in less memory; None if it is not worth it.
+    /// Returns the response compressed; None if that is not worth it.
     pub fn compress(&mut self, method: Method, raw: &[u8]) -> Option<(Encoding, Box<[u8]>)> {
-        let compressed = self.pack_kept(method, raw);
-        // One very long answer must not leave its room behind.
+        let compressed = self.compress_in_buffer(method, raw);
+        // The buffer of one very long response is not kept.
         if self.buffer.capacity() > BUFFER_BYTES {
             self.buffer = Vec::new();
         }
         compressed
     }
 
-    fn pack_kept(&mut self, method: Method, raw: &[u8]) -> Option<(Encoding, Box<[u8]>)> {
+    fn compress_in_buffer(&mut self, method: Method, raw: &[u8]) -> Option<(Encoding, Box<[u8]>)> {
         let encoding = match method {
             Method::None => return None,
             Method::Lz4 => {
@@ -189,9 +209,9 @@ impl Compressor {
                 self.buffer.truncate(compressed);
                 Encoding::Lz4
             }
-            Method::Zstd => self.pack_zstd(raw)?,
+            Method::Zstd => self.compress_zstd(raw)?,
         };
-        if !is_worth(raw.len(), self.buffer.len()) {
+        if !is_worth_it(raw.len(), self.buffer.len()) {
             return None;
         }
         let compressed = Box::from(&*self.buffer);
@@ -201,7 +221,7 @@ impl Compressor {
         Some((encoding, compressed))
     }
 
-    fn pack_zstd(&mut self, raw: &[u8]) -> Option<Encoding> {
+    fn compress_zstd(&mut self, raw: &[u8]) -> Option<Encoding> {
         self.buffer.clear();
         self.buffer.reserve(zstd_safe::compress_bound(raw.len()));
         match &self.trained {
@@ -216,20 +236,21 @@ impl Compressor {
         }
     }
 
-    /// Keeps the answer for the next lesson, or holds it.
+    /// Keeps the response as a sample, and trains a dictionary if it is time.
     fn learn(&mut self, raw: &[u8]) {
         if raw.len() > LONGEST_SAMPLE || usize::from(self.next_id().0) >= DICTIONARIES.len() {
             return;
         }
-        let lessons = &mut self.lessons;
-        lessons.seen += 1;
-        if lessons.next - lessons.seen < SAMPLES && lessons.samples.len() + raw.len() <= SAMPLE_BYTES {
-            lessons.samples.extend_from_slice(raw);
-            lessons.sizes.push(raw.len());
+        let training = &mut self.training;
+        training.seen += 1;
+        if training.next - training.seen < SAMPLES && training.samples.len() + raw.len() <= SAMPLE_BYTES {
+            training.samples.extend_from_slice(raw);
+            training.sizes.push(raw.len());
         }
-        if lessons.seen == lessons.next {
-            lessons.next = lessons.next.saturating_mul(LESSONS_APART);
-            let (samples, sizes) = (std::mem::take(&mut lessons.samples), std::mem::take(&mut lessons.sizes));
+        if training.seen == training.next {
+            training.next = training.next.saturating_mul(TRAINING_FACTOR);
+            let (samples, sizes) =
+                (std::mem::take(&mut training.samples), std::mem::take(&mut training.sizes));
             if let Some(trained) = self.train(&samples, &sizes) {
                 self.trained = Some(trained);
             }
@@ -240,15 +261,15 @@ impl Compressor {
         DictionaryId(self.trained.as_ref().map_or(0, |(id, _)| id.0 + 1))
     }
 
-    /// A dictionary of these samples, if it does better on them than what there is.
+    /// Returns a dictionary of these samples, if they take 5 % less with it than with the one before.
     fn train(&mut self, samples: &[u8], sizes: &[usize]) -> Option<(DictionaryId, CDict<'static>)> {
         let mut dictionary = Vec::with_capacity(DICTIONARY_BYTES);
         zstd_safe::train_from_buffer(&mut dictionary, samples, sizes).ok()?;
         let id = self.next_id();
         let encoder = CDict::try_create(&dictionary, LEVEL)?;
-        let before = self.packed_bytes(samples, sizes);
+        let before = self.compressed_bytes(samples, sizes);
         let old = self.trained.replace((id, encoder));
-        let after = self.packed_bytes(samples, sizes);
+        let after = self.compressed_bytes(samples, sizes);
         let new = std::mem::replace(&mut self.trained, old);
         if after >= before - before / 20 {
             return None;
@@ -258,13 +279,13 @@ impl Compressor {
         new
     }
 
-    /// What some of the samples take, packed as now.
-    fn packed_bytes(&mut self, samples: &[u8], sizes: &[usize]) -> usize {
+    /// Returns the bytes that every eighth sample takes, compressed with the present dictionary.
+    fn compressed_bytes(&mut self, samples: &[u8], sizes: &[usize]) -> usize {
         let (mut rest, mut sum) = (samples, 0);
         for (n, &size) in sizes.iter().enumerate() {
             let Some((sample, others)) = rest.split_at_checked(size) else { break };
             rest = others;
-            if n % 8 == 0 && self.pack_zstd(sample).is_some() {
+            if n % 8 == 0 && self.compress_zstd(sample).is_some() {
                 sum += self.buffer.len();
             }
         }
@@ -298,7 +319,7 @@ mod tests {
             "configure",
         ];
         let mut state = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let mut text = format!("Dear customer {n}, thank you for your lease_key about our product.");
+        let mut text = format!("Dear customer {n}, thank you for your question about our product.");
         for _ in 0..60 {
             state ^= state << 13;
             state ^= state >> 7;
@@ -310,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_packed_is_unpacked_and_takes_less() {
+    fn a_compressed_response_takes_less_and_decompresses_to_the_same() {
         let raw = text(1).repeat(3);
         for method in [Method::Lz4, Method::Zstd] {
             let (encoding, compressed) = Compressor::default().compress(method, &raw).expect("text shrinks");
@@ -322,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_shrink_by_an_eighth_stays_as_it_is() {
+    fn a_response_that_does_not_shrink_by_an_eighth_stays_raw() {
         let mut noise = vec![0; 1000];
         let mut state = 1_u32;
         for byte in &mut noise {
@@ -336,20 +357,20 @@ mod tests {
     }
 
     #[test]
-    fn a_few_bytes_never_ask_for_much_memory() {
+    fn a_few_bytes_never_decompress_into_much_memory() {
         let zeros = vec![0; 10_000_000];
         assert!(Compressor::default().compress(Method::Zstd, &zeros).is_none());
         let mut frame = Vec::with_capacity(10_000);
-        CCtx::create().compress(&mut frame, &zeros, LEVEL).expect("zstd packs zeros");
+        CCtx::create().compress(&mut frame, &zeros, LEVEL).expect("zstd compresses zeros");
         assert_eq!(decompressed(Encoding::Zstd, &frame, zeros.len()), Err(Damaged));
-        // Nor does a frame that unpacks to more than it should.
+        // A frame that decompresses to more than it should is damaged too.
         assert_eq!(decompressed(Encoding::Zstd, &frame, 1000), Err(Damaged));
     }
 
     #[test]
-    fn a_dictionary_is_learnt_and_stays_at_home() {
+    fn a_dictionary_is_trained_and_never_leaves_the_process() {
         let mut compressor = Compressor::default();
-        let responses: Vec<Vec<u8>> = (0..FIRST_LESSON + 100).map(text).collect();
+        let responses: Vec<Vec<u8>> = (0..FIRST_TRAINING + 100).map(text).collect();
         let compressed: Vec<_> = responses
             .iter()
             .map(|raw| compressor.compress(Method::Zstd, raw).expect("text shrinks"))
@@ -367,14 +388,14 @@ mod tests {
         let (encoding, bytes) = portable(last.0, &last.1, raw.len()).expect("it needs a dictionary");
         assert_eq!(encoding, Encoding::Zstd);
         assert_eq!(decompressed(encoding, &bytes, raw.len()).as_ref(), Ok(raw));
-        // What a server with other dictionaries would see.
+        // On a server with other dictionaries:
         assert_eq!(decompressed(Encoding::Trained(DictionaryId(11)), &last.1, raw.len()), Err(Damaged));
         assert_eq!(decompressed(Encoding::Zstd, &last.1, raw.len()), Err(Damaged));
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_unpacked_to_what_they_were_or_refused(bytes: Vec<u8>, raw_bytes in 0..5000_usize) {
+        fn any_bytes_decompress_to_their_length_or_are_refused(bytes: Vec<u8>, raw_bytes in 0..5000_usize) {
             for encoding in [Encoding::Lz4, Encoding::Zstd, Encoding::Trained(DictionaryId(0))] {
                 if let Ok(raw) = decompressed(encoding, &bytes, raw_bytes) {
                     prop_assert_eq!(raw.len(), raw_bytes);
@@ -383,7 +404,7 @@ mod tests {
         }
 
         #[test]
-        fn any_answer_survives(words in prop::collection::vec("[a-d]{1,5} ", 0..300)) {
+        fn any_response_survives(words in prop::collection::vec("[a-d]{1,5} ", 0..300)) {
             let raw = words.concat().into_bytes();
             for method in [Method::Lz4, Method::Zstd] {
                 if let Some((encoding, compressed)) = Compressor::default().compress(method, &raw) {

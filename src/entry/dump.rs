@@ -1,13 +1,14 @@
-//! What an AOF rewrite gives to RESTORE: a value in the form that DUMP has.
+//! RESTORE payloads: values in the form of DUMP, for AOF rewrites.
 //!
-//! The server's own DUMP cannot be asked in the forked child that rewrites an AOF, so this writes the same bytes:
-//! the RDB type of module values, the type's number, the strings that the type's rdb_save writes, an end mark,
-//! the RDB version and a CRC-64. The form is that of rdb.c and cluster.c in Redis 4 and later.
+//! The forked child that rewrites an AOF cannot call the server's DUMP, so this writes the same bytes: the RDB type of
+//! module values, the type's number, the strings that the type's rdb_save writes, an end mark, the RDB version and a
+//! CRC-64. The form is that of rdb.c and cluster.c in Redis 4 and later. The checksum is the crate crc's; no crate
+//! that was found writes module values or their type numbers (those for RDB files read them).
 
 static CRC64: crc::Crc<u64> = crc::Crc::<u64>::new(&crc::CRC_64_REDIS);
 
-/// The number by which RDB files and DUMP payloads name a module type: nine characters of six bits each and
-/// ten bits of version. 0, which no type has, where the name or the version cannot be one.
+/// Returns the number of a module type in RDB files and DUMP payloads: nine characters of six bits each and ten bits of
+/// version. An impossible name or version gives 0, which no type has.
 pub fn type_id(name: &str, encver: u16) -> u64 {
     const CHARACTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     if name.len() != 9 || encver > 1023 {
@@ -18,12 +19,12 @@ pub fn type_id(name: &str, encver: u16) -> u64 {
     id.map_or(0, |id| id << 10 | u64::from(encver))
 }
 
-/// What RESTORE takes for a value of a module type whose rdb_save writes these strings.
+/// Returns the payload with which RESTORE makes a value of a module type, whose rdb_save writes these strings.
 pub fn restore_payload(type_id: u64, strings: &[&[u8]]) -> Vec<u8> {
     const RDB_TYPE_MODULE_2: u8 = 7;
     const MODULE_OPCODE_EOF: u64 = 0;
     const MODULE_OPCODE_STRING: u64 = 5;
-    // The oldest version with this form: RESTORE refuses what is newer than the server, and takes the rest.
+    // The oldest version with this form: RESTORE refuses versions newer than the server's, and takes all older ones.
     const RDB_VERSION: u16 = 9;
     let mut payload = Vec::with_capacity(strings.iter().map(|string| string.len() + 10).sum::<usize>() + 24);
     payload.push(RDB_TYPE_MODULE_2);
@@ -40,7 +41,7 @@ pub fn restore_payload(type_id: u64, strings: &[&[u8]]) -> Vec<u8> {
     payload
 }
 
-/// A length as RDB has it: the top two bits of the first byte say how many more there are.
+/// Appends a length in RDB's form: the top two bits of the first byte tell the number of bytes that follow.
 fn push_length(length: u64, out: &mut Vec<u8>) {
     if length < 1 << 6 {
         out.push(length as u8);
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_restore_takes_is_what_dump_of_a_server_gave() {
+    fn a_restore_payload_equals_the_dump_of_a_server() {
         assert_eq!(CRC64.checksum(b"123456789"), 0xe9c6_d914_c4b8_d9ca);
         // DUMP of Redis 7.0.15, after DATATYPE.SET k 42 hello of its tests/modules/datatype.c, which saves the
         // integer 42 and the string hello.
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_has_a_number_only_if_its_name_can_be_one() {
+    fn only_a_valid_type_name_has_a_number() {
         assert_eq!(type_id("test___dt", 1), 0xb5eb_2dff_ffdd_b401);
         assert_eq!(type_id("AAAAAAAAB", 1023), 1 << 10 | 1023);
         for (name, encver) in [("chatcach", 1), ("chatcachee", 1), ("chatc che", 1), ("chatcache", 1024)] {

@@ -1,5 +1,7 @@
 //! One response, in memory and on disk.
 
+#![warn(missing_docs)]
+
 pub mod codec;
 pub mod compression;
 pub mod dump;

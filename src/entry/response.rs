@@ -1,5 +1,5 @@
-//! An answer's bytes as they were given, shared by all who need them: its entry, L1, the clients who waited for it,
-//! and the thread that packs it.
+//! A response's bytes as the client sent them, shared by the entry, L1, the clients that waited, and the thread that
+//! compresses.
 
 use std::fmt;
 use std::ops::Deref;
@@ -7,33 +7,35 @@ use std::os::raw::c_void;
 use std::sync::atomic::{AtomicU32, Ordering};
 use triomphe::ThinArc;
 
-/// The bytes of one answer. Cloning shares them: one allocation of 24 bytes more than the answer, and one pointer.
+/// The bytes of one response. Clones share them: one allocation of 24 bytes more than the response, and one pointer.
 #[derive(Clone)]
 pub struct Response(ThinArc<Notes, u8>);
 
-/// What goes with the bytes as long as they are shared.
+/// The header of the bytes, shared with them.
 struct Notes {
-    /// How often they were given from L1, where the entry is not looked at.
+    /// The hits in L1, which does not touch the entry.
     hits: AtomicU32,
 }
 
 impl Response {
+    /// Copies the bytes of a response.
     pub fn new(bytes: &[u8]) -> Response {
         Response(ThinArc::from_header_and_slice(Notes { hits: AtomicU32::new(0) }, bytes))
     }
 
-    /// Where in memory it is: to have it brought near, before it is needed.
+    /// Returns the address of the bytes, to prefetch them.
     pub fn address(&self) -> *const c_void {
         self.0.as_ptr()
     }
 
-    /// Counts one more time that the bytes were given from L1.
+    /// Counts a hit in L1.
     pub fn count_hit(&self) {
         // Only the main thread counts: nothing is lost between load and store, and they cost no bus lock.
         let hits = self.0.header.header.hits.load(Ordering::Relaxed);
         self.0.header.header.hits.store(hits.saturating_add(1), Ordering::Relaxed);
     }
 
+    /// Returns the hits in L1.
     pub fn hits(&self) -> u32 {
         self.0.header.header.hits.load(Ordering::Relaxed)
     }

@@ -1,10 +1,10 @@
-//! An entry: one cached answer, as the value of a key.
+//! An entry: one cached response, as the value of a key.
 //!
-//! The entry holds the answer and what it was asked; who it belongs to stands in the index, of which it keeps
-//! only a handle, so nothing in it can dangle. An entry on its way between keys (just loaded, copied, or taken
-//! from its key by RENAME) is loose: it carries its origin until it arrives under a key.
+//! The entry holds the response and the fingerprint of its request. Its tier, persona and user stand in the index, of
+//! which the entry keeps only a handle, so nothing in it can dangle. An entry between two keys (just loaded, copied, or
+//! taken from its key by RENAME) is unlinked: it carries its origin until it arrives under a key.
 //!
-//! The server frees values on any thread. An entry owns its packed bytes, shares raw ones and names by counted
+//! The server frees values on any thread. An entry owns its compressed bytes, and shares raw ones and names by counted
 //! references: dropping it touches nothing else.
 
 use crate::entry::Frequency;
@@ -14,78 +14,85 @@ use crate::index::{Handle, Origin, Size};
 use crate::request::fingerprint::Fingerprint;
 use std::cell::Cell;
 
-/// A cached answer.
+/// A cached response.
 pub struct Entry {
+    /// The fingerprint of the request.
     pub fingerprint: Fingerprint,
     body: Body,
     handle: Cell<Option<Handle>>,
-    /// While it is loose.
+    /// Set while it is unlinked.
     origin: Cell<Option<Box<Origin>>>,
-    /// Until when the answer is fresh, in Unix milliseconds; `ALWAYS_FRESH` for as long as its key lives. Past
-    /// it the answer is stale, to the end of its key.
+    /// The end of the response's freshness, in Unix milliseconds; `ALWAYS_FRESH` if that is the end of its key. From
+    /// then on the response is stale, to the end of its key.
     pub fresh_until_ms: Cell<i64>,
-    /// When this server stored it, in Unix milliseconds.
+    /// The time at which a server stored it, in Unix milliseconds.
     pub stored_at_ms: i64,
-    /// How often it was given since; what its raw bytes have counted comes on top.
+    /// Its hits; those that its raw bytes have counted come on top.
     hits: Cell<u32>,
-    /// What computing it took, in milliseconds; 0 where nobody said.
+    /// The cost of computing the response, in milliseconds; 0 if unknown.
     pub cost_ms: u32,
-    /// How long the answer is, unpacked.
+    /// The length of the response.
     raw_bytes: u32,
     encoding: Encoding,
     frequency: Cell<Frequency>,
 }
 
-/// The answer's bytes, as `Entry::packing` says.
+/// The response's bytes, in `Entry::encoding`.
 enum Body {
     Raw(Response),
     Compressed(Box<[u8]>),
 }
 
-/// The `fresh_until_ms` of an entry without a time of its own for that.
+/// The `fresh_until_ms` of an entry that is fresh to the end of its key.
 pub const ALWAYS_FRESH: i64 = i64::MAX;
 
-/// The `fresh_until_ms` of an entry that was made stale before its time.
+/// The `fresh_until_ms` of an entry that was soft-invalidated.
 pub const NEVER_FRESH: i64 = 0;
 
-// What an answer costs beside its key's name and the server's own records of a key:
+// The cost of a response beside its key's name and the server's own records of a key:
 //   the entry: fingerprint 32, body 16, handle 8, origin 8, fresh_until 8, stored_at 8, hits 4, cost 4, raw_bytes 4,
 //   encoding 2, frequency 2. A size of jemalloc's, so nothing is lost to rounding.
 //   its share of the index: `index::Node`, 32 bytes (prev 4, next 4, group 4, stamp 4, digest 16).
-//   its bytes: packed, as many as they are; raw, 24 more (count, hits and length).
+//   its bytes: their number if compressed; if raw, 24 more (count, hits and length).
 const _: () = assert!(size_of::<Entry>() == 96);
 
-/// Where an entry belongs.
+/// The place of an entry.
 #[derive(Clone, Debug)]
 pub enum Placement {
     /// In a key, before the index knows it.
     Unknown,
     /// Under a key that the index knows.
     Linked(Handle),
-    /// Under none yet, or no more.
+    /// Under no key, or under one that the index does not know yet.
     Unlinked(Box<Origin>),
 }
 
 impl Entry {
-    pub fn new(home: Placement, fingerprint: Fingerprint, response: Response, stored_at_ms: i64) -> Self {
+    /// Returns an entry with a raw response.
+    pub fn new(
+        placement: Placement,
+        fingerprint: Fingerprint,
+        response: Response,
+        stored_at_ms: i64,
+    ) -> Self {
         // Responses are bounded far below 4 GiB by max-response-bytes.
         let raw_bytes = u32::try_from(response.len()).unwrap_or(u32::MAX);
-        Entry::with(home, fingerprint, Body::Raw(response), Encoding::Raw, raw_bytes, stored_at_ms)
+        Entry::with(placement, fingerprint, Body::Raw(response), Encoding::Raw, raw_bytes, stored_at_ms)
     }
 
-    /// An entry whose bytes are packed; raw ones are not for this.
+    /// Returns an entry with compressed bytes; for raw ones there is `new`.
     pub fn compressed(
-        home: Placement,
+        placement: Placement,
         fingerprint: Fingerprint,
         (encoding, bytes): (Encoding, Box<[u8]>),
         raw_bytes: u32,
         stored_at_ms: i64,
     ) -> Self {
-        Entry::with(home, fingerprint, Body::Compressed(bytes), encoding, raw_bytes, stored_at_ms)
+        Entry::with(placement, fingerprint, Body::Compressed(bytes), encoding, raw_bytes, stored_at_ms)
     }
 
     fn with(
-        home: Placement,
+        placement: Placement,
         fingerprint: Fingerprint,
         body: Body,
         encoding: Encoding,
@@ -105,16 +112,16 @@ impl Entry {
             encoding,
             frequency: Cell::new(Frequency::default()),
         };
-        entry.move_to(home);
+        entry.move_to(placement);
         entry
     }
 
-    /// The handle of an entry that the index knows.
+    /// Returns the handle of a linked entry.
     pub fn handle(&self) -> Option<Handle> {
         self.handle.get()
     }
 
-    /// The origin of a loose entry.
+    /// Returns the origin of an unlinked entry.
     pub fn origin(&self) -> Option<Origin> {
         let origin = self.origin.take();
         let copy = origin.as_deref().cloned();
@@ -122,8 +129,9 @@ impl Entry {
         copy
     }
 
-    pub fn move_to(&self, home: Placement) {
-        let (handle, origin) = match home {
+    /// Links or unlinks the entry.
+    pub fn move_to(&self, placement: Placement) {
+        let (handle, origin) = match placement {
             Placement::Unknown => (None, None),
             Placement::Linked(handle) => (Some(handle), None),
             Placement::Unlinked(origin) => (None, Some(origin)),
@@ -132,11 +140,12 @@ impl Entry {
         self.origin.set(origin);
     }
 
-    /// How often the answer was given.
+    /// Returns the hits.
     pub fn hits(&self) -> u32 {
         self.hits.get().saturating_add(self.raw().map_or(0, Response::hits))
     }
 
+    /// Sets the hits, as a loaded entry had them.
     pub fn set_hits(&mut self, hits: u32) {
         self.hits.set(hits);
     }
@@ -152,25 +161,28 @@ impl Entry {
         self.frequency.get()
     }
 
+    /// Returns the size of the response, raw and as stored, in bytes.
     pub fn size(&self) -> Size {
         let raw = self.raw_bytes.into();
         let stored = match &self.body {
-            // Not read from the answer itself, which is elsewhere in memory.
+            // The response itself is elsewhere in memory: reading its length would cost a cache miss.
             Body::Raw(_) => raw,
             Body::Compressed(bytes) => bytes.len() as u64,
         };
         Size { raw, stored }
     }
 
+    /// Returns the length of the response.
     pub fn raw_bytes(&self) -> u32 {
         self.raw_bytes
     }
 
+    /// Returns the encoding of the stored bytes.
     pub fn encoding(&self) -> Encoding {
         self.encoding
     }
 
-    /// The bytes as they are kept.
+    /// Returns the stored bytes.
     pub fn stored(&self) -> &[u8] {
         match &self.body {
             Body::Raw(response) => response,
@@ -178,7 +190,7 @@ impl Entry {
         }
     }
 
-    /// The bytes as they are kept, if they are raw.
+    /// Returns the response, if it is stored raw.
     pub fn raw(&self) -> Option<&Response> {
         match &self.body {
             Body::Raw(response) => Some(response),
@@ -186,7 +198,11 @@ impl Entry {
         }
     }
 
-    /// The answer, unpacked into the buffer if need be.
+    /// Returns the response, decompressed into the buffer if need be.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the stored bytes do not decompress to the response's length.
     pub fn read<'a>(&'a self, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], Damaged> {
         match &self.body {
             Body::Raw(response) => Ok(response),
@@ -197,21 +213,21 @@ impl Entry {
         }
     }
 
-    /// Keeps the same answer packed from now on.
+    /// Stores the same response compressed from now on.
     pub fn compress(&mut self, encoding: Encoding, bytes: Box<[u8]>) {
         self.hits.set(self.hits());
         self.body = Body::Compressed(bytes);
         self.encoding = encoding;
     }
 
-    /// Keeps the same answer raw from now on.
+    /// Stores the same response raw from now on.
     pub fn decompress(&mut self, response: Response) {
         self.hits.set(self.hits());
         self.body = Body::Raw(response);
         self.encoding = Encoding::Raw;
     }
 
-    /// The packed bytes, to be moved in memory.
+    /// Returns the compressed bytes, if it has any, for defragmentation.
     pub fn compressed_mut(&mut self) -> Option<&mut Box<[u8]>> {
         match &mut self.body {
             Body::Raw(_) => None,
@@ -219,14 +235,14 @@ impl Entry {
         }
     }
 
-    /// The same answer for another key. Raw bytes are copied: their hits are their entry's own.
-    pub fn copy(&self, home: Placement) -> Self {
+    /// Returns the same response for another key. Raw bytes are copied, because they count the hits of one entry.
+    pub fn copy(&self, placement: Placement) -> Self {
         let body = match &self.body {
             Body::Raw(response) => Body::Raw(Response::new(response)),
             Body::Compressed(bytes) => Body::Compressed(bytes.clone()),
         };
         let mut copy =
-            Entry::with(home, self.fingerprint, body, self.encoding, self.raw_bytes, self.stored_at_ms);
+            Entry::with(placement, self.fingerprint, body, self.encoding, self.raw_bytes, self.stored_at_ms);
         copy.fresh_until_ms.set(self.fresh_until_ms.get());
         copy.hits.set(self.hits());
         copy.cost_ms = self.cost_ms;

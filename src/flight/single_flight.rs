@@ -25,7 +25,6 @@ use crate::lease::{
 use crate::redis::{Blocked, Caller, Content, Ctx, MainThread, Timer, Waiting};
 use crate::request::Request;
 use crate::request::fingerprint::Fingerprint;
-use crate::request::hex;
 use crate::request::key_name::Layout;
 use crate::tier::Tier;
 use std::collections::HashMap;
@@ -390,12 +389,15 @@ pub fn reply(ctx: &Ctx<'_>, response: &FetchReply) {
 
 /// A token as clients see it: 32 hex digits.
 pub fn token_text(token: &Token) -> [u8; 32] {
-    hex::digits(*token.as_bytes())
+    let mut digits = const_hex::Buffer::<16>::new();
+    digits.format(token.as_bytes());
+    *digits.as_byte_array()
 }
 
 /// The token that a client shows, if it can be one.
 pub fn parse_token(text: &[u8]) -> Option<Token> {
-    hex::parse(text.try_into().ok()?).map(Token::from_bytes)
+    let digits: &[u8; 32] = text.try_into().ok()?;
+    const_hex::decode_to_array(digits).ok().map(Token::from_bytes)
 }
 
 fn ask<'a>(ctx: &Ctx<'_>, request: &Request<'a>, lease_ms: i64) -> Ask<'a> {

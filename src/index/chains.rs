@@ -1,25 +1,24 @@
-//! The chains of groups: each persona, user and tier has one, and each drop cuts one off whole.
+//! The chains of groups. Each persona, user and tier has one, and an invalidation cuts one off whole.
 //!
-//! Cutting takes O(1) as only the two ends change: the owner forgets its head, and the head's link names
-//! the batch instead. From then on the chain is the batch's. A group leaves a chain through its link alone:
-//! it tells whether a group, the owner or a batch is before it, so nobody needs to know whose chain it is.
-//! That holds because a link says `Owner` only in the owner's present chain: every cut re-tags the head, and
-//! every group that becomes a head inherits the tag.
+//! Cutting takes O(1), as only the head changes: the owner forgets it, and its link names the batch instead.
+//! From then on the chain belongs to the batch. A group needs only its own link to leave a chain: the link
+//! says whether a group, the owner or a batch precedes it. This holds because a link says `Owner` only in
+//! the owner's present chain: a cut changes the tag of the head, and a group that becomes a head inherits
+//! the tag.
 
-use super::core::Index;
+use super::database::Index;
 use super::pool::Id;
-use super::records::{Axis, Before, Group, Link, Persona, User};
-use super::tombstones::BatchId;
+use super::records::{Axis, BatchId, Before, Group, Link, Persona, User};
 use crate::tier::Tier;
 
-/// Whose chain it is, before any drop.
+/// The owner of a chain that no invalidation has cut off.
 enum Owner {
     Persona(Id<Persona>),
     User(Id<User>),
     Tier(Tier),
 }
 
-/// None along the axis of users for a group that has no user.
+/// Returns the owner of a group along an axis: None for the user of a group without one.
 fn owner(group: &Group, axis: Axis) -> Option<Owner> {
     match axis {
         Axis::Persona => Some(Owner::Persona(group.persona)),
@@ -29,7 +28,7 @@ fn owner(group: &Group, axis: Axis) -> Option<Owner> {
 }
 
 impl Index {
-    /// Puts a group that is in no chain at the head of its persona's, its user's and its tier's.
+    /// Puts a new group at the head of the chains of its persona, its user and its tier.
     pub(super) fn chain(&mut self, id: Id<Group>) {
         for axis in Axis::ALL {
             let Some(owner) = self.groups.get(id).and_then(|group| owner(group, axis)) else { continue };
@@ -39,7 +38,7 @@ impl Index {
         }
     }
 
-    /// Takes a group that has left the pool out of every chain.
+    /// Removes a group that has left the pool from all its chains.
     pub(super) fn unchain(&mut self, group: &Group) {
         for axis in Axis::ALL {
             let Link { after, .. } = *group.link(axis);
@@ -48,7 +47,7 @@ impl Index {
                 after.link_mut(axis).set_before(before);
             }
             match before {
-                Before::Loose => {}
+                Before::Unchained => {}
                 Before::Group(before) => {
                     if let Some(before) = self.groups.get_mut(before) {
                         before.link_mut(axis).after = after;
@@ -64,26 +63,26 @@ impl Index {
         }
     }
 
-    /// Makes a batch of a chain whose owner has just forgotten this head.
+    /// Queues a chain whose owner has just forgotten this head, and returns the batch.
     pub(super) fn cut(&mut self, axis: Axis, head: Id<Group>) -> Option<BatchId> {
         let batch = self.batches.push(head)?;
-        self.groups.get_mut(head)?.link_mut(axis).set_before(Before::Batch(batch.id()));
+        self.groups.get_mut(head)?.link_mut(axis).set_before(Before::Batch(batch.batch));
         Some(batch)
     }
 
-    /// Queues a group that never was live, and so is in no chain: at the head of the batch of those, which
-    /// follows the persona links.
-    pub(super) fn bury(&mut self, id: Id<Group>) {
+    /// Queues a group of tombstones, which is in no chain: at the head of the batch of such groups, which
+    /// follows the links along the axis of personas.
+    pub(super) fn queue_tombstone_group(&mut self, id: Id<Group>) {
         let open = self.tombstone_batch.and_then(|batch| Some((batch, self.batches.get(batch)?.head)));
         if let Some((batch, head)) = open {
-            self.batches.set_head(batch.id(), Some(id));
-            self.put_before(Axis::Persona, id, Before::Batch(batch.id()), Some(head));
+            self.batches.set_head(batch.batch, Some(id));
+            self.put_before(Axis::Persona, id, Before::Batch(batch.batch), Some(head));
         } else {
             self.tombstone_batch = self.cut(Axis::Persona, id);
         }
     }
 
-    /// Where an owner keeps the head of its chain.
+    /// Returns the head of an owner's chain.
     fn head_mut(&mut self, owner: Owner) -> Option<&mut Option<Id<Group>>> {
         match owner {
             Owner::Persona(id) => Some(&mut self.personas.get_mut(id)?.head),

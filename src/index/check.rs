@@ -1,24 +1,26 @@
-//! For tests: every invariant of the index, checked the slow way.
+//! For tests: checks every invariant of the index by visiting all records.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use super::core::{Index, Size};
 use super::counts::Amount;
-use super::names::Names;
+use super::database::Index;
+use super::liveness::Liveness;
+use super::names::{Names, name_bytes};
 use super::pool::Id;
-use super::records::{Axis, Before, Group, Key, Kind, OwnName};
+use super::records::{Axis, Before, Group, Key, Kind, Named, OwnName};
+use super::size::Size;
 use crate::tier::Tier;
 
 impl Index {
-    /// An empty index that has already given out this generation.
+    /// Returns an empty index that has already given out this generation.
     pub(super) fn of_generation(generation: u32) -> Index {
         let mut index = Index { generation, ..Index::new() };
         Tier::ALL.into_iter().for_each(|tier| _ = index.ledger.invalidate_tier(tier, generation));
         index
     }
 
-    /// Panics if anything contradicts anything.
+    /// Panics if an invariant is violated.
     pub(super) fn check(&self) {
         self.check_nodes();
         self.check_names();
@@ -27,13 +29,13 @@ impl Index {
         self.check_counts();
     }
 
-    /// Panics if anything is left but the statistics of idle personas.
+    /// Panics if the index holds more than the statistics of personas without entries.
     pub(super) fn check_empty(&self) {
         self.check();
         let lens = [self.nodes.len(), self.own_names.len(), self.groups.len()];
         assert_eq!(lens, [0; 3]);
         assert_eq!((self.personas.len(), self.users.len()), (0, 0));
-        assert_eq!((self.by_key.ids().len(), self.tombstone_groups.ids().len()), (0, 0));
+        assert_eq!((self.stored_groups.ids().len(), self.tombstone_groups.ids().len()), (0, 0));
         assert_eq!((self.batches.all().len(), self.own_names_bytes), (0, 0));
         assert_eq!((self.entries(), self.stale(), self.size()), (0, 0, Size::default()));
         assert_eq!((self.pending(), self.personas_len()), (0, 0));
@@ -62,12 +64,12 @@ impl Index {
         }
         assert_eq!(nodes.len(), self.nodes.len());
         assert_eq!(names.len(), self.own_names.len());
-        let bytes: u64 =
-            self.own_names.iter().map(|(_, OwnName(name))| super::core::own_name_bytes(name)).sum();
+        let bytes: u64 = self.own_names.iter().map(|(_, name)| name.heap_bytes()).sum();
         assert_eq!(bytes, self.own_names_bytes);
     }
 
     fn check_names(&self) {
+        self.idle.check();
         check_groups_of(&self.personas, self.groups.iter().map(|(_, group)| group.persona));
         check_groups_of(&self.users, self.groups.iter().filter_map(|(_, group)| group.user));
         for (_, persona) in self.personas.records().iter() {
@@ -93,7 +95,7 @@ impl Index {
                     assert!(seen.insert(id));
                     let group = self.groups.get(id).unwrap();
                     let owner = self.users.get(group.user.unwrap()).unwrap();
-                    assert_eq!((&owner.name, owner.is_fresh(group.born.user)), (&user.name, true));
+                    assert_eq!((&owner.name, owner.is_live(group.born.user)), (&user.name, true));
                 }
             }
             for tier in Tier::ALL.into_iter().filter(|_| axis == Axis::Tier) {
@@ -118,7 +120,7 @@ impl Index {
                 }
             }
             for (id, group) in self.groups.iter() {
-                assert_eq!(!seen.contains(&id), group.link(axis).before() == Before::Loose);
+                assert_eq!(!seen.contains(&id), group.link(axis).before() == Before::Unchained);
                 assert_eq!(!seen.contains(&id), no_chain(group, axis));
             }
         }
@@ -140,7 +142,8 @@ impl Index {
     }
 
     fn check_tables(&self) {
-        for (table, kind) in [(&self.by_key, Kind::Stored), (&self.tombstone_groups, Kind::Grave)] {
+        for (table, kind) in [(&self.stored_groups, Kind::Stored), (&self.tombstone_groups, Kind::Tombstones)]
+        {
             let ids = table.ids();
             for id in &ids {
                 let group = self.groups.get(*id).expect("a table leads to groups");
@@ -151,8 +154,8 @@ impl Index {
             }
             let ids: HashSet<_> = ids.into_iter().collect();
             for (id, group) in self.groups.iter().filter(|(_, group)| group.kind == kind) {
-                let must = kind == Kind::Grave || self.is_group_live(group) && !self.is_group_old(group);
-                assert!(!must || ids.contains(&id), "what may still be filled is found");
+                let must = kind == Kind::Tombstones || self.group_liveness(group) == Liveness::Fresh;
+                assert!(!must || ids.contains(&id), "a group that new entries may join is found");
             }
         }
     }
@@ -170,7 +173,7 @@ impl Index {
             let (persona, _) = self.names_of(group).unwrap();
             for amount in [tiers.entry(tier).or_default(), counts.entry((persona, tier)).or_default()] {
                 amount.entries += group.entries;
-                amount.stale += if self.is_group_old(group) { group.entries } else { 0 };
+                amount.stale += if self.group_liveness(group) == Liveness::Stale { group.entries } else { 0 };
                 amount.size.add(group.size);
             }
         }
@@ -178,7 +181,7 @@ impl Index {
         for tier in Tier::ALL {
             assert_eq!(self.ledger.tier(tier), value(&tiers, &(tier as u8)));
             for (_, persona) in self.personas.records().iter() {
-                let counted = self.ledger.count(&persona.more.counts, tier);
+                let counted = self.ledger.count(&persona.data.counts, tier);
                 assert_eq!(counted, value(&counts, &(&persona.name, tier as u8)));
             }
         }
@@ -188,11 +191,11 @@ impl Index {
     }
 }
 
-/// Whether a group is in no chain along an axis, ever.
+/// Returns whether a group is never in a chain along this axis.
 fn no_chain(group: &Group, axis: Axis) -> bool {
     match (group.kind, axis) {
-        (Kind::Grave, Axis::Persona) => false,
-        (Kind::Grave, _) => true,
+        (Kind::Tombstones, Axis::Persona) => false,
+        (Kind::Tombstones, _) => true,
         (Kind::Stored, axis) => axis == Axis::User && group.user.is_none(),
     }
 }
@@ -201,7 +204,7 @@ fn value<K: Hash + Eq>(map: &HashMap<K, Amount>, key: &K) -> Amount {
     map.get(key).copied().unwrap_or_default()
 }
 
-fn check_groups_of<X>(names: &Names<X>, of_groups: impl Iterator<Item = Id<super::records::Named<X>>>) {
+fn check_groups_of<X>(names: &Names<X>, of_groups: impl Iterator<Item = Id<Named<X>>>) {
     names.records().check();
     let mut groups = HashMap::new();
     of_groups.for_each(|id| *groups.entry(id).or_insert(0) += 1);
@@ -210,6 +213,6 @@ fn check_groups_of<X>(names: &Names<X>, of_groups: impl Iterator<Item = Id<super
         assert_eq!(Some(&record.groups), groups.get(&id), "a record counts its groups, and has one");
     }
     assert_eq!((names.len(), names.table_len()), (groups.len(), groups.len()));
-    let bytes: u64 = names.records().iter().map(|(_, record)| super::names::name_bytes(&record.name)).sum();
+    let bytes: u64 = names.records().iter().map(|(_, record)| name_bytes(&record.name)).sum();
     assert_eq!(names.name_bytes(), bytes);
 }

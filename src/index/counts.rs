@@ -1,16 +1,16 @@
-//! How many live answers there are: by tier, by persona and tier, and how many personas have any.
+//! The counts of live entries by tier and by persona, and the number of personas with live entries.
 //!
-//! FLUSH of a tier may not visit the personas, so a persona's count of a tier carries the tier's generation
-//! and is 0 under any other. The number of personas with live answers stays exact all the same: the ledger
-//! counts personas by the *set* of tiers they have answers in (16 sets), and a flush moves each set that
-//! has the tier to the set without it.
+//! FLUSH of a tier must not visit the personas, so a persona's count of a tier carries the tier's generation
+//! and is 0 under any other. The number of personas with live entries is exact all the same: the ledger
+//! counts personas by the *set* of tiers in which they have entries (16 sets), and a flush moves each set
+//! with the tier to the set without it.
 //!
-//! Softly stale answers are live ones: every amount says how many of its answers are stale.
+//! Stale entries are live; every amount says how many of its entries are stale.
 
-use super::core::Size;
+use super::size::Size;
 use crate::tier::Tier;
 
-/// Some answers, how many of them are softly stale, and their size.
+/// A number of entries, the number of stale ones among them, and their size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Amount {
     pub entries: u32,
@@ -19,8 +19,8 @@ pub(super) struct Amount {
 }
 
 impl Amount {
-    // Saturating throughout: the counts agree with each other by construction, and if they ever did not, a
-    // wrong number is better than a server that is down.
+    // Saturating throughout: the counts agree with each other by construction, and after a bug a wrong number
+    // is better than a server that is down.
     fn add(&mut self, other: Amount) {
         self.entries = self.entries.saturating_add(other.entries);
         self.stale = self.stale.saturating_add(other.stale);
@@ -63,33 +63,33 @@ impl<T> PerTier<T> {
     }
 }
 
-/// A persona's live answers in each tier: that many as long as the tier is in that generation, then none.
-/// (Amount and generation side by side would take 16 bytes more in all.)
+/// A persona's live entries in each tier. An amount is valid while the tier is in its generation, and 0
+/// later. (Pairs of amount and generation would take 16 bytes more in all.)
 #[derive(Default)]
 pub(super) struct Counts {
     live: PerTier<Amount>,
     generations: PerTier<u32>,
 }
 
-/// A tier's live answers, and the generation that its drops move on.
+/// A tier's live entries, and its generation, which an invalidation raises.
 #[derive(Clone, Copy, Default)]
 struct TierCount {
     live: Amount,
     generation: u32,
 }
 
-/// A set of tiers: a bit each.
+/// A set of tiers, with a bit for each.
 type TierSet = usize;
 
 fn bit(tier: Tier) -> TierSet {
     1 << tier as u8
 }
 
-/// All counts that are not a persona's own, and the only one to change those.
+/// All counts but the personas' own, which only the ledger changes.
 #[derive(Default)]
 pub(super) struct Ledger {
     tiers: PerTier<TierCount>,
-    /// How many personas have live answers in exactly this set of tiers; the empty set is not counted.
+    /// The number of personas with live entries in exactly this set of tiers; the empty set is not counted.
     personas: [u32; 16],
 }
 
@@ -108,12 +108,12 @@ impl Ledger {
         total
     }
 
-    /// The number of personas with live answers.
+    /// Returns the number of personas with live entries.
     pub fn personas_len(&self) -> u64 {
         self.personas.iter().map(|&personas| u64::from(personas)).sum()
     }
 
-    /// A persona's live answers in one tier.
+    /// Returns a persona's live entries in one tier.
     pub fn count(&self, persona: &Counts, tier: Tier) -> Amount {
         if *persona.generations.of(tier) != self.generation(tier) {
             return Amount::default();
@@ -121,7 +121,7 @@ impl Ledger {
         *persona.live.of(tier)
     }
 
-    /// A persona's live answers.
+    /// Returns a persona's live entries.
     pub fn sum(&self, persona: &Counts) -> Amount {
         let mut sum = Amount::default();
         Tier::ALL.into_iter().for_each(|tier| sum.add(self.count(persona, tier)));
@@ -142,7 +142,7 @@ impl Ledger {
         self.tiers.of_mut(tier).live.subtract(amount);
     }
 
-    /// Counts all of a persona's answers as stale, and says how many were not.
+    /// Counts all of a persona's entries as stale. Returns the number of those that were fresh.
     pub fn soft_invalidate_persona(&mut self, persona: &mut Counts) -> u64 {
         let mut fresh = 0;
         for tier in Tier::ALL {
@@ -154,21 +154,21 @@ impl Ledger {
         fresh
     }
 
-    /// Takes all of a persona's answers off the counts, and says how many there were.
+    /// Subtracts all of a persona's entries from the counts. Returns their number.
     pub fn invalidate_persona(&mut self, persona: &mut Counts) -> u64 {
-        let dropped = self.sum(persona);
+        let invalidated = self.sum(persona);
         for tier in Tier::ALL {
             let count = self.count(persona, tier);
             self.lose(persona, tier, count);
         }
-        u64::from(dropped.entries)
+        u64::from(invalidated.entries)
     }
 
-    /// Takes all of a tier's answers off the counts, moves the tier to this generation, and says how many
-    /// there were.
+    /// Subtracts all of a tier's entries from the counts and gives the tier this generation. Returns the
+    /// number of entries.
     pub fn invalidate_tier(&mut self, tier: Tier, generation: u32) -> u64 {
         let count = self.tiers.of_mut(tier);
-        let dropped = std::mem::take(&mut count.live);
+        let invalidated = std::mem::take(&mut count.live);
         count.generation = generation;
         for set in 1..self.personas.len() {
             if set & bit(tier) != 0 {
@@ -176,7 +176,7 @@ impl Ledger {
                 self.recount(set & !bit(tier), |counted| counted.saturating_add(personas));
             }
         }
-        u64::from(dropped.entries)
+        u64::from(invalidated.entries)
     }
 
     fn set(&mut self, persona: &mut Counts, tier: Tier, amount: Amount) {
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flushed_tier_counts_no_more_though_no_persona_was_visited() {
+    fn an_invalidated_tier_counts_no_entries_although_no_persona_was_visited() {
         let mut ledger = Ledger::default();
         let (mut both, mut one) = (Counts::default(), Counts::default());
         let amount = Amount { entries: 3, stale: 0, size: 30.into() };
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn stale_answers_are_counted_once_and_go_with_their_tier() {
+    fn stale_entries_are_counted_once_and_invalidated_with_their_tier() {
         let mut ledger = Ledger::default();
         let mut counts = Counts::default();
         let amount = Amount { entries: 3, stale: 0, size: 30.into() };

@@ -1,73 +1,65 @@
-//! How groups come and go: found by tier, persona and user, made on the first entry, closed after the last.
+//! Groups are found by tier, persona and user, made with their first entry and closed after their last.
 
 use std::hash::{BuildHasher, Hasher};
 
-use super::core::Index;
+use super::database::Index;
+use super::liveness::Liveness;
 use super::pool::Id;
 use super::records::{Generations, Group, Kind, Persona, PersonaData, User};
 use super::table::Table;
 use crate::tier::Tier;
 
 impl Index {
-    /// The group that a live entry goes into: a fresh one. One look-up if it is there.
-    pub(super) fn live_group(&mut self, tier: Tier, persona: &[u8], user: &[u8]) -> Option<Id<Group>> {
+    /// Returns the fresh group for a live entry, made if need be. One look-up finds an existing one.
+    pub(super) fn fresh_group(&mut self, tier: Tier, persona: &[u8], user: &[u8]) -> Option<Id<Group>> {
         let hash = self.hash(tier, persona, user);
-        let found = self.find_group(&self.by_key, hash, tier, persona, user);
+        let found = self.find_group(&self.stored_groups, hash, tier, persona, user);
         if let Some(id) = found
-            && self.groups.get(id).is_some_and(|group| self.is_group_live(group) && !self.is_group_old(group))
+            && self.groups.get(id).is_some_and(|group| self.group_liveness(group) == Liveness::Fresh)
         {
             return Some(id);
         }
         let (persona, user) = self.owners(found, persona, user)?;
         let id = self.open_group(tier, persona, user, Kind::Stored)?;
         match found {
-            Some(older) => self.by_key.replace(hash, older, id),
-            None => self.by_key.insert(hash, id),
+            Some(older) => self.stored_groups.replace(hash, older, id),
+            None => self.stored_groups.insert(hash, id),
         }
         self.chain(id);
         Some(id)
     }
 
-    /// The group that an entry goes into which is already dropped.
-    pub(super) fn grave(&mut self, tier: Tier, persona: &[u8], user: &[u8]) -> Option<Id<Group>> {
+    /// Returns the group for an entry that arrives as a tombstone, made if need be.
+    pub(super) fn tombstone_group(&mut self, tier: Tier, persona: &[u8], user: &[u8]) -> Option<Id<Group>> {
         let hash = self.hash(tier, persona, user);
         let found = self.find_group(&self.tombstone_groups, hash, tier, persona, user);
         if found.is_some() {
             return found;
         }
         let (persona, user) = self.owners(None, persona, user)?;
-        let id = self.open_group(tier, persona, user, Kind::Grave)?;
+        let id = self.open_group(tier, persona, user, Kind::Tombstones)?;
         self.tombstone_groups.insert(hash, id);
-        self.bury(id);
+        self.queue_tombstone_group(id);
         Some(id)
     }
 
-    /// Removes a group that has no entries any more, and its persona and user if that was their last.
+    /// Removes a group without entries, and its persona and user if it was their last group.
     pub(super) fn close_group(&mut self, id: Id<Group>) {
         let Some(group) = self.groups.remove(id) else { return };
         self.unchain(&group);
         if let Some((persona, user)) = self.names_of(&group) {
             let hash = self.hash(group.tier, persona, user);
             match group.kind {
-                Kind::Stored => self.by_key.remove(hash, id),
-                Kind::Grave => self.tombstone_groups.remove(hash, id),
+                Kind::Stored => self.stored_groups.remove(hash, id),
+                Kind::Tombstones => self.tombstone_groups.remove(hash, id),
             }
         }
         if let Some(user) = group.user {
             self.users.release(user);
         }
         if let Some(persona) = self.personas.release(group.persona) {
-            self.idle.put(persona.name, persona.more.stats);
+            self.idle.put(persona.name, persona.data.stats);
         }
-    }
-
-    /// The persona's and the user's name (empty without one).
-    pub(super) fn names_of(&self, group: &Group) -> Option<(&[u8], &[u8])> {
-        let user = match group.user {
-            Some(user) => &*self.users.get(user)?.name,
-            None => &[],
-        };
-        Some((&self.personas.get(group.persona)?.name, user))
     }
 
     fn open_group(
@@ -89,7 +81,7 @@ impl Index {
         self.groups.insert(Group::new(tier, persona, user, born, kind))
     }
 
-    /// The records of these names, made if need be; known already where a group of theirs was found.
+    /// Returns the records of these names, made if need be. A group that was found knows them already.
     fn owners(
         &mut self,
         found: Option<Id<Group>>,
@@ -136,9 +128,9 @@ impl Index {
     }
 
     pub(super) fn hash(&self, tier: Tier, persona: &[u8], user: &[u8]) -> u64 {
-        let mut hasher = self.keys.build_hasher();
+        let mut hasher = self.hasher.build_hasher();
         hasher.write_u8(tier as u8);
-        // The length keeps "ab" of "c" apart from "a" of "bc": else anybody could make names that collide.
+        // The length keeps "ab", "c" apart from "a", "bc": otherwise a client could make names that collide.
         hasher.write_usize(persona.len());
         hasher.write(persona);
         hasher.write(user);

@@ -1,52 +1,54 @@
-//! Dropping answers: at once for every reader, then key by key for the memory. Or softly: then they are
-//! stale at once, and stay live.
+//! Invalidating entries. Readers see the effect at once; the caller reclaims the memory key by key.
+//! Soft-invalidated entries are stale at once and stay live.
 
 use std::iter::successors;
 use std::sync::Arc;
 
-use super::core::{Handle, Index, Located};
 use super::counts::Amount;
+use super::database::Index;
+use super::handle::Handle;
+use super::liveness::Liveness;
+use super::origin::Located;
 use super::pool::Id;
-use super::records::{Axis, Group};
-use super::tombstones::BatchId;
+use super::records::{Axis, BatchId, Group};
 use crate::tier::Tier;
 
-/// What a drop has done.
+/// The result of an invalidation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Invalidated {
-    /// How many live answers it hit.
+    /// The number of live entries that were invalidated.
     pub responses: u64,
-    /// Where they wait to be reclaimed; None iff there were none. The same batch may also bring nodes that
-    /// an earlier drop hit along another way (of a persona whose user was forgotten before, say): who
-    /// reclaims it at once counts what he does rather than go on to its end.
+    /// The tombstones to reclaim; None iff no live entry was invalidated. The batch may also hold tombstones
+    /// of an earlier invalidation along another axis (of a user of this persona, for example): a caller that
+    /// reclaims at once counts its own work instead of going on to the end of the batch.
     pub batch: Option<BatchId>,
 }
 
 impl Index {
-    /// Drops all answers of a persona, in every tier. O(1).
+    /// Invalidates all entries of a persona, in every tier. O(1).
     pub fn invalidate_persona(&mut self, persona: &[u8]) -> Invalidated {
-        self.try_drop_persona(persona).unwrap_or_default()
+        self.try_invalidate_persona(persona).unwrap_or_default()
     }
 
-    /// Makes all live answers of a persona softly stale, in every tier, and says how many of them were not.
-    /// They stay live and counted as before; what is linked from now on is fresh. O(1).
+    /// Soft-invalidates all entries of a persona, in every tier. Returns the number of those that were fresh.
+    /// They become stale, and stay live and counted; entries linked later are fresh. O(1).
     pub fn soft_invalidate_persona(&mut self, persona: &[u8]) -> u64 {
-        self.try_soft_drop_persona(persona).unwrap_or_default()
+        self.try_soft_invalidate_persona(persona).unwrap_or_default()
     }
 
-    /// Drops all answers of a user, of every persona. O(groups of the user): four at most for each persona
-    /// he has talked to, as many again for each soft drop that left some of them, and those not yet
-    /// reclaimed. Nothing for the empty user, who is nobody.
+    /// Invalidates all entries of a user, of every persona. O(groups of the user): at most four for each of
+    /// the user's personas, four more for each soft-invalidation that left some of them, and those not yet
+    /// reclaimed. The empty user has no entries.
     pub fn invalidate_user(&mut self, user: &[u8]) -> Invalidated {
-        self.try_drop_user(user).unwrap_or_default()
+        self.try_invalidate_user(user).unwrap_or_default()
     }
 
-    /// Drops all answers of a tier. O(1): the personas' counts learn of it when they are next looked at.
+    /// Invalidates all entries of a tier. O(1): the personas' counts follow when they are next read.
     pub fn invalidate_tier(&mut self, tier: Tier) -> Invalidated {
-        self.try_drop_tier(tier).unwrap_or_default()
+        self.try_invalidate_tier(tier).unwrap_or_default()
     }
 
-    /// The personas that a user has live answers of, in no order.
+    /// Returns the personas with live entries of this user, in no order.
     pub fn personas_of_user(&self, user: &[u8]) -> Vec<Arc<[u8]>> {
         let head = self.users.find(user).and_then(|id| self.users.get(id)).and_then(|user| user.head);
         let mut personas: Vec<_> = self.live_groups_of_user(head).map(|group| group.persona).collect();
@@ -55,9 +57,9 @@ impl Index {
         personas.into_iter().filter_map(|id| Some(Arc::clone(&self.personas.get(id)?.name))).collect()
     }
 
-    /// The next entry to reclaim: of this batch, or of the oldest one; None if nothing is left of it. Delete
-    /// its key: that calls `unlink`, and the next call brings another. If the key is not there, or holds
-    /// another entry than this handle's, `unlink` the handle, or it is brought again for ever. O(1).
+    /// Returns the next entry to reclaim, of this batch or else of the oldest one; None if no tombstone is
+    /// left. The caller deletes its key, which calls `unlink`. If the key is missing or holds another
+    /// entry, the caller must `unlink` the handle, as otherwise every call returns the same entry. O(1).
     pub fn next_tombstone(&self, batch: Option<BatchId>) -> Option<Located<'_>> {
         let batch = match batch {
             Some(id) => self.batches.get(id)?,
@@ -68,10 +70,10 @@ impl Index {
         self.located(Handle { node, stamp })
     }
 
-    fn try_soft_drop_persona(&mut self, persona: &[u8]) -> Option<u64> {
+    fn try_soft_invalidate_persona(&mut self, persona: &[u8]) -> Option<u64> {
         let id = self.personas.find(persona)?;
         let persona = self.personas.get_mut(id)?;
-        let responses = self.ledger.soft_invalidate_persona(&mut persona.more.counts);
+        let responses = self.ledger.soft_invalidate_persona(&mut persona.data.counts);
         if responses > 0 {
             self.generation = self.generation.wrapping_add(1);
             persona.soft_invalidate(self.generation);
@@ -79,13 +81,13 @@ impl Index {
         Some(responses)
     }
 
-    // In all three hard ones: no live answer means no live group, and then there is nothing to cut off. The dead
-    // groups that may be in the chain are in a batch already.
+    // An owner without live entries has no live group, so nothing is cut off: dead groups in its chain are in
+    // a batch already.
 
-    fn try_drop_persona(&mut self, persona: &[u8]) -> Option<Invalidated> {
+    fn try_invalidate_persona(&mut self, persona: &[u8]) -> Option<Invalidated> {
         let id = self.personas.find(persona)?;
         let persona = self.personas.get_mut(id)?;
-        let responses = self.ledger.invalidate_persona(&mut persona.more.counts);
+        let responses = self.ledger.invalidate_persona(&mut persona.data.counts);
         if responses == 0 {
             return None;
         }
@@ -95,13 +97,13 @@ impl Index {
         Some(self.queue(Axis::Persona, head, responses))
     }
 
-    fn try_drop_user(&mut self, user: &[u8]) -> Option<Invalidated> {
+    fn try_invalidate_user(&mut self, user: &[u8]) -> Option<Invalidated> {
         let id = self.users.find(user)?;
         let head = self.users.get(id)?.head;
         let live: Vec<_> = self
             .live_groups_of_user(head)
             .map(|group| {
-                let stale = if self.is_group_old(group) { group.entries } else { 0 };
+                let stale = if self.group_liveness(group) == Liveness::Stale { group.entries } else { 0 };
                 (group.persona, group.tier, Amount { entries: group.entries, stale, size: group.size })
             })
             .collect();
@@ -112,7 +114,7 @@ impl Index {
         for (persona, tier, amount) in live {
             responses += u64::from(amount.entries);
             if let Some(persona) = self.personas.get_mut(persona) {
-                self.ledger.lose(&mut persona.more.counts, tier, amount);
+                self.ledger.lose(&mut persona.data.counts, tier, amount);
             }
         }
         self.generation = self.generation.wrapping_add(1);
@@ -122,7 +124,7 @@ impl Index {
         Some(self.queue(Axis::User, head, responses))
     }
 
-    fn try_drop_tier(&mut self, tier: Tier) -> Option<Invalidated> {
+    fn try_invalidate_tier(&mut self, tier: Tier) -> Option<Invalidated> {
         if self.ledger.tier(tier).entries == 0 {
             return None;
         }

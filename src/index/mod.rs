@@ -1,21 +1,26 @@
-//! The index of one database: which answers are whose, and which of them are dropped.
+//! The index of one database: the owner of each entry, and whether the entry is live.
 //!
-//! Every entry of the keyspace has a *node* here and holds its `Handle`. Nodes of the same persona, user and
-//! tier are in one *group*; each persona, user and tier chains up its groups and has a *generation*. A group
-//! is live while no drop has come after any of the three generations it was made in. So a drop, of however
-//! many answers, raises one generation, corrects the counts and cuts off one chain (`chains`), which then
-//! waits as a *batch* (`batches`) until the caller has deleted its keys one by one: each deletion ends in
-//! `unlink`. An answer stored meanwhile goes into a new group.
+//! Each entry of the keyspace has a *node* here and holds the node's `Handle`. Nodes of the same persona,
+//! user and tier share a *group*. Each persona, user and tier chains up its groups and has a *generation*. A
+//! group remembers the three generations it was made in, and is live until one of the three owners is
+//! invalidated. To invalidate any number of entries, the index raises one generation, corrects the counts
+//! and cuts off one chain (`chains`). The chain then waits as a *batch* of tombstones (`tombstones`) until
+//! the caller has deleted its keys one by one; each deletion calls `unlink`. An entry that is stored
+//! meanwhile goes into a new group.
 //!
-//! A *soft* drop of a persona raises its generation too, but cuts nothing off and moves the generation from
-//! which on groups live (`Named::is_live`) not at all: the groups made before are *stale*, and stay live.
+//! Soft-invalidating a persona raises its generation too, but cuts off no chain: the older groups become
+//! *stale* and stay live (`records::Named`).
 //!
-//! Entries and index do not point at each other: handles carry a stamp, so whatever goes wrong between the
-//! keyspace and this index can make a count wrong, never a pointer. What is unknown here is not live.
+//! Entries and index hold no pointers to each other. A handle carries a stamp, so a mistake between the
+//! keyspace and the index can make a count wrong, but never leads to another entry. An unknown handle is not
+//! live.
 //!
-//! Everything here is on one thread and knows nothing of Redis.
+//! The room runs on one thread and knows nothing of Redis. Its files import in one direction: `pool`,
+//! `size`, `stats` and `liveness` first; `database` holds `Index`; `chains`, `groups`, `lookup`, `linking`,
+//! `invalidate`, `hits` and `report` add its methods.
 
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
@@ -24,24 +29,37 @@
 mod chains;
 #[cfg(any(test, fuzzing))]
 mod check;
-mod core;
 mod counts;
+mod database;
 mod groups;
+mod handle;
+mod hits;
+mod idle;
 mod invalidate;
+mod linking;
+mod liveness;
+mod lookup;
 mod names;
+mod origin;
 mod pool;
 mod records;
 mod report;
 mod resolve;
+mod size;
 mod stats;
 mod table;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod tests;
 mod tombstones;
 
-pub use core::{Handle, Index, Liveness, Located, NODE_BYTES, Name, Origin, Size, State};
+pub use database::Index;
+pub use handle::{Handle, NODE_BYTES};
+pub use idle::IdleReport;
 pub use invalidate::Invalidated;
+pub use liveness::{Liveness, State};
+pub use origin::{Located, Name, Origin};
+pub use records::BatchId;
 pub use report::{PersonaList, PersonaReport};
 pub use resolve::Resolved;
+pub use size::Size;
 pub use stats::PersonaStats;
-pub use tombstones::BatchId;

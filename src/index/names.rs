@@ -1,7 +1,7 @@
-//! The personas, or the users: records found by name or by id.
+//! The records of the personas, or of the users, by name and by id.
 //!
-//! Invariant: every record is in the table, under its name. Who takes away the last group of a record takes
-//! the record too (`release`).
+//! Invariant: every record is in the table, under its name. A record is removed with its last group
+//! (`release`).
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -9,17 +9,18 @@ use super::pool::{Id, Pool};
 use super::records::Named;
 use super::table::Table;
 
+/// Records of one kind, by name and by id.
 pub(super) struct Names<X> {
     records: Pool<Named<X>>,
     table: Table<Named<X>>,
-    keys: RandomState,
-    /// The heap memory of all names.
+    hasher: RandomState,
+    /// The heap bytes of all names.
     bytes: u64,
 }
 
 impl<X> Names<X> {
     pub fn new() -> Self {
-        Names { records: Pool::new(), table: Table::new(), keys: RandomState::new(), bytes: 0 }
+        Names { records: Pool::new(), table: Table::new(), hasher: RandomState::new(), bytes: 0 }
     }
 
     pub fn find(&self, name: &[u8]) -> Option<Id<Named<X>>> {
@@ -35,15 +36,15 @@ impl<X> Names<X> {
         self.records.get_mut(id)
     }
 
-    /// Adds a record, of no group as yet, for a name that has none.
-    pub fn insert(&mut self, name: &[u8], generation: u32, more: X) -> Option<Id<Named<X>>> {
-        let id = self.records.insert(Named::new(name, generation, more))?;
+    /// Inserts a record without groups for a name that has no record.
+    pub fn insert(&mut self, name: &[u8], generation: u32, data: X) -> Option<Id<Named<X>>> {
+        let id = self.records.insert(Named::new(name, generation, data))?;
         self.table.insert(self.hash(name), id);
         self.bytes += name_bytes(name);
         Some(id)
     }
 
-    /// A group of this record is gone; gives the record back if that was the last.
+    /// Counts one group less. Removes and returns the record if that was its last group.
     pub fn release(&mut self, id: Id<Named<X>>) -> Option<Named<X>> {
         let record = self.records.get_mut(id)?;
         record.groups = record.groups.saturating_sub(1);
@@ -60,7 +61,7 @@ impl<X> Names<X> {
         self.records.len()
     }
 
-    /// All records, by slot: a record keeps its slot as long as it is there.
+    /// Returns all records, by slot. A record keeps its slot until it is removed.
     pub fn records(&self) -> &Pool<Named<X>> {
         &self.records
     }
@@ -70,13 +71,13 @@ impl<X> Names<X> {
     }
 
     fn hash(&self, name: &[u8]) -> u64 {
-        let mut hasher = self.keys.build_hasher();
+        let mut hasher = self.hasher.build_hasher();
         hasher.write(name);
         hasher.finish()
     }
 }
 
-/// What an `Arc` of this name takes: two counters, and what an allocator rounds up to.
+/// Returns the heap bytes of an `Arc` of this name: two counters, rounded up as an allocator does.
 pub(super) fn name_bytes(name: &[u8]) -> u64 {
     (name.len() as u64 + 16).next_multiple_of(16)
 }

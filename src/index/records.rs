@@ -1,24 +1,31 @@
-//! What the index keeps: nodes, the groups they are in, and the personas and users of the groups.
+//! The records of the index: nodes, groups of nodes, personas and users of groups, batches of tombstones.
 //!
-//! A node is an entry's, so there are millions and every byte of it counts: the sizes are asserted, cell of
-//! the pool included. Everything refers to everything else by id; nothing here owns or points.
+//! Each entry has a node, so an index has millions and every byte counts: the sizes are asserted, the pool's
+//! cell included. Records refer to each other by id and hold no pointers.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::core::Size;
 use super::counts::Counts;
+use super::liveness::Liveness;
 use super::pool::{Cell, Id};
+use super::size::Size;
 use super::stats::PersonaStats;
-use super::tombstones::Batch;
 use crate::tier::Tier;
 
-/// A key's full name, for an entry that does not sit under its canonical one.
+/// A key's full name, if it is not the canonical one.
 pub(super) struct OwnName(pub Box<[u8]>);
 
-/// How a node knows the name of its key.
+impl OwnName {
+    /// Returns the heap bytes of the name, rounded up as an allocator does.
+    pub fn heap_bytes(&self) -> u64 {
+        (self.0.len() as u64).next_multiple_of(16)
+    }
+}
+
+/// A node's record of the name of its key.
 pub(super) enum Key {
-    /// The digest that the canonical name is made from.
+    /// The digest in the canonical name.
     Digest([u8; 16]),
     /// The full name.
     Own(Id<OwnName>),
@@ -26,23 +33,23 @@ pub(super) enum Key {
 
 /// One entry of the keyspace.
 pub(super) struct Node {
-    /// Its neighbours in the group's list; no `prev`: it is the head.
+    /// The neighbours in the group's list; the head has no `prev`.
     pub prev: Option<Id<Node>>,
     pub next: Option<Id<Node>>,
-    /// The group's number, and in the top bit whether `key` is the id of an own name.
+    /// The group's number; the top bit is set if `key` is the id of an own name.
     group: u32,
-    /// What a handle must show, as slots are used again.
+    /// A handle must carry the same stamp, as slots are used again.
     pub stamp: NonZeroU32,
     key: [u8; 16],
 }
 
-// 4 prev, 4 next, 4 group, 4 stamp, 16 key. The stamp, which is never 0, tells a vacant cell.
+// 4 prev, 4 next, 4 group, 4 stamp, 16 key. The stamp is 0 in a vacant cell only.
 const _: () = assert!(size_of::<Cell<Node>>() == 32);
 
 const OWN_NAME: u32 = 1 << 31;
 
 impl Node {
-    /// A node alone, not yet in its group's list.
+    /// Returns a node that is not yet in its group's list.
     pub fn new(group: Id<Group>, stamp: NonZeroU32, key: Key) -> Node {
         let (flag, key) = match key {
             Key::Digest(digest) => (0, digest),
@@ -52,7 +59,7 @@ impl Node {
     }
 
     pub fn group(&self) -> Id<Group> {
-        // A group's number is neither 0 nor above 31 bits.
+        // A group's number is not 0 and fits in 31 bits.
         Id::from_number(self.group & !OWN_NAME).unwrap_or(Id::NOWHERE)
     }
 
@@ -65,7 +72,7 @@ impl Node {
     }
 }
 
-/// The three ways to drop answers, and so the three chains that a group is in.
+/// The three kinds of owner that can be invalidated. A group is in one chain of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Axis {
     Persona,
@@ -77,42 +84,43 @@ impl Axis {
     pub const ALL: [Axis; 3] = [Axis::Persona, Axis::User, Axis::Tier];
 }
 
-/// What a group follows in a chain.
+/// The predecessor of a group in a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Before {
-    /// It is in no chain of this axis: it has no user, or it was never live.
-    Loose,
-    /// It is the head of the chain of its persona, user or tier.
+    /// The group is in no chain of this axis: it has no user, or it was never live.
+    Unchained,
+    /// The group is the head of the chain of its persona, user or tier.
     Owner,
-    /// It is the head of a dropped chain.
+    /// The group is the head of a batch.
     Batch(Id<Batch>),
+    /// Another group of the chain.
     Group(Id<Group>),
 }
 
-/// A group's place in the chain of one axis. `Before` is packed into 4 bytes, its top bit for a batch.
+/// A group's place in the chain of one axis. `Before` takes 4 bytes; its top bit marks a batch.
 #[derive(Clone, Copy)]
 pub(super) struct Link {
     before: u32,
     pub after: Option<Id<Group>>,
 }
 
-const LOOSE: u32 = 0;
+const UNCHAINED: u32 = 0;
 const BATCH: u32 = 1 << 31;
 /// The tag with no batch in it.
 const OWNER: u32 = BATCH;
 
 impl Link {
-    pub const LOOSE: Link = Link { before: LOOSE, after: None };
+    pub const UNCHAINED: Link = Link { before: UNCHAINED, after: None };
 
     pub fn new(before: Before, after: Option<Id<Group>>) -> Link {
-        let mut link = Link { after, ..Link::LOOSE };
+        let mut link = Link { after, ..Link::UNCHAINED };
         link.set_before(before);
         link
     }
 
     pub fn before(&self) -> Before {
         if self.before & BATCH == 0 {
-            Id::from_number(self.before).map_or(Before::Loose, Before::Group)
+            Id::from_number(self.before).map_or(Before::Unchained, Before::Group)
         } else {
             Id::from_number(self.before & !BATCH).map_or(Before::Owner, Before::Batch)
         }
@@ -120,7 +128,7 @@ impl Link {
 
     pub fn set_before(&mut self, before: Before) {
         self.before = match before {
-            Before::Loose => LOOSE,
+            Before::Unchained => UNCHAINED,
             Before::Owner => OWNER,
             Before::Batch(id) => BATCH | id.number(),
             Before::Group(id) => id.number(),
@@ -128,8 +136,8 @@ impl Link {
     }
 }
 
-/// The generations of a group's persona, user (0 without one) and tier, as they were when it was made. The
-/// persona's tells both whether it lives and whether it is stale.
+/// The generations of a group's persona, user (0 without one) and tier at the time it was made. The
+/// persona's generation tells both whether the group is live and whether it is stale.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Generations {
     pub persona: u32,
@@ -137,20 +145,20 @@ pub(super) struct Generations {
     pub tier: u32,
 }
 
-/// How a group came to be.
+/// The state in which the entries of a group arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
-    /// For entries that were live when they came; live while its generations are.
+    /// Live: the group is live while its three owners are in the generations it was made in.
     Stored,
-    /// For entries that came dropped; never live.
-    Grave,
+    /// Invalidated: the group is never live.
+    Tombstones,
 }
 
-/// The entries of one persona, user and tier that came between two drops that hit them, hard or soft: so
-/// they are all live, or all dropped, and all stale or none. It has at least one node, except while `link`
-/// makes it.
+/// The entries of one persona, user and tier that arrived between two invalidations of one of these, soft
+/// ones included. So all entries of a group have the same liveness. A group has at least one node, except
+/// while `link` makes it.
 pub(super) struct Group {
-    /// Of its entries; no longer kept up once it is dropped.
+    /// The size of the entries; no longer updated once the group is dead.
     pub size: Size,
     pub persona: Id<Persona>,
     pub user: Option<Id<User>>,
@@ -168,7 +176,7 @@ pub(super) struct Group {
 const _: () = assert!(size_of::<Cell<Group>>() == 72);
 
 impl Group {
-    /// An empty group in no chain.
+    /// Returns an empty group that is in no chain.
     pub fn new(
         tier: Tier,
         persona: Id<Persona>,
@@ -183,9 +191,9 @@ impl Group {
             born,
             head: None,
             entries: 0,
-            in_persona: Link::LOOSE,
-            in_user: Link::LOOSE,
-            in_tier: Link::LOOSE,
+            in_persona: Link::UNCHAINED,
+            in_user: Link::UNCHAINED,
+            in_tier: Link::UNCHAINED,
             tier,
             kind,
         }
@@ -208,60 +216,80 @@ impl Group {
     }
 }
 
-/// A persona or a user. It stays as long as a group refers to it, live or not: reclaim needs the name.
+/// A persona or a user. The record stays until no group refers to it, live or dead: reclaim needs the name.
 pub(super) struct Named<X> {
     pub name: Arc<[u8]>,
-    /// Goes up with every drop, hard or soft; a group born in an earlier one is dead or stale.
+    /// Rises when the owner is invalidated or soft-invalidated; a group of an earlier generation is dead or
+    /// stale.
     generation: u32,
-    /// How far before `generation` the last hard drop (or the beginning) is: a group born since then lives.
-    /// 0 for a user, who is not dropped softly.
+    /// The distance from `generation` back to the last invalidation that was not soft, or to the beginning:
+    /// a group made since then is live. Always 0 for a user, as users cannot be soft-invalidated.
     reach: u32,
-    /// The chain of groups made since the last hard drop. Some of them may be dead by another axis.
+    /// The chain of groups made since the last invalidation. Another owner may have made some of them dead.
     pub head: Option<Id<Group>>,
-    /// How many groups refer to this.
+    /// The number of groups that refer to this record.
     pub groups: u32,
-    pub more: X,
+    pub data: X,
 }
 
 impl<X> Named<X> {
-    /// A record of no group as yet.
-    pub fn new(name: &[u8], generation: u32, more: X) -> Self {
-        Named { name: Arc::from(name), generation, reach: 0, head: None, groups: 0, more }
+    /// Returns a record without groups.
+    pub fn new(name: &[u8], generation: u32, data: X) -> Self {
+        Named { name: Arc::from(name), generation, reach: 0, head: None, groups: 0, data }
     }
 
     pub fn generation(&self) -> u32 {
         self.generation
     }
 
-    /// Everything born before `generation`, which is the newest of all, is dead.
+    /// Makes all earlier groups dead. `generation` is the newest of all.
     pub fn invalidate(&mut self, generation: u32) {
         self.generation = generation;
         self.reach = 0;
     }
 
-    /// Everything born before `generation`, which is the newest of all, is stale.
+    /// Makes all earlier live groups stale. `generation` is the newest of all.
     pub fn soft_invalidate(&mut self, generation: u32) {
-        // It must not wrap: beyond what it can tell, nothing is too old to live.
+        // The reach must not wrap: at its maximum, no group is too old to be live.
         self.reach = self.reach.saturating_add(generation.wrapping_sub(self.generation));
         self.generation = generation;
     }
 
-    /// Whether no hard drop came after this generation. Generations wrap around, so their age is compared.
+    /// Returns whether a group of this generation is live. Generations wrap around, so ages are compared.
     pub fn is_live(&self, born: u32) -> bool {
         self.generation.wrapping_sub(born) <= self.reach
     }
 
-    /// Whether no drop came after this generation.
-    pub fn is_fresh(&self, born: u32) -> bool {
-        self.generation == born
+    /// Returns the liveness of a group of this generation, as far as this owner decides it.
+    pub fn liveness(&self, born: u32) -> Liveness {
+        match self.is_live(born) {
+            true if self.generation == born => Liveness::Fresh,
+            true => Liveness::Stale,
+            false => Liveness::Dead,
+        }
     }
 }
 
-/// What only personas have.
+/// The part of a record that only personas have.
 #[derive(Default)]
 pub(super) struct PersonaData {
     pub counts: Counts,
     pub stats: PersonaStats,
+}
+
+/// A chain of groups to reclaim, in a first-in-first-out queue: see `tombstones`.
+pub(super) struct Batch {
+    pub head: Id<Group>,
+    pub older: Option<Id<Batch>>,
+    pub newer: Option<Id<Batch>>,
+    pub stamp: u32,
+}
+
+/// The tombstones of one invalidation. The id is unknown once they are all reclaimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchId {
+    pub(super) batch: Id<Batch>,
+    pub(super) stamp: u32,
 }
 
 pub(super) type Persona = Named<PersonaData>;

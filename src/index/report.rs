@@ -1,27 +1,32 @@
-//! What the index can tell: counts, the personas, and the memory it takes.
+//! Reports of the index: counts, personas, and heap bytes.
 
 use std::sync::Arc;
 
-use super::core::{Index, Size};
 use super::counts::Amount;
+use super::database::Index;
 use super::records::Persona;
+use super::size::Size;
 use super::stats::PersonaStats;
 use crate::tier::Tier;
 
-/// One persona's live answers, and how its look-ups went.
+/// A persona's live entries and the statistics of its look-ups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PersonaReport {
+    /// Live entries.
     pub entries: u64,
-    /// How many of the entries are softly stale.
+    /// Live entries that are stale.
     pub stale: u64,
-    /// What they take as they are stored.
+    /// Bytes of the live entries' responses as stored.
     pub bytes: u64,
+    /// Look-ups that found an entry.
     pub hits: u64,
+    /// Look-ups that found none.
     pub misses: u64,
+    /// Milliseconds of the model's time that hits have saved.
     pub saved_ms: u64,
 }
 
-/// Personas by name.
+/// Personas with their names.
 pub type PersonaList = Vec<(Arc<[u8]>, PersonaReport)>;
 
 impl PersonaReport {
@@ -34,71 +39,71 @@ impl PersonaReport {
 }
 
 impl Index {
-    /// Live answers.
+    /// Returns the number of live entries.
     pub fn entries(&self) -> u64 {
         u64::from(self.ledger.total().entries)
     }
 
-    /// Live answers that are softly stale.
+    /// Returns the number of live entries that are stale.
     pub fn stale(&self) -> u64 {
         u64::from(self.ledger.total().stale)
     }
 
-    /// Live answers of a tier.
+    /// Returns the number of live entries of a tier.
     pub fn entries_of(&self, tier: Tier) -> u64 {
         u64::from(self.ledger.tier(tier).entries)
     }
 
-    /// The size of the live answers.
+    /// Returns the size of the live entries' responses.
     pub fn size(&self) -> Size {
         self.ledger.total().size
     }
 
-    /// The size of the live answers of a tier.
+    /// Returns the size of the responses of a tier's live entries.
     pub fn size_of(&self, tier: Tier) -> Size {
         self.ledger.tier(tier).size
     }
 
-    /// Dropped answers that are not reclaimed yet.
+    /// Returns the number of tombstones: invalidated entries not yet reclaimed.
     pub fn pending(&self) -> u64 {
         self.pending
     }
 
-    /// Personas with live answers.
+    /// Returns the number of personas with live entries.
     pub fn personas_len(&self) -> u64 {
         self.ledger.personas_len()
     }
 
-    /// Users with answers, live or not yet reclaimed. (Those with live ones only could not be told without
-    /// visiting every user of a persona that is dropped.)
+    /// Returns the number of users with entries, tombstones included. (To leave these out, invalidating a
+    /// persona would have to visit each of its users.)
     pub fn users_len(&self) -> u64 {
         self.users.len() as u64
     }
 
-    /// Groups, live or not yet reclaimed.
+    /// Returns the number of groups, those of tombstones included.
     pub fn groups_len(&self) -> u64 {
         self.groups.len() as u64
     }
 
-    /// What is known of a persona; None if it has no live answers and nothing was ever counted.
+    /// Returns the report of a persona, or None if it has no live entries and no statistics.
     pub fn persona_stats(&self, persona: &[u8]) -> Option<PersonaReport> {
         let report = match self.personas.find(persona).and_then(|id| self.personas.get(id)) {
             Some(record) => self.report(record),
             None => PersonaReport::new(Amount::default(), self.idle.get(persona)?),
         };
-        // How far reclaim has come must not show.
+        // A record that waits for reclaim must not show.
         (report != PersonaReport::default()).then_some(report)
     }
 
-    /// Some personas with live answers, and the cursor to go on with: begin with 0, and 0 ends. As SCAN
-    /// does, it looks at about `count` of them at a time, brings every persona that has answers from the
-    /// first call to the last, and may bring nobody and yet go on.
+    /// Returns at most `count` personas with live entries, and the next cursor. An iteration begins and ends
+    /// with cursor 0. As with SCAN, it returns every persona that has live entries from the first call to the
+    /// last, and a call may return no persona before the end. A call looks at ten slots for each of `count`.
     pub fn personas(&self, cursor: u64, count: usize) -> (u64, PersonaList) {
         let records = self.personas.records();
         let slots = records.slots();
         let count = count.max(1);
         let start = usize::try_from(cursor).unwrap_or(usize::MAX);
-        // Slots may be vacant, in long runs: a call must not walk them all.
+        // Vacant slots may come in long runs, and one call must not visit them all.
         let end = slots.min(start.saturating_add(count.saturating_mul(10)));
         let mut found = Vec::new();
         for slot in start..end {
@@ -116,16 +121,16 @@ impl Index {
         (next, found)
     }
 
-    /// The personas with live answers of a tier; None where looking for them might take longer than at `most` personas.
+    /// Returns the personas with live entries of a tier, or None if the search would visit more than `most` slots.
     pub fn personas_of_tier(&self, tier: Tier, most: usize) -> Option<Vec<Arc<[u8]>>> {
         let records = self.personas.records();
         let slots = records.slots();
-        let has_answers = |record: &&Persona| self.ledger.count(&record.more.counts, tier).entries > 0;
-        let found = || (0..slots).filter_map(|slot| records.at(slot)).filter(has_answers);
+        let has_entries = |record: &&Persona| self.ledger.count(&record.data.counts, tier).entries > 0;
+        let found = || (0..slots).filter_map(|slot| records.at(slot)).filter(has_entries);
         (slots <= most).then(|| found().map(|record| Arc::clone(&record.name)).collect())
     }
 
-    /// All memory held, but for the `Index` itself and what the allocator adds.
+    /// Returns the heap bytes of the index, without the allocator's overhead.
     pub fn heap_bytes(&self) -> u64 {
         self.nodes.heap_bytes()
             + self.own_names.heap_bytes()
@@ -133,13 +138,13 @@ impl Index {
             + self.groups.heap_bytes()
             + self.personas.heap_bytes()
             + self.users.heap_bytes()
-            + self.by_key.heap_bytes()
+            + self.stored_groups.heap_bytes()
             + self.tombstone_groups.heap_bytes()
             + self.batches.heap_bytes()
-            + self.idle.heap_bytes()
+            + self.idle.bytes()
     }
 
     fn report(&self, persona: &Persona) -> PersonaReport {
-        PersonaReport::new(self.ledger.sum(&persona.more.counts), persona.more.stats)
+        PersonaReport::new(self.ledger.sum(&persona.data.counts), persona.data.stats)
     }
 }

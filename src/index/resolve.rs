@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::core::{Handle, Index, Liveness};
+use super::database::Index;
+use super::handle::Handle;
+use super::liveness::Liveness;
 use super::pool::Id;
 use super::records::Persona;
 
@@ -12,7 +14,7 @@ pub struct Resolved {
     /// Whether the entry may be served.
     pub liveness: Liveness,
     /// None if the index does not know the entry.
-    persona: Option<Id<Persona>>,
+    pub(super) persona: Option<Id<Persona>>,
 }
 
 impl Resolved {
@@ -24,12 +26,7 @@ impl Index {
     /// Walks from a handle to its group and persona.
     pub fn resolve(&self, handle: Handle) -> Resolved {
         let Some(group) = self.group_of(handle) else { return Resolved::UNKNOWN };
-        let liveness = match (self.is_group_live(group), self.is_group_old(group)) {
-            (false, _) => Liveness::Dead,
-            (true, true) => Liveness::Stale,
-            (true, false) => Liveness::Fresh,
-        };
-        Resolved { liveness, persona: Some(group.persona) }
+        Resolved { liveness: self.group_liveness(group), persona: Some(group.persona) }
     }
 
     /// Returns true if the entry belongs to the persona of this name.
@@ -40,12 +37,5 @@ impl Index {
     /// Returns the name of the entry's persona, or None if the index does not know the entry.
     pub fn owner(&self, resolved: Resolved) -> Option<&Arc<[u8]>> {
         resolved.persona.and_then(|id| self.personas.get(id)).map(|persona| &persona.name)
-    }
-
-    /// Counts a hit for the entry's persona, and the milliseconds of model time that it saved.
-    pub fn record_hit(&mut self, resolved: Resolved, saved_ms: u64) {
-        if let Some(persona) = resolved.persona.and_then(|id| self.personas.get_mut(id)) {
-            persona.more.stats.record_hit(saved_ms);
-        }
     }
 }

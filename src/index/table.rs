@@ -1,10 +1,14 @@
-//! A look-up table from a hash to an id: the name itself is with the value that the id leads to.
+//! A table from hashes to ids. The value of the id holds the name itself.
 //!
-//! It is split into 64 shards so that no growth moves more than a 64th of it at once, and a slot keeps 32
-//! bits of its hash, so that growing reads no name: an index of ten million groups must not stall the event
-//! loop. The shard comes from other bits of the hash than those.
+//! The table is split into 64 shards, so that growth moves a 64th of it at once, and a slot keeps 32 bits of
+//! its hash, so that growth reads no name: an index of ten million groups must not stall the event loop. The
+//! shard is chosen by other bits of the hash.
 //!
-//! Hashes come from the caller and must be keyed (`RandomState`): the names are an attacker's.
+//! `cargo bench --bench index` compares the shards with one hashbrown table. With 2.2 million names (24 November
+//! 2026, 2 cores, other work beside it) the longest 50 insertions took 27 ms in one table, and 50 whole calls
+//! of `link`, with two sharded tables and three pools, 0.85 ms.
+//!
+//! The caller gives hashes that must be keyed (`RandomState`), as an attacker may choose the names.
 
 use hashbrown::HashTable;
 
@@ -17,13 +21,14 @@ struct Slot<T> {
     id: Id<T>,
 }
 
-/// hashbrown takes the bucket from the low bits and a 7-bit tag from the top ones: both are in our 32.
+/// Returns a hash from the 32 bits: hashbrown takes the bucket from the low bits and a 7-bit tag from the top.
 fn spread(hash: u32) -> u64 {
     u64::from(hash) << 32 | u64::from(hash)
 }
 
+/// Ids by the hash of their names.
 pub(super) struct Table<T> {
-    /// None before the first insert, then `SHARDS`.
+    /// Empty before the first insert, then `SHARDS`.
     shards: Vec<HashTable<Slot<T>>>,
 }
 
@@ -32,14 +37,14 @@ impl<T> Table<T> {
         Table { shards: Vec::new() }
     }
 
-    /// The id under this hash that is the one looked for.
+    /// Returns the id under this hash for which `is` holds.
     pub fn find(&self, hash: u64, is: impl Fn(Id<T>) -> bool) -> Option<Id<T>> {
         let (shard, hash) = split(hash);
         let slot = self.shards.get(shard)?.find(spread(hash), |slot| slot.hash == hash && is(slot.id))?;
         Some(slot.id)
     }
 
-    /// Adds an id; that no other id of the same name is there is up to the caller.
+    /// Inserts an id. The caller checks that the table has no other id of the same name.
     pub fn insert(&mut self, hash: u64, id: Id<T>) {
         if self.shards.is_empty() {
             self.shards.resize_with(SHARDS, HashTable::new);
@@ -50,7 +55,7 @@ impl<T> Table<T> {
         }
     }
 
-    /// Puts `new` in the place of `old`.
+    /// Replaces `old` by `new`.
     pub fn replace(&mut self, hash: u64, old: Id<T>, new: Id<T>) {
         let (shard, hash) = split(hash);
         if let Some(table) = self.shards.get_mut(shard)
@@ -60,14 +65,14 @@ impl<T> Table<T> {
         }
     }
 
-    /// Removes exactly this id; nothing happens if its place was given to another.
+    /// Removes this id, unless another has replaced it.
     pub fn remove(&mut self, hash: u64, id: Id<T>) {
         let (shard, hash) = split(hash);
         let Some(table) = self.shards.get_mut(shard) else { return };
         if let Ok(slot) = table.find_entry(spread(hash), |slot| slot.id == id) {
             slot.remove();
         }
-        // The memory of a great many names that are gone comes back; an eighth keeps it from going to and fro.
+        // A shard returns the memory of removed ids; at an eighth, it does not soon grow again.
         if table.len() < table.capacity() / 8 {
             table.shrink_to(table.len() * 2, |slot| spread(slot.hash));
         }
@@ -97,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_found_replaced_and_removed_under_their_hash() {
+    fn a_table_finds_replaces_and_removes_ids_under_their_hash() {
         let keys = RandomState::new();
         let hash = |n: u32| keys.hash_one(n);
         let id = |n: u32| Id::<u32>::from_number(n).unwrap();

@@ -1,4 +1,4 @@
-//! Stories of the index; `model` is the long one, which fuzzing goes through too.
+//! Tests of the index. `model` compares random operations with a plain list; fuzzing runs it too.
 
 #[cfg(test)]
 mod memory;

@@ -1,32 +1,13 @@
-//! What was dropped and waits to be reclaimed: a first-in-first-out queue of chains of groups.
+//! Tombstones: a first-in-first-out queue of chains of groups to reclaim.
 //!
-//! A batch is the chain that one drop cut off its persona, user or tier; the groups that came already
-//! dropped form one too. A batch is never empty: when its chain runs out it is gone, so the next node to
-//! reclaim is always two steps away.
+//! A batch is the chain that an invalidation cut off its persona, user or tier. Groups whose entries arrived
+//! as tombstones form a batch too. A batch is never empty: it is removed with the last group of its chain,
+//! so the next node to reclaim is always two steps away.
 
 use super::pool::{Id, Pool};
-use super::records::Group;
+use super::records::{Batch, BatchId, Group};
 
-pub(super) struct Batch {
-    pub head: Id<Group>,
-    older: Option<Id<Batch>>,
-    newer: Option<Id<Batch>>,
-    stamp: u32,
-}
-
-/// The answers of one drop; knows nothing once they are all reclaimed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BatchId {
-    batch: Id<Batch>,
-    stamp: u32,
-}
-
-impl BatchId {
-    pub(super) fn id(self) -> Id<Batch> {
-        self.batch
-    }
-}
-
+/// The queue of batches, oldest first.
 pub(super) struct Batches {
     pool: Pool<Batch>,
     oldest: Option<Id<Batch>>,
@@ -47,7 +28,7 @@ impl Batches {
         self.pool.get(id.batch).filter(|batch| batch.stamp == id.stamp)
     }
 
-    /// Queues a chain.
+    /// Queues a chain and returns its batch.
     pub fn push(&mut self, head: Id<Group>) -> Option<BatchId> {
         self.stamp = self.stamp.wrapping_add(1);
         let stamp = self.stamp;
@@ -60,7 +41,7 @@ impl Batches {
         Some(BatchId { batch, stamp })
     }
 
-    /// The chain begins with another group now; with none, the batch is done.
+    /// Gives the batch another head; without one, removes the batch.
     pub fn set_head(&mut self, id: Id<Batch>, head: Option<Id<Group>>) {
         if let Some(head) = head {
             if let Some(batch) = self.pool.get_mut(id) {
@@ -86,7 +67,7 @@ impl Batches {
 
 #[cfg(any(test, fuzzing))]
 impl Batches {
-    /// Oldest first, having checked the queue both ways.
+    /// Returns all batches, oldest first, and checks the links of the queue.
     pub fn all(&self) -> Vec<(Id<Batch>, &Batch)> {
         self.pool.check();
         let mut all = Vec::new();
@@ -108,21 +89,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn batches_leave_the_queue_from_any_place_and_their_ids_stay_theirs() {
+    fn a_batch_leaves_the_queue_from_any_place_and_its_id_is_not_given_again() {
         let mut batches = Batches::new();
         let group = |n| Id::from_number(n).unwrap();
         let ids: Vec<_> = (1..=4).filter_map(|n| batches.push(group(n))).collect();
         let heads =
             |batches: &Batches| batches.all().iter().map(|(_, b)| b.head.number()).collect::<Vec<_>>();
-        batches.set_head(ids[1].id(), None);
+        batches.set_head(ids[1].batch, None);
         assert_eq!(heads(&batches), [1, 3, 4]);
-        batches.set_head(ids[3].id(), None);
-        batches.set_head(ids[0].id(), Some(group(9)));
+        batches.set_head(ids[3].batch, None);
+        batches.set_head(ids[0].batch, Some(group(9)));
         assert_eq!(heads(&batches), [9, 3]);
         let again = batches.push(group(5)).unwrap();
         assert!(batches.get(ids[3]).is_none() && batches.get(again).is_some());
         assert_eq!(batches.oldest().map(|batch| batch.head), Some(group(9)));
-        batches.set_head(ids[0].id(), None);
+        batches.set_head(ids[0].batch, None);
         assert_eq!(heads(&batches), [3, 5]);
     }
 }

@@ -40,7 +40,8 @@ pub struct CommandSpec {
     /// The number of arguments, the name included; -N for N or more.
     pub arity: i32,
     pub keys: KeySpec,
-    pub args: &'static [ArgSpec],
+    /// Makes the arguments, at load.
+    pub args: fn() -> Vec<ArgSpec>,
 }
 
 /// Which arguments are keys, and what is done to them.
@@ -102,27 +103,27 @@ pub enum ArgKind {
     Key,
     /// A word that stands for itself.
     Token,
-    OneOf(&'static [ArgSpec]),
-    Block(&'static [ArgSpec]),
+    OneOf(Vec<ArgSpec>),
+    Block(Vec<ArgSpec>),
 }
 
 impl ArgSpec {
-    pub const fn new(name: &'static CStr, kind: ArgKind) -> Self {
+    pub fn new(name: &'static CStr, kind: ArgKind) -> Self {
         ArgSpec { name, kind, token: None, flags: raw::REDISMODULE_CMD_ARG_NONE }
     }
 
     /// An argument that `token` announces, or for `ArgKind::Token` is.
-    pub const fn token(mut self, token: &'static CStr) -> Self {
+    pub fn token(mut self, token: &'static CStr) -> Self {
         self.token = Some(token);
         self
     }
 
-    pub const fn optional(mut self) -> Self {
+    pub fn optional(mut self) -> Self {
         self.flags |= raw::REDISMODULE_CMD_ARG_OPTIONAL;
         self
     }
 
-    pub const fn repeated(mut self) -> Self {
+    pub fn repeated(mut self) -> Self {
         self.flags |= raw::REDISMODULE_CMD_ARG_MULTIPLE;
         self
     }
@@ -166,7 +167,7 @@ pub(super) fn register<C: Command>(ctx: &Ctx<'_>, category: Option<&CStr>) -> bo
             tips: c_pointer(spec.tips),
             arity: spec.arity,
             key_specs: key_specs.as_mut_ptr(),
-            args: raw_args(spec.args, &mut arena),
+            args: raw_args(&(spec.args)(), &mut arena),
         };
         let informed = api!(RedisModule_SetCommandInfo)(command, &info) == OK;
         informed && category.is_none_or(|category| set_categories(command, category, spec.flags))
@@ -235,7 +236,7 @@ fn raw_args(
             ArgKind::OneOf(_) => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
             ArgKind::Block(_) => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK,
         };
-        if let ArgKind::OneOf(parts) | ArgKind::Block(parts) = arg.kind {
+        if let ArgKind::OneOf(parts) | ArgKind::Block(parts) = &arg.kind {
             entry.subargs = raw_args(parts, arena);
         }
         list.push(entry);

@@ -1,22 +1,19 @@
-//! Refusals: every reason for which a command does nothing, and the one place that words it.
+//! Errors: every reason for which a command does nothing, and the one place that words it.
 
-use crate::request::options::Grammar;
-use crate::request::{MAX_MESSAGE_BYTES, MAX_NAME_BYTES};
+use crate::request::grammar::Grammar;
+use crate::request::limits::{MAX_MESSAGE_BYTES, MAX_NAME_BYTES};
+use crate::request::scope::Accepts;
 use crate::tier::Tier;
 use std::borrow::Cow;
 
-/// What a command takes as its tier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Accepts {
-    Tiers,
-    TiersAndAny,
-}
-
-/// What a name is the name of.
+/// The kind of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name {
+    /// A persona's.
     Persona,
+    /// A user's.
     User,
+    /// The application's own ID of a message.
     Id,
 }
 
@@ -30,53 +27,70 @@ impl Name {
     }
 }
 
-/// Why a command does nothing. A refusal holds none of the client's bytes: in an error reply they could
-/// break the protocol, or the server.
+/// The reason for which a command does nothing. It holds none of the client's bytes: in an error reply they could break
+/// the protocol, or the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandError {
+    /// The command does not accept this tier.
     UnknownTier(Accepts),
+    /// A name is empty.
     EmptyName(Name),
-    /// The tier's keys hold the user, and it is empty.
+    /// The user is empty, and the tier's keys hold it.
     UserNeeded(Tier),
+    /// A name is longer than `MAX_NAME_BYTES`.
     NameTooLong(Name),
+    /// The message is longer than `MAX_MESSAGE_BYTES`.
     MessageTooLong,
-    /// A word that is none of the command's options.
+    /// An ID came with a tier other than session.
+    IdOutsideSession(Tier),
+    /// A word is none of the command's options.
     UnknownOption(&'static Grammar),
+    /// An option stands twice.
     OptionTwice(&'static str),
+    /// Two options exclude each other.
     OptionsExclude(&'static str, &'static str),
+    /// The option's value is missing.
     OptionNeedsValue(&'static str),
-    /// The command is nothing without this option.
+    /// The command needs this option.
     OptionMissing(&'static str),
-    /// The option's value is a number, but none that it takes.
+    /// The option's value is a number outside its range.
     OutOfRange {
+        /// The option.
         option: &'static str,
+        /// The lowest value.
         min: i64,
+        /// The highest value.
         max: i64,
     },
-    /// A replica gives no leases: it takes no answers.
+    /// A lease was asked of a replica, which stores no responses.
     LeaseOnReplica,
     /// The option's value is not a whole number of 64 bits.
     NotAnInteger(&'static str),
-    /// A TTL that is not positive, or ends after the end of time, in this command.
+    /// In this command, a TTL is not positive, or its end does not fit 64 bits.
     InvalidExpire(&'static str),
+    /// COUNT is not positive.
     CountNotPositive,
+    /// CURSOR is not a number.
     InvalidCursor,
-    /// The key holds a value that is not ours.
+    /// The key holds a value of another type.
     WrongType,
+    /// The response is too large.
     ResponseTooLarge {
+        /// The setting `max-response-bytes`.
         limit: u64,
     },
-    /// What stands in the place is an answer of a persona that the caller may not write.
+    /// The key holds an entry of a persona that the caller may not write.
     ForeignEntry,
-    /// The command is about all personas.
+    /// The command is about all personas, and the caller lacks rights to some keys.
     AllKeysNeeded,
-    /// The persona's slot is moving to another node, and each of the two has some of its answers.
+    /// The persona's slot is moving, and each of two nodes has some of its responses.
     SlotMoving,
+    /// The module met a state that it should not; the log tells which.
     Internal,
 }
 
 impl CommandError {
-    /// The error reply, code word and all. Where Redis has a text for it, it begins with that text.
+    /// Returns the error reply, with its code word. An error that Redis has too begins with Redis's text.
     pub fn message(&self) -> Cow<'static, str> {
         let text: &'static str = match *self {
             CommandError::UnknownTier(Accepts::Tiers) => {
@@ -85,7 +99,7 @@ impl CommandError {
             CommandError::UnknownTier(Accepts::TiersAndAny) => {
                 "ERR unknown tier: use msg, persona, session, response or any"
             }
-            CommandError::EmptyName(Name::Id) => "ERR the ID is empty: leave ID out where there is none",
+            CommandError::EmptyName(Name::Id) => "ERR the ID is empty: leave ID out if there is none",
             CommandError::EmptyName(name) => return format!("ERR the {} is empty", name.noun()).into(),
             CommandError::UserNeeded(tier) => {
                 return format!("ERR the user is empty: the tier {} needs one", tier.name()).into();
@@ -95,6 +109,10 @@ impl CommandError {
             }
             CommandError::MessageTooLong => {
                 return format!("ERR the message is longer than {MAX_MESSAGE_BYTES} bytes").into();
+            }
+            CommandError::IdOutsideSession(tier) => {
+                let (tier, session) = (tier.name(), Tier::Session.name());
+                return format!("ERR the tier {tier} takes no ID: ID is for the tier {session}").into();
             }
             CommandError::UnknownOption(grammar) => {
                 return format!("ERR syntax error: {}", grammar.summary()).into();
@@ -115,7 +133,7 @@ impl CommandError {
                 return format!("ERR value is out of range: {option} takes {min} to {max}").into();
             }
             CommandError::LeaseOnReplica => {
-                "READONLY You can't compute an answer for a read only replica: ask the master for a lease"
+                "READONLY You can't compute a response for a read only replica: ask the master for a lease"
             }
             CommandError::NotAnInteger(option) => {
                 return format!("ERR value is not an integer or out of range: {option} takes a whole number")
@@ -137,7 +155,7 @@ impl CommandError {
                     .into();
             }
             CommandError::ForeignEntry => {
-                "NOPERM No permissions to access a key: the answer in its place is another persona's, \
+                "NOPERM No permissions to access a key: it holds a response of another persona, \
                  which this user may not write"
             }
             CommandError::AllKeysNeeded => {
@@ -154,7 +172,7 @@ impl CommandError {
 }
 
 impl From<CommandError> for Cow<'static, str> {
-    fn from(refusal: CommandError) -> Self {
-        refusal.message()
+    fn from(error: CommandError) -> Self {
+        error.message()
     }
 }

@@ -1,85 +1,53 @@
-//! Fingerprints: what was asked, in 32 bytes that nobody can forge.
+//! Fingerprints: the parts of a request in 32 bytes that cannot be forged.
 //!
-//! A key holds the MD5 of the message, and two messages with one MD5 are easy to make. So every entry also
-//! holds the fingerprint of its request, and an answer is given only where the fingerprints agree.
+//! A key holds the MD5 of the message, and two messages with one MD5 are easy to make. So every entry also holds the
+//! fingerprint of its request, and its response is given only to a request with the same fingerprint.
 //!
-//! A fingerprint is the BLAKE3 hash of one of five `Parts`: a number that says which, then each field after
-//! its length. Lengths make it injective: ("ab", "c") and ("a", "bc") hash different bytes. Fingerprints are
-//! stored in RDB files, so the encoding never changes; another one would be another `DOMAIN`.
+//! A fingerprint is the BLAKE3 hash of `DOMAIN`, the kind of the request's `Parts`, and each field after its length.
+//! Lengths make it injective: ("ab", "c") and ("a", "bc") hash different bytes. Fingerprints are stored in RDB files,
+//! so the encoding never changes; another one would be another `DOMAIN`.
 
-use crate::request::contiguous::{SHORT, in_one_piece};
+use crate::request::parts::{Parts, in_one_piece};
 
 /// Sets these hashes apart from any other use of BLAKE3 over the same bytes.
 const DOMAIN: &[u8] = b"chatcache fingerprint 1";
-
-/// What a request's key is made of, before MD5 and percent-encoding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parts<'a> {
-    Msg {
-        message: &'a [u8],
-    },
-    Persona {
-        persona: &'a [u8],
-        message: &'a [u8],
-    },
-    /// A session whose application has an ID of its own: the ID stands for the message.
-    SessionId {
-        user: &'a [u8],
-        id: &'a [u8],
-    },
-    Session {
-        user: &'a [u8],
-        message: &'a [u8],
-    },
-    Response {
-        user: &'a [u8],
-        persona: &'a [u8],
-        message: &'a [u8],
-    },
-}
 
 /// The fingerprint of a request: equal only if the requests are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// Hashes the parts; long ones where they lie, without copying them together.
+    /// Returns the fingerprint of these parts. Long ones are hashed in their place, without a copy.
     pub fn of(parts: Parts<'_>) -> Fingerprint {
-        match parts {
-            Parts::Msg { message } => hash(1, [message]),
-            Parts::Persona { persona, message } => hash(2, [persona, message]),
-            Parts::SessionId { user, id } => hash(3, [user, id]),
-            Parts::Session { user, message } => hash(4, [user, message]),
-            Parts::Response { user, persona, message } => hash(5, [user, persona, message]),
-        }
+        let parts = parts.fields();
+        let kind = [parts.kind];
+        let fields = [parts.user, parts.persona, Some(parts.last)];
+        let lengths = fields.map(|field| (field.map_or(0, <[u8]>::len) as u64).to_le_bytes());
+        let with_lengths =
+            lengths.iter().zip(fields).filter_map(|(length, field)| Some([&length[..], field?]));
+        let pieces = [DOMAIN, &kind].into_iter().chain(with_lengths.flatten());
+        let hash = match in_one_piece(pieces.clone()) {
+            Some(whole) => blake3::hash(&whole),
+            None => {
+                let mut hasher = blake3::Hasher::new();
+                for piece in pieces {
+                    hasher.update(piece);
+                }
+                hasher.finalize()
+            }
+        };
+        Fingerprint(*hash.as_bytes())
     }
 
-    /// The fingerprint an entry was stored with.
+    /// Returns the fingerprint that an entry was stored with.
     pub const fn from_bytes(bytes: [u8; 32]) -> Fingerprint {
         Fingerprint(bytes)
     }
 
+    /// Returns the bytes to store.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
-}
-
-fn hash<const N: usize>(kind: u8, fields: [&[u8]; N]) -> Fingerprint {
-    let kind = [kind];
-    let lengths = fields.map(|field| (field.len() as u64).to_le_bytes());
-    let with_lengths = lengths.iter().zip(fields).flat_map(|(length, field)| [&length[..], field]);
-    let parts = [DOMAIN, &kind].into_iter().chain(with_lengths);
-    let hash = match in_one_piece(parts.clone(), &mut [0; SHORT]) {
-        Some(whole) => blake3::hash(whole),
-        None => {
-            let mut hasher = blake3::Hasher::new();
-            for part in parts {
-                hasher.update(part);
-            }
-            hasher.finalize()
-        }
-    };
-    Fingerprint(*hash.as_bytes())
 }
 
 #[cfg(test)]
@@ -104,7 +72,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn two_requests_share_a_fingerprint_only_if_they_are_the_same(
+        fn two_requests_share_a_fingerprint_only_if_they_are_equal(
             one in (0u8..5, bytes(), bytes(), bytes()),
             other in (0u8..5, bytes(), bytes(), bytes()),
         ) {

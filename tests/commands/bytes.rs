@@ -39,9 +39,16 @@ fn any_bytes_may_stand_in_any_place_and_come_back_as_they_went() {
             (strange, strange, strange, strange),
         ] {
             for tier in TIERS {
-                let set = args!["CHATCACHE.SET", tier, user, persona, message, strange, "ID", id];
-                assert_eq!(con.call(&set), Raw::simple("OK"));
-                let request = args![tier, user, persona, message, "ID", id].to_vec();
+                let options = if tier == "session" { args!["ID", id].to_vec() } else { Vec::new() };
+                let request = args![tier, user, persona, message].to_vec();
+                let set = [
+                    args!["CHATCACHE.SET"].to_vec(),
+                    request.clone(),
+                    args![strange].to_vec(),
+                    options.clone(),
+                ];
+                assert_eq!(con.call(&set.concat()), Raw::simple("OK"));
+                let request = [request, options].concat();
                 let about = |command: &str| [vec![command.as_bytes().to_vec()], request.clone()].concat();
                 assert_eq!(con.call(&about("CHATCACHE.GET")), Raw::bulk(strange), "{tier} {strange:?}");
                 let known = fields(con.call(&about("CHATCACHE.INSPECT")));
@@ -119,10 +126,11 @@ fn messages_and_names_may_be_as_long_as_the_limits_say() {
     let mut con = server.raw();
     let (name, message) = ("n".repeat(65_535), "m".repeat(16 << 20));
     for tier in TIERS {
-        let set = args!["CHATCACHE.SET", tier, name, name, message, "answer", "ID", name];
-        assert_eq!(con.call(&set), Raw::simple("OK"));
-        let get = args!["CHATCACHE.GET", tier, name, name, message, "ID", name];
-        assert_eq!(con.call(&get), Raw::bulk("answer"));
+        let options = if tier == "session" { args!["ID", name].to_vec() } else { Vec::new() };
+        let set = args!["CHATCACHE.SET", tier, name, name, message, "answer"].to_vec();
+        assert_eq!(con.call(&[set, options.clone()].concat()), Raw::simple("OK"));
+        let get = args!["CHATCACHE.GET", tier, name, name, message].to_vec();
+        assert_eq!(con.call(&[get, options].concat()), Raw::bulk("answer"));
     }
     let get = args!["CHATCACHE.GET", "msg", "", "helper", message[1..]];
     assert_eq!(con.call(&get), Raw::NullBulk);

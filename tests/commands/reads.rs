@@ -97,17 +97,17 @@ fn an_id_stands_for_the_message_of_a_session() {
 }
 
 #[test]
-fn the_other_tiers_go_by_the_message_whatever_the_id() {
+fn any_uses_an_id_for_the_tier_session_only() {
     let server = Server::start();
     let mut con = server.raw();
     for tier in ["msg", "persona", "response"] {
-        con.ok(&format!("CHATCACHE.SET {tier} ann helper hello answer ID m-1"));
-        for id in ["", " ID m-1", " ID m-2"] {
-            let reply = con.say(&format!("CHATCACHE.GET {tier} ann helper hello{id}"));
-            assert_eq!(reply, Raw::bulk("answer"), "{tier}{id}");
-        }
-        assert_eq!(con.say(&format!("CHATCACHE.GET {tier} ann helper bye ID m-1")), Raw::NullBulk);
+        con.ok(&format!("CHATCACHE.SET {tier} ann helper {tier} from-{tier}"));
+        let reply = con.say(&format!("CHATCACHE.GET any ann helper {tier} ID m-1"));
+        assert_eq!(reply, Raw::bulk(format!("from-{tier}")));
     }
+    con.ok("CHATCACHE.SET session ann helper \"\" from-session ID m-1");
+    assert_eq!(con.say("CHATCACHE.GET any ann helper msg ID m-1"), Raw::bulk("from-session"));
+    assert_eq!(con.say("CHATCACHE.GET any ann helper msg ID m-2"), Raw::bulk("from-msg"));
 }
 
 #[test]

@@ -62,8 +62,8 @@ fn a_refusal_changes_nothing() {
     refused(&mut con, "CHATCACHE.FETCH msg ann \"\" hi", "ERR the persona is empty");
     refused(
         &mut con,
-        "CHATCACHE.FETCH msg ann bot hi ID \"\"",
-        "ERR the ID is empty: leave ID out where there is none",
+        "CHATCACHE.FETCH session ann bot hi ID \"\"",
+        "ERR the ID is empty: leave ID out if there is none",
     );
     refused(&mut con, "CHATCACHE.SOFTINVALIDATE bot \"\"", "ERR the persona is empty");
 
@@ -84,7 +84,7 @@ fn a_refusal_changes_nothing() {
         &format!("CHATCACHE.RELEASE {Q} ID 1 TOKEN"),
         "ERR syntax error: the option TOKEN needs a value",
     );
-    let of_set = "ERR syntax error: the options of CHATCACHE.SET are ID, EX, PX, EXAT, PXAT, KEEPTTL, STALE, NX, XX, TOKEN and COST";
+    let of_set = "ERR syntax error: the options of CHATCACHE.SET are ID, EX, PX, EXAT, PXAT, KEEPTTL, NX, XX, STALE, TOKEN and COST";
     for option in ["WAIT 1", "LEASE 1", "STALE 1 COST 1 2"] {
         refused(&mut con, &set(Q, "new", option), of_set);
     }
@@ -153,7 +153,7 @@ fn the_bounds_themselves_are_taken() {
             .iter()
             .enumerate()
     {
-        lease(&mut con, &format!("msg ann bot m-{n} {option}"));
+        lease(&mut con, &format!("session ann bot m-{n} {option}"));
     }
     for option in ["STALE 0", "STALE 3162240000000", "COST 0 stale 5", "nx cost 4294967295 ex 5", "token x"] {
         let reply = con.say(&set(Q, "answer", option));

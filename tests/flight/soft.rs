@@ -195,7 +195,8 @@ fn a_replica_has_it_stale_too() {
     }
     assert_eq!(there.say("CHATCACHE.FETCH response ann bot new"), hit("new"));
     let miss = Raw::Error(
-        "READONLY You can't compute an answer for a read only replica: ask the master for a lease".to_owned(),
+        "READONLY You can't compute a response for a read only replica: ask the master for a lease"
+            .to_owned(),
     );
     assert_eq!(there.say("CHATCACHE.FETCH response ann bot nowhere WAIT 60000"), miss);
     assert!(

@@ -62,17 +62,41 @@ fn any_is_a_tier_for_get_alone() {
 }
 
 #[test]
+fn an_id_is_refused_outside_the_tier_session() {
+    let mut witness = Witness::start();
+    for tier in ["msg", "persona", "response"] {
+        let text = format!("ERR the tier {tier} takes no ID: ID is for the tier session");
+        for id in ["m-1", "\"\""] {
+            for line in about_a_request(tier, "ann helper hello") {
+                witness.refuses_line(&format!("{line} ID {id}"), &text);
+            }
+            for command in ["FETCH", "RELEASE"] {
+                let line = format!("CHATCACHE.{command} {tier} ann helper hello ID {id}");
+                let token = if command == "RELEASE" { " TOKEN t" } else { "" };
+                witness.refuses_line(&(line + token), &text);
+            }
+        }
+    }
+    // For its look in the tier session any takes an ID.
+    let reply = witness.con.say("CHATCACHE.GET any ann helper hello ID m-1");
+    assert_eq!(reply, Raw::bulk("answer"));
+}
+
+#[test]
 fn an_empty_name_is_refused_where_a_key_needs_it() {
     let mut witness = Witness::start();
     for tier in ["msg", "persona", "session", "response"] {
         for line in about_a_request(tier, "ann \"\" hello") {
             witness.refuses_line(&line, "ERR the persona is empty");
         }
-        for line in about_a_request(tier, "ann helper hello") {
-            witness
-                .refuses_line(&(line + " ID \"\""), "ERR the ID is empty: leave ID out where there is none");
-        }
     }
+    for line in about_a_request("session", "ann helper hello") {
+        witness.refuses_line(&(line + " ID \"\""), "ERR the ID is empty: leave ID out if there is none");
+    }
+    witness.refuses_line(
+        "CHATCACHE.GET any ann helper hello ID \"\"",
+        "ERR the ID is empty: leave ID out if there is none",
+    );
     witness.refuses_line("CHATCACHE.GET any ann \"\" hello", "ERR the persona is empty");
     for tier in ["session", "response"] {
         for line in about_a_request(tier, "\"\" helper hello") {

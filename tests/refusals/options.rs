@@ -12,7 +12,7 @@ const REQUESTS: [&str; 4] = ["GET", "DEL", "KEY", "INSPECT"];
 #[test]
 fn a_word_that_is_no_option_is_answered_with_those_there_are() {
     let mut witness = Witness::start();
-    let options = "ERR syntax error: the options of CHATCACHE.SET are ID, EX, PX, EXAT, PXAT, KEEPTTL, STALE, NX, XX, \
+    let options = "ERR syntax error: the options of CHATCACHE.SET are ID, EX, PX, EXAT, PXAT, KEEPTTL, NX, XX, STALE, \
          TOKEN and COST";
     for word in ["60", "NXX", "\"\"", "COUNT 1", "GET", "EX 60 60", "K\u{100}EPTTL", "\u{212a}EEPTTL"] {
         witness.refuses_line(&format!("{SET} {word}"), options);

@@ -1,4 +1,4 @@
-//! What an entry costs, beside itself. `cargo test bytes_per_entry -- --nocapture` prints it.
+//! The bytes of the index per entry. `cargo test few_bytes_per_entry -- --nocapture` prints them.
 
 use crate::index::Index;
 use crate::index::Name;
@@ -16,7 +16,7 @@ fn filled(entries: u64, personas: u64, users: u64) -> Index {
 }
 
 #[test]
-fn the_bytes_per_entry_stay_small() {
+fn the_index_takes_few_bytes_per_entry() {
     let sizes = [size_of::<Node>(), size_of::<Group>(), size_of::<Persona>(), size_of::<User>()];
     println!("Node, Group, Persona, User: {sizes:?}; Index {}", size_of::<Index>());
     println!("empty: {}; one entry: {}", Index::new().heap_bytes(), filled(1, 1, 1).heap_bytes());
@@ -33,11 +33,11 @@ fn the_bytes_per_entry_stay_small() {
 }
 
 #[test]
-fn reclaimed_memory_is_given_back() {
+fn reclaim_returns_the_memory_of_the_index() {
     let mut index = filled(100_000, 10, 1000);
     let full = index.heap_bytes();
     index.invalidate_tier(Tier::Response);
-    while let Some(handle) = index.next_tombstone(None).map(|dropping| dropping.handle) {
+    while let Some(handle) = index.next_tombstone(None).map(|tombstone| tombstone.handle) {
         index.unlink(handle, 500);
     }
     index.check_empty();

@@ -1,4 +1,4 @@
-//! Any operations, on the index and on a list that is searched from end to end for every question.
+//! Random operations on the index and on a plain list, which must agree.
 
 use std::collections::HashMap;
 
@@ -10,14 +10,14 @@ use crate::index::{
 };
 use crate::tier::Tier;
 
-/// How wide a run is, and how it goes.
+/// The width and length of a run.
 #[derive(Clone, Copy)]
 struct Plan {
     personas: u32,
     users: u32,
     steps: u32,
-    /// Of 100 steps, how many drop something.
-    drops: u32,
+    /// The number of invalidations in 100 steps.
+    invalidations: u32,
 }
 
 #[derive(Clone)]
@@ -29,7 +29,7 @@ struct Entry {
     name: Result<[u8; 16], Vec<u8>>,
     size: Size,
     state: State,
-    /// As long as it is live.
+    /// Always false for a tombstone.
     stale: bool,
 }
 
@@ -50,28 +50,28 @@ fn the_index_agrees_with_a_plain_list_after_any_operations() {
     let seed = seed.unwrap_or_else(rand::random::<u64>);
     println!("CHATCACHE_SEED={seed}");
     let plans = [
-        Plan { personas: 2, users: 1, steps: 3000, drops: 10 },
-        Plan { personas: 4, users: 4, steps: 6000, drops: 6 },
-        Plan { personas: 30, users: 30, steps: 6000, drops: 2 },
-        Plan { personas: 300, users: 1500, steps: 6000, drops: 1 },
+        Plan { personas: 2, users: 1, steps: 3000, invalidations: 10 },
+        Plan { personas: 4, users: 4, steps: 6000, invalidations: 6 },
+        Plan { personas: 30, users: 30, steps: 6000, invalidations: 2 },
+        Plan { personas: 300, users: 1500, steps: 6000, invalidations: 1 },
     ];
     for (n, plan) in plans.into_iter().enumerate() {
         Run::new(Dice::seeded(seed.wrapping_add(n as u64)), plan).go();
     }
 }
 
-/// The operations that these bytes stand for.
+/// Runs the operations that these bytes encode.
 pub(crate) fn follow(bytes: &[u8]) {
     let mut dice = Dice::Bytes(bytes);
-    let few = Plan { personas: 2, users: 1, steps: 4000, drops: 20 };
-    let many = Plan { personas: 40, users: 20, steps: 4000, drops: 10 };
+    let few = Plan { personas: 2, users: 1, steps: 4000, invalidations: 20 };
+    let many = Plan { personas: 40, users: 20, steps: 4000, invalidations: 10 };
     let plan = if dice.random::<bool>() { few } else { many };
     Run::new(dice, plan).go();
 }
 
 impl Run<'_> {
     fn new(mut rng: Dice<'_>, plan: Plan) -> Run<'_> {
-        // The generations wrap around early on.
+        // The generations wrap around early in the run.
         let index = Index::of_generation(rng.random_range(0..50_u32).wrapping_neg());
         Run {
             rng,
@@ -99,7 +99,7 @@ impl Run<'_> {
             }
         }
         self.compare();
-        // Half of what is left by drops and reclaim, the rest one by one.
+        // Invalidations and reclaim remove about half of the entries, unlinking removes the rest.
         self.invalidate_tier(Tier::Msg);
         self.invalidate_tier(Tier::Response);
         self.reclaim(usize::MAX, None);
@@ -113,7 +113,7 @@ impl Run<'_> {
     }
 
     fn step(&mut self) {
-        if self.rng.random_range(0..100) < self.plan.drops {
+        if self.rng.random_range(0..100) < self.plan.invalidations {
             match self.rng.random_range(0..15) {
                 0..4 => self.invalidate_persona(),
                 4..8 => self.invalidate_user(),
@@ -160,7 +160,7 @@ impl Run<'_> {
         format!("p{}", self.rng.random_range(0..self.plan.personas)).into_bytes()
     }
 
-    /// Nobody, in one case of three.
+    /// Returns the empty user in one case of three.
     fn user(&mut self) -> Vec<u8> {
         if self.rng.random_range(0..3) == 0 {
             return Vec::new();
@@ -199,7 +199,7 @@ impl Run<'_> {
         self.entries.push(Entry { handle, tier, persona, user, name, size, state, stale: false });
     }
 
-    /// In the place of any entry comes one of the same, or one that differs in one thing.
+    /// Replaces an entry by one with the same parts, or with one other part.
     fn relink(&mut self) {
         let Some(n) = self.pick() else { return };
         let old = self.entries[n].clone();
@@ -266,8 +266,8 @@ impl Run<'_> {
 
     fn invalidate_persona(&mut self) {
         let persona = self.persona();
-        let dropped = self.index.invalidate_persona(&persona);
-        self.drop_all(dropped, |entry| entry.persona == persona);
+        let invalidated = self.index.invalidate_persona(&persona);
+        self.expect_invalidated(invalidated, |entry| entry.persona == persona);
     }
 
     fn soft_invalidate_persona(&mut self) {
@@ -289,39 +289,39 @@ impl Run<'_> {
         personas.sort();
         told.sort();
         assert!(told.iter().map(|persona| &**persona).eq(personas.iter().map(|persona| &**persona)));
-        let dropped = self.index.invalidate_user(&user);
-        self.drop_all(dropped, |entry| !user.is_empty() && entry.user == user);
+        let invalidated = self.index.invalidate_user(&user);
+        self.expect_invalidated(invalidated, |entry| !user.is_empty() && entry.user == user);
         assert!(self.index.personas_of_user(&user).is_empty());
     }
 
     fn invalidate_tier(&mut self, tier: Tier) {
-        let dropped = self.index.invalidate_tier(tier);
-        self.drop_all(dropped, |entry| entry.tier == tier);
+        let invalidated = self.index.invalidate_tier(tier);
+        self.expect_invalidated(invalidated, |entry| entry.tier == tier);
     }
 
-    fn drop_all(&mut self, dropped: Invalidated, hit: impl Fn(&Entry) -> bool) {
+    fn expect_invalidated(&mut self, invalidated: Invalidated, hit: impl Fn(&Entry) -> bool) {
         let mut handles = Vec::new();
         for entry in self.entries.iter_mut().filter(|entry| entry.state == State::Live && hit(entry)) {
             entry.state = State::Tombstone;
             entry.stale = false;
             handles.push(entry.handle);
         }
-        assert_eq!(dropped.responses, handles.len() as u64);
-        assert_eq!(dropped.batch.is_some(), !handles.is_empty());
-        self.batches.extend(dropped.batch.map(|batch| (batch, handles)));
+        assert_eq!(invalidated.responses, handles.len() as u64);
+        assert_eq!(invalidated.batch.is_some(), !handles.is_empty());
+        self.batches.extend(invalidated.batch.map(|batch| (batch, handles)));
     }
 
     fn reclaim(&mut self, nodes: usize, batch: Option<BatchId>) {
         for _ in 0..nodes {
-            let Some(dropping) = self.index.next_tombstone(batch) else { break };
-            let handle = dropping.handle;
+            let Some(tombstone) = self.index.next_tombstone(batch) else { break };
+            let handle = tombstone.handle;
             let n = self.entries.iter().position(|entry| entry.handle == handle).expect("it is there");
             let entry = &self.entries[n];
-            assert_eq!((dropping.tier, entry.state), (entry.tier, State::Tombstone));
-            assert_eq!((dropping.persona, dropping.user), (&*entry.persona, &*entry.user));
+            assert_eq!((tombstone.tier, entry.state), (entry.tier, State::Tombstone));
+            assert_eq!((tombstone.persona, tombstone.user), (&*entry.persona, &*entry.user));
             match &entry.name {
-                Ok(digest) => assert_eq!(dropping.name, Name::Canonical(*digest)),
-                Err(name) => assert_eq!(dropping.name, Name::Own(name)),
+                Ok(digest) => assert_eq!(tombstone.name, Name::Canonical(*digest)),
+                Err(name) => assert_eq!(tombstone.name, Name::Own(name)),
             }
             self.unlink_at(n);
         }
@@ -345,7 +345,7 @@ impl Run<'_> {
         personas
     }
 
-    /// Live answers, and their size.
+    /// Returns the number of live entries and their size.
     fn live(&self, of: impl Fn(&Entry) -> bool) -> (u64, Size) {
         let live = self.entries.iter().filter(|entry| entry.state == State::Live && of(entry));
         live.fold((0, Size::default()), |(entries, Size { raw, stored }), entry| {
@@ -362,14 +362,13 @@ impl Run<'_> {
         }
         for entry in &self.entries {
             assert!(index.contains(entry.handle));
-            let standing = match entry.state {
+            let liveness = match entry.state {
                 State::Live if entry.stale => Liveness::Stale,
                 State::Live => Liveness::Fresh,
                 State::Tombstone => Liveness::Dead,
             };
-            assert_eq!(index.resolve(entry.handle).liveness, standing);
-            assert_eq!(index.is_live(entry.handle), standing != Liveness::Dead);
-            assert_eq!(index.is_soft_stale(entry.handle), standing == Liveness::Stale);
+            assert_eq!(index.resolve(entry.handle).liveness, liveness);
+            assert_eq!(index.is_live(entry.handle), liveness != Liveness::Dead);
             let located = index.located(entry.handle).expect("the entry is known");
             assert_eq!((located.handle, located.tier), (entry.handle, entry.tier));
             assert_eq!((located.persona, located.user), (&*entry.persona, &*entry.user));
@@ -382,7 +381,7 @@ impl Run<'_> {
         }
         for handle in self.gone.drain(..) {
             assert!(!index.contains(handle) && index.origin(handle).is_none());
-            assert!(!index.is_live(handle) && !index.is_soft_stale(handle));
+            assert!(!index.is_live(handle));
         }
         let mut expected = HashMap::new();
         for entry in self.entries.iter().filter(|entry| entry.state == State::Live) {

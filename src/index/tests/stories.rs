@@ -1,6 +1,7 @@
-//! What users and personas live through, one thing at a time.
+//! Linking, invalidating and reclaiming entries, one feature a test.
 
-use crate::index::{Handle, Index, Invalidated, Name, PersonaReport, State};
+use crate::index::idle::{MAX_BYTES, MAX_NAME_BYTES};
+use crate::index::{Handle, Index, Invalidated, Liveness, Name, PersonaReport, Resolved, State};
 use crate::tier::Tier;
 
 pub(super) fn digest(n: u64) -> Name<'static> {
@@ -11,10 +12,10 @@ pub(super) fn store(index: &mut Index, tier: Tier, persona: &str, user: &str, n:
     index.link(tier, persona.as_bytes(), user.as_bytes(), digest(n), 100)
 }
 
-/// Deletes everything that waits, as the reclaimer does, and says how much it was.
+/// Deletes all tombstones, as the reclaimer does, and returns their number.
 pub(super) fn reclaim(index: &mut Index) -> u64 {
     let mut reclaimed = 0;
-    while let Some(handle) = index.next_tombstone(None).map(|dropping| dropping.handle) {
+    while let Some(handle) = index.next_tombstone(None).map(|tombstone| tombstone.handle) {
         assert!(index.unlink(handle, 100).is_some_and(|origin| origin.state == State::Tombstone));
         reclaimed += 1;
     }
@@ -22,7 +23,7 @@ pub(super) fn reclaim(index: &mut Index) -> u64 {
 }
 
 #[test]
-fn a_dropped_persona_is_gone_at_once_and_reclaimed_later() {
+fn an_invalidated_persona_is_dead_at_once_and_reclaimed_later() {
     let mut index = Index::new();
     let mine: Vec<_> = (0..50).map(|n| store(&mut index, Tier::Response, "p", "ann", n)).collect();
     let other = store(&mut index, Tier::Response, "q", "ann", 1);
@@ -32,14 +33,14 @@ fn a_dropped_persona_is_gone_at_once_and_reclaimed_later() {
     assert!(index.is_live(other));
     assert_eq!((index.entries(), index.pending(), index.personas_len()), (1, 50, 1));
     assert_eq!(index.persona_stats(b"p"), None);
-    assert!(index.next_tombstone(batch).is_some_and(|dropping| dropping.persona == b"p"));
+    assert!(index.next_tombstone(batch).is_some_and(|tombstone| tombstone.persona == b"p"));
     assert_eq!(reclaim(&mut index), 50);
     assert!(index.next_tombstone(batch).is_none());
     index.check();
 }
 
 #[test]
-fn what_is_stored_after_a_drop_lives_beside_the_dropped() {
+fn an_entry_stored_after_an_invalidation_lives_beside_the_tombstones() {
     let mut index = Index::new();
     let old = store(&mut index, Tier::Persona, "p", "", 1);
     index.invalidate_persona(b"p");
@@ -54,7 +55,7 @@ fn what_is_stored_after_a_drop_lives_beside_the_dropped() {
 }
 
 #[test]
-fn a_second_drop_counts_nothing_twice() {
+fn a_second_invalidation_counts_no_entry_twice() {
     let mut index = Index::new();
     store(&mut index, Tier::Session, "p", "ann", 1);
     store(&mut index, Tier::Session, "q", "ann", 2);
@@ -70,7 +71,7 @@ fn a_second_drop_counts_nothing_twice() {
 }
 
 #[test]
-fn forgetting_a_user_leaves_nobody_else_with_less() {
+fn invalidating_a_user_leaves_the_entries_of_other_users() {
     let mut index = Index::new();
     store(&mut index, Tier::Response, "p", "ann", 1);
     store(&mut index, Tier::Session, "q", "ann", 2);
@@ -85,7 +86,7 @@ fn forgetting_a_user_leaves_nobody_else_with_less() {
 }
 
 #[test]
-fn an_entry_that_comes_dropped_waits_for_reclaim_and_never_lives() {
+fn an_entry_linked_as_a_tombstone_waits_for_reclaim_and_is_never_live() {
     let mut index = Index::new();
     let live = store(&mut index, Tier::Response, "p", "ann", 1);
     let dead: Vec<_> =
@@ -93,7 +94,7 @@ fn an_entry_that_comes_dropped_waits_for_reclaim_and_never_lives() {
     assert!(dead.iter().all(|handle| !index.is_live(*handle)));
     assert_eq!((index.entries(), index.pending(), index.groups_len()), (1, 9, 2));
     index.check();
-    assert!(index.next_tombstone(None).is_some_and(|dropping| dropping.name == Name::Own(b"copy")));
+    assert!(index.next_tombstone(None).is_some_and(|tombstone| tombstone.name == Name::Own(b"copy")));
     assert_eq!(reclaim(&mut index), 9);
     assert!(index.is_live(live));
     index.link_tombstone(Tier::Response, b"p", b"ann", digest(1));
@@ -111,11 +112,11 @@ fn a_batch_is_reclaimed_before_an_older_one_if_its_id_is_given() {
     store(&mut index, Tier::Response, "small", "ann", 1);
     let large = index.invalidate_persona(b"large").batch;
     let small = index.invalidate_persona(b"small").batch;
-    let dropping = index.next_tombstone(small).map(|dropping| (dropping.handle, dropping.persona));
-    let Some((handle, b"small")) = dropping else { panic!("{dropping:?}") };
+    let tombstone = index.next_tombstone(small).map(|tombstone| (tombstone.handle, tombstone.persona));
+    let Some((handle, b"small")) = tombstone else { panic!("{tombstone:?}") };
     index.unlink(handle, 100);
     assert_eq!(index.next_tombstone(small), None);
-    assert!(index.next_tombstone(large).is_some_and(|dropping| dropping.persona == b"large"));
+    assert!(index.next_tombstone(large).is_some_and(|tombstone| tombstone.persona == b"large"));
 }
 
 #[test]
@@ -131,7 +132,7 @@ fn a_handle_of_a_slot_used_again_is_unknown() {
 }
 
 #[test]
-fn statistics_outlive_the_answers_and_come_back_with_them() {
+fn statistics_outlive_the_entries_and_return_with_them() {
     let mut index = Index::new();
     index.record_miss(b"p");
     assert_eq!(index.persona_stats(b"p").map(|report| report.misses), Some(1));
@@ -148,19 +149,73 @@ fn statistics_outlive_the_answers_and_come_back_with_them() {
 }
 
 #[test]
-fn asking_for_unheard_of_personas_takes_bounded_memory() {
+fn misses_of_personas_without_entries_take_bounded_memory() {
     let mut index = Index::new();
     for n in 0..20_000 {
         index.record_miss(format!("nobody-{n}").as_bytes());
     }
-    assert!(index.heap_bytes() < 1_000_000);
+    assert!(index.heap_bytes() <= MAX_BYTES);
     assert_eq!(index.persona_stats(b"nobody-0"), None);
     assert!(index.persona_stats(b"nobody-19999").is_some());
     index.check_empty();
 }
 
 #[test]
-fn a_walk_over_the_personas_meets_everyone_who_stays_whatever_happens_meanwhile() {
+fn misses_of_long_persona_names_take_bounded_memory_which_a_flush_returns() {
+    let mut index = Index::new();
+    let handle = store(&mut index, Tier::Msg, "p", "", 1);
+    let before = index.heap_bytes();
+    for n in 0..100 {
+        index.record_miss(format!("{n:0>65000}").as_bytes());
+    }
+    assert_eq!((index.heap_bytes(), index.idle().personas), (before, 0));
+    for n in 0..2000 {
+        index.record_miss(format!("{n:0>width$}", width = MAX_NAME_BYTES).as_bytes());
+    }
+    assert!((MAX_BYTES / 2..=MAX_BYTES).contains(&(index.heap_bytes() - before)));
+    assert!(index.idle().evicted > 1000);
+    let resolved = index.resolve(handle);
+    index.record_hit(resolved, 1);
+    index.forget_idle();
+    assert_eq!(index.heap_bytes(), before);
+    assert_eq!(index.persona_stats(b"p").map(|report| report.hits), Some(1), "entries keep statistics");
+}
+
+#[test]
+fn a_persona_with_a_long_name_keeps_statistics_while_it_has_entries() {
+    let mut index = Index::new();
+    let persona = "p".repeat(MAX_NAME_BYTES + 1);
+    let handle = store(&mut index, Tier::Msg, &persona, "", 1);
+    let resolved = index.resolve(handle);
+    index.record_hit(resolved, 9);
+    index.record_miss(persona.as_bytes());
+    let report = index.persona_stats(persona.as_bytes()).map(|report| (report.hits, report.misses));
+    assert_eq!(report, Some((1, 1)));
+    index.unlink(handle, 100);
+    assert_eq!(index.persona_stats(persona.as_bytes()), None);
+    assert_eq!(index.idle().evicted, 1);
+}
+
+#[test]
+fn one_walk_tells_the_liveness_and_the_persona_of_an_entry() {
+    let mut index = Index::new();
+    let handle = store(&mut index, Tier::Msg, "p", "", 1);
+    let resolved = index.resolve(handle);
+    assert_eq!(resolved.liveness, Liveness::Fresh);
+    assert!(index.is_owned_by(resolved, b"p") && !index.is_owned_by(resolved, b"q"));
+    index.soft_invalidate_persona(b"p");
+    assert_eq!(index.resolve(handle).liveness, Liveness::Stale);
+    index.record_hit(index.resolve(handle), 7);
+    index.invalidate_persona(b"p");
+    assert_eq!(index.resolve(handle).liveness, Liveness::Dead);
+    assert_eq!(index.owner(index.resolve(handle)).map(|name| &**name), Some(&b"p"[..]));
+    index.unlink(handle, 1);
+    assert_eq!((index.resolve(handle), index.owner(Resolved::UNKNOWN)), (Resolved::UNKNOWN, None));
+    assert_eq!(index.persona_stats(b"p").map(|report| (report.hits, report.saved_ms)), Some((1, 7)));
+}
+
+#[test]
+fn an_iteration_over_the_personas_returns_each_that_stays() {
     let mut index = Index::new();
     let name = |n: u64| format!("p{n}");
     let handles: Vec<_> = (0..3000).map(|n| store(&mut index, Tier::Msg, &name(n), "", n)).collect();
@@ -169,7 +224,7 @@ fn a_walk_over_the_personas_meets_everyone_who_stays_whatever_happens_meanwhile(
         let (next, personas) = index.personas(cursor, 7);
         assert!(personas.len() <= 7);
         met.extend(personas.into_iter().map(|(persona, _)| persona.to_vec()));
-        // Odd ones go, new ones come; even ones stay.
+        // Odd personas leave, new ones arrive, even ones stay.
         index.unlink(handles[(round * 2 + 1) % 3000], 100);
         store(&mut index, Tier::Session, &name(10_000 + round as u64), "ann", 1);
         cursor = next;
@@ -182,7 +237,7 @@ fn a_walk_over_the_personas_meets_everyone_who_stays_whatever_happens_meanwhile(
 }
 
 #[test]
-fn a_walk_goes_on_through_places_where_personas_have_left() {
+fn an_iteration_over_the_personas_passes_vacant_slots() {
     let mut index = Index::new();
     let mut handles: Vec<_> =
         (0..3000).map(|n| store(&mut index, Tier::Msg, &format!("p{n}"), "", n)).collect();
@@ -191,7 +246,10 @@ fn a_walk_goes_on_through_places_where_personas_have_left() {
     let (mut cursor, mut calls, mut met) = (0, 0, Vec::new());
     while calls == 0 || cursor != 0 {
         let (next, personas) = index.personas(cursor, 10);
-        assert!(next == 0 || next <= cursor + 100, "a call looks at ten places for each persona asked for");
+        assert!(
+            next == 0 || next <= cursor + 100,
+            "a call looks at ten slots for each persona it may return"
+        );
         met.extend(personas);
         (cursor, calls) = (next, calls + 1);
     }
@@ -212,7 +270,7 @@ fn a_wrong_size_from_the_caller_does_not_stay_in_the_counts() {
 }
 
 #[test]
-fn an_index_may_be_dropped_on_another_thread() {
+fn an_index_may_be_freed_on_another_thread() {
     fn is_send<T: Send>(_: &T) {}
     is_send(&Index::new());
 }

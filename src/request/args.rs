@@ -1,49 +1,47 @@
-//! Requests: what a client asks for, checked, and all that can be derived from it.
+//! Requests: the four arguments that every command about one response begins with, checked.
 //!
-//! Every command about one answer begins with the same four arguments, `tier user persona message`, and may
-//! have an ID. `RequestArgs` is those, checked; it holds one `Request` per tier to look in: one, or for `any` those
-//! of the narrowest tier to the widest. A request knows its key's name and its fingerprint. The MD5 of the
-//! message is computed when the first key needs it and shared by all: a hit in L1 never pays for it.
+//! They are `tier user persona message`, and an ID may come with them. `RequestArgs` holds them and gives one `Request`
+//! for each tier to look in: one, or for `any` all of them from the narrowest to the widest. A request knows its key's
+//! name and its fingerprint. The MD5 of the message is computed for the first key that needs it and shared by the rest:
+//! a hit in L1 needs none.
 //!
-//! Arguments are any bytes; what may not be is refused here.
+//! Arguments are any bytes; the checks are here.
 
-use crate::request::error::{Accepts, CommandError, Name};
-use crate::request::fingerprint::{Fingerprint, Parts};
+use crate::request::error::{CommandError, Name};
+use crate::request::fingerprint::Fingerprint;
 use crate::request::key_name::{self, Layout, Tail};
+use crate::request::limits::{MAX_MESSAGE_BYTES, MAX_NAME_BYTES};
+use crate::request::parts::Parts;
+use crate::request::scope::{Accepts, Scope};
 use crate::tier::Tier;
 use md5::{Digest, Md5};
 use std::cell::{Cell, OnceCell};
 
-/// The longest persona, user or ID, in bytes: far over any name, and short enough for a key's name and for
-/// the lengths of the RDB format.
-pub const MAX_NAME_BYTES: usize = 65_535;
-
-/// The longest message, in bytes. MD5 costs the shared main thread some 1.5 us a KB, so this is 25 ms.
-pub const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
-
-/// Which tiers a request is to be looked for in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// All that the request has a key in.
-    Any,
-    One(Tier),
-}
-
-/// The arguments that all commands begin with, checked.
+/// The arguments that a command about one response begins with, checked.
 #[derive(Clone, Debug)]
 pub struct RequestArgs<'a> {
+    /// The tiers to look in.
     pub scope: Scope,
+    /// The user; empty only if the tiers' keys do not hold it.
     pub user: &'a [u8],
+    /// The persona; never empty.
     pub persona: &'a [u8],
+    /// The message.
     pub message: &'a [u8],
+    /// The application's own ID of the message; only if the tier session is in the scope.
     pub id: Option<&'a [u8]>,
     digest: OnceCell<[u8; 16]>,
-    /// Of the last tier that needed it: a command of one tier computes it once.
+    /// That of the last tier that needed it: a command of one tier computes it once.
     fingerprint: Cell<Option<(Tier, Fingerprint)>>,
 }
 
 impl<'a> RequestArgs<'a> {
-    /// Checks the four arguments, as they stand in the command, and the ID that its options gave.
+    /// Checks the four arguments of a command, and the ID among its options.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the command does not accept the tier, a name is empty or too long, the message is too long, or an ID
+    /// comes with a tier other than session: there it would let two requests share a response.
     pub fn parse(
         accepts: Accepts,
         [tier, user, persona, message]: [&'a [u8]; 4],
@@ -62,7 +60,7 @@ impl<'a> RequestArgs<'a> {
             return Err(CommandError::MessageTooLong);
         }
         if let Some(id) = id {
-            check_name(Name::Id, id)?;
+            check_id(scope, id)?;
         }
         Ok(RequestArgs {
             scope,
@@ -75,8 +73,8 @@ impl<'a> RequestArgs<'a> {
         })
     }
 
-    /// The request in each tier to look in, the narrowest first. Tiers whose keys hold the user are left out
-    /// of `any` where there is none.
+    /// Returns the request in each tier to look in, from the narrowest to the widest. Without a user, `any` leaves out
+    /// the tiers whose keys hold one.
     pub fn requests(&self) -> impl Iterator<Item = Request<'_>> {
         Tier::NARROWEST_FIRST
             .into_iter()
@@ -87,7 +85,7 @@ impl<'a> RequestArgs<'a> {
             .map(|tier| self.in_tier(tier))
     }
 
-    /// The one request of a command that takes one tier; with `any`, the widest.
+    /// Returns the one request of a command that accepts one tier; for `any`, that in the widest.
     pub fn request(&self) -> Request<'_> {
         match self.scope {
             Scope::One(tier) => self.in_tier(tier),
@@ -97,74 +95,82 @@ impl<'a> RequestArgs<'a> {
 
     fn in_tier(&self, tier: Tier) -> Request<'_> {
         let RequestArgs { user, persona, message, id, ref digest, ref fingerprint, .. } = *self;
+        let id = id.filter(|_| tier == Tier::Session);
         Request { tier, user, persona, message, id, digest, fingerprint }
     }
 }
 
-/// One tier's request: a key, and what an answer under it must have been asked.
+/// A request in one tier: it has one key, and its response is for requests with the same parts only.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
+    /// The tier.
     pub tier: Tier,
-    /// May be empty in the tiers whose keys do not hold it.
+    /// The user; may be empty in the tiers whose keys do not hold it.
     pub user: &'a [u8],
-    /// Never empty.
+    /// The persona; never empty.
     pub persona: &'a [u8],
+    /// The message.
     pub message: &'a [u8],
-    /// Stands for the message in the session tier; the others take and ignore it.
+    /// The application's own ID, which stands for the message; in the tier session only.
     pub id: Option<&'a [u8]>,
     digest: &'a OnceCell<[u8; 16]>,
     fingerprint: &'a Cell<Option<(Tier, Fingerprint)>>,
 }
 
 impl<'a> Request<'a> {
-    /// The message's MD5, computed at most once a command.
+    /// Returns the MD5 of the message, computed at most once a command.
     pub fn digest(&self) -> [u8; 16] {
         *self.digest.get_or_init(|| digest(self.message))
     }
 
-    /// What stands for the message in the key.
+    /// Returns the part of the key that stands for the message.
     pub fn tail(&self) -> Tail<'a> {
         match self.id {
-            Some(id) if self.tier == Tier::Session => Tail::Id(id),
-            _ => Tail::Digest(self.digest()),
+            Some(id) => Tail::Id(id),
+            None => Tail::Digest(self.digest()),
         }
     }
 
-    /// What an answer must have been asked to be the answer to this. Computed once for a tier's requests in a row.
+    /// Returns the parts that tell the request from others.
+    pub fn parts(&self) -> Parts<'a> {
+        let Request { user, persona, message, .. } = *self;
+        match (self.tier, self.id) {
+            (Tier::Msg, _) => Parts::Msg { message },
+            (Tier::Persona, _) => Parts::Persona { persona, message },
+            (Tier::Session, Some(id)) => Parts::SessionId { user, id },
+            (Tier::Session, None) => Parts::Session { user, message },
+            (Tier::Response, _) => Parts::Response { user, persona, message },
+        }
+    }
+
+    /// Returns the fingerprint of the parts, computed once for the requests of one tier in a row.
     pub fn fingerprint(&self) -> Fingerprint {
         match self.fingerprint.get() {
             Some((tier, known)) if tier == self.tier => known,
             _ => {
-                let computed = self.compute_fingerprint();
+                let computed = Fingerprint::of(self.parts());
                 self.fingerprint.set(Some((self.tier, computed)));
                 computed
             }
         }
     }
 
-    fn compute_fingerprint(&self) -> Fingerprint {
-        let Request { user, persona, message, .. } = *self;
-        Fingerprint::of(match (self.tier, self.id) {
-            (Tier::Msg, _) => Parts::Msg { message },
-            (Tier::Persona, _) => Parts::Persona { persona, message },
-            (Tier::Session, Some(id)) => Parts::SessionId { user, id },
-            (Tier::Session, None) => Parts::Session { user, message },
-            (Tier::Response, _) => Parts::Response { user, persona, message },
-        })
-    }
-
-    /// Appends the name of the request's key.
+    /// Appends the name of the request's key to `out`.
     pub fn key_name(&self, layout: Layout, out: &mut Vec<u8>) {
         key_name::write(layout, self.tier, self.user, self.persona, self.tail(), out);
     }
 }
 
-/// The MD5 of a message.
+/// Returns the MD5 of a message.
 pub fn digest(message: &[u8]) -> [u8; 16] {
     Md5::digest(message).into()
 }
 
-/// The tier with this name, in any case.
+/// Returns the tier with this name, in any case.
+///
+/// # Errors
+///
+/// Fails if no tier has the name.
 pub fn parse_tier(word: &[u8]) -> Result<Tier, CommandError> {
     Tier::from_name(word).ok_or(CommandError::UnknownTier(Accepts::Tiers))
 }
@@ -177,14 +183,32 @@ fn parse_scope(accepts: Accepts, word: &[u8]) -> Result<Scope, CommandError> {
     }
 }
 
-/// Refuses what cannot be a persona's name.
+/// Checks the name of a persona.
+///
+/// # Errors
+///
+/// Fails if it is empty or too long.
 pub fn check_persona(persona: &[u8]) -> Result<(), CommandError> {
     check_name(Name::Persona, persona)
 }
 
-/// Refuses what cannot be the name of somebody.
+/// Checks the name of a user whose responses are meant.
+///
+/// # Errors
+///
+/// Fails if it is empty or too long.
 pub fn check_user(user: &[u8]) -> Result<(), CommandError> {
     check_name(Name::User, user)
+}
+
+/// Checks an ID, and that the scope has the tier session, which alone knows IDs.
+fn check_id(scope: Scope, id: &[u8]) -> Result<(), CommandError> {
+    match scope {
+        Scope::Any | Scope::One(Tier::Session) => check_name(Name::Id, id),
+        Scope::One(tier @ (Tier::Msg | Tier::Persona | Tier::Response)) => {
+            Err(CommandError::IdOutsideSession(tier))
+        }
+    }
 }
 
 fn check_name(name: Name, bytes: &[u8]) -> Result<(), CommandError> {
@@ -236,7 +260,7 @@ mod tests {
         RequestArgs::parse(Accepts::Tiers, arguments, id).unwrap()
     }
 
-    fn refusal(accepts: Accepts, arguments: [&[u8]; 4], id: Option<&[u8]>) -> String {
+    fn error_text(accepts: Accepts, arguments: [&[u8]; 4], id: Option<&[u8]>) -> String {
         RequestArgs::parse(accepts, arguments, id).unwrap_err().message().into_owned()
     }
 
@@ -259,20 +283,35 @@ mod tests {
     }
 
     #[test]
-    fn an_id_stands_for_the_message_in_sessions_only() {
+    fn an_id_stands_for_the_message_in_the_tier_session() {
         let id = Some(&b"m-1"[..]);
-        let (asked, other) = (
-            one(ask("session", "ann", "helper", b"hello"), id),
-            one(ask("session", "ann", "helper", b""), id),
-        );
-        assert_eq!(asked.request().fingerprint(), other.request().fingerprint());
+        let with_message = one(ask("session", "ann", "helper", b"hello"), id);
+        let without = one(ask("session", "ann", "helper", b""), id);
+        assert_eq!(with_message.request().fingerprint(), without.request().fingerprint());
+        assert_eq!(key_name(&with_message), key_name(&without));
+    }
+
+    #[test]
+    fn an_id_outside_the_tier_session_is_refused() {
         for tier in ["msg", "persona", "response"] {
-            let (with, without) = (
-                one(ask(tier, "ann", "helper", b"hello"), id),
-                one(ask(tier, "ann", "helper", b"hello"), None),
-            );
-            assert_eq!(key_name(&with), key_name(&without));
-            assert_eq!(with.request().fingerprint(), without.request().fingerprint());
+            for accepts in [Accepts::Tiers, Accepts::TiersAndAny] {
+                for id in [&b"m-1"[..], b""] {
+                    let text = format!("ERR the tier {tier} takes no ID: ID is for the tier session");
+                    assert_eq!(error_text(accepts, ask(tier, "ann", "helper", b"hello"), Some(id)), text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_uses_an_id_for_its_look_in_the_tier_session_only() {
+        let id = Some(&b"m-1"[..]);
+        for user in ["ann", ""] {
+            let asked =
+                RequestArgs::parse(Accepts::TiersAndAny, ask("any", user, "helper", b"hello"), id).unwrap();
+            for request in asked.requests() {
+                assert_eq!(request.id, id.filter(|_| request.tier == Tier::Session));
+            }
         }
     }
 
@@ -329,47 +368,47 @@ mod tests {
     fn an_unknown_tier_is_refused_with_the_names_of_the_tiers() {
         let arguments = ask("all", "ann", "helper", b"hello");
         let text = "ERR unknown tier: use msg, persona, session or response";
-        assert_eq!(refusal(Accepts::Tiers, arguments, None), text);
-        assert_eq!(refusal(Accepts::Tiers, ask("any", "ann", "helper", b"hello"), None), text);
+        assert_eq!(error_text(Accepts::Tiers, arguments, None), text);
+        assert_eq!(error_text(Accepts::Tiers, ask("any", "ann", "helper", b"hello"), None), text);
         assert_eq!(parse_tier(b"\xff\0").unwrap_err().message(), text);
         let text = "ERR unknown tier: use msg, persona, session, response or any";
-        assert_eq!(refusal(Accepts::TiersAndAny, arguments, None), text);
+        assert_eq!(error_text(Accepts::TiersAndAny, arguments, None), text);
     }
 
     #[test]
-    fn names_that_are_missing_are_refused() {
-        let refused = |tier, user, persona, id| refusal(Accepts::Tiers, ask(tier, user, persona, b""), id);
+    fn empty_names_are_refused() {
+        let refused = |tier, user, persona, id| error_text(Accepts::Tiers, ask(tier, user, persona, b""), id);
         assert_eq!(refused("msg", "ann", "", None), "ERR the persona is empty");
         let text = "ERR the user is empty: the tier session needs one";
         assert_eq!(refused("session", "", "helper", Some(b"m-1")), text);
         let text = "ERR the user is empty: the tier response needs one";
         assert_eq!(refused("response", "", "helper", None), text);
-        let text = "ERR the ID is empty: leave ID out where there is none";
-        assert_eq!(refused("msg", "", "helper", Some(b"")), text);
+        let text = "ERR the ID is empty: leave ID out if there is none";
+        assert_eq!(refused("session", "ann", "helper", Some(b"")), text);
         assert_eq!(check_user(b"").unwrap_err().message(), "ERR the user is empty");
         assert_eq!(check_user(b"ann"), Ok(()));
     }
 
     #[test]
-    fn what_is_too_long_is_refused_and_what_just_fits_is_not() {
+    fn names_and_messages_are_refused_beyond_their_limits_only() {
         let fits = vec![b'x'; MAX_NAME_BYTES];
         let long = vec![b'x'; MAX_NAME_BYTES + 1];
-        assert!(RequestArgs::parse(Accepts::Tiers, [b"msg", &fits, &fits, b""], Some(&fits)).is_ok());
+        assert!(RequestArgs::parse(Accepts::Tiers, [b"session", &fits, &fits, b""], Some(&fits)).is_ok());
         let text = "ERR the persona is longer than 65535 bytes";
-        assert_eq!(refusal(Accepts::Tiers, [b"msg", b"u", &long, b""], None), text);
+        assert_eq!(error_text(Accepts::Tiers, [b"msg", b"u", &long, b""], None), text);
         let text = "ERR the user is longer than 65535 bytes";
-        assert_eq!(refusal(Accepts::Tiers, [b"msg", &long, b"p", b""], None), text);
+        assert_eq!(error_text(Accepts::Tiers, [b"msg", &long, b"p", b""], None), text);
         let text = "ERR the ID is longer than 65535 bytes";
-        assert_eq!(refusal(Accepts::Tiers, [b"msg", b"u", b"p", b""], Some(&long)), text);
+        assert_eq!(error_text(Accepts::Tiers, [b"session", b"u", b"p", b""], Some(&long)), text);
         let fits = vec![b'x'; MAX_MESSAGE_BYTES];
         assert!(RequestArgs::parse(Accepts::Tiers, [b"msg", b"u", b"p", &fits], None).is_ok());
         let long = vec![b'x'; MAX_MESSAGE_BYTES + 1];
         let text = "ERR the message is longer than 16777216 bytes";
-        assert_eq!(refusal(Accepts::Tiers, [b"msg", b"u", b"p", &long], None), text);
+        assert_eq!(error_text(Accepts::Tiers, [b"msg", b"u", b"p", &long], None), text);
     }
 
     #[test]
-    fn refusals_that_have_no_arguments_to_blame_have_their_texts() {
+    fn errors_without_an_argument_have_their_texts() {
         let text = "WRONGTYPE Operation against a key holding the wrong kind of value";
         assert_eq!(CommandError::WrongType.message(), text);
         let text = "ERR the response is larger than chatcache.max-response-bytes (16777216)";

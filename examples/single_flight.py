@@ -1,6 +1,6 @@
-"""Asks the cache, and the model only where nobody else does already: python examples/single_flight.py
+"""One model call for any number of callers of a request: python examples/single_flight.py
 
-It wants redis-py and a Redis with the module: REDIS_URL, or else redis://127.0.0.1:6379.
+It needs redis-py and a Redis with the module: REDIS_URL, or else redis://127.0.0.1:6379.
 """
 
 import os
@@ -16,8 +16,8 @@ r = redis.Redis.from_url(
 )
 
 
-def answer(user, persona, message):
-    """The answer: from the cache, from whoever asks the model already, or from the model."""
+def respond(user, persona, message):
+    """Returns the response: from the cache, from a caller that computes it already, or from the model."""
     request = ("response", user, persona, message)
     pause = 0.1
     for _ in range(4):
@@ -28,27 +28,27 @@ def answer(user, persona, message):
             return compute(request, token=rest[0])
         if kind == "stale":
             response, token = rest
-            if token is None:  # old, but good enough while somebody else computes a new one
+            if token is None:  # another caller refreshes it
                 return response
             try:
                 return compute(request, token)
             except ModelError:
                 return response
-        time.sleep(pause)  # busy: somebody computes it, longer than we waited
+        time.sleep(pause)  # busy: another caller computes it, for longer than we waited
         pause *= 2
     return ask_the_model(persona, message)
 
 
 def compute(request, token):
-    """Computes the answer that we hold the lease for, and stores it; gives the lease back if that fails."""
+    """Computes and stores the response of a leased request; gives the lease back on failure."""
     _, _, persona, message = request
     try:
         response = ask_the_model(persona, message)
-        # None if the lease is void by now, as when the persona's prompt has changed: then nothing is stored.
+        # Stores nothing and returns None if the lease is void by now, as after a change of the persona's prompt.
         r.execute_command("CHATCACHE.SET", *request, response, "TOKEN", token)
         return response
     except BaseException:
-        # The next one who waits computes it.
+        # The next waiter computes it.
         r.execute_command("CHATCACHE.RELEASE", *request, "TOKEN", token)
         raise
 
@@ -70,9 +70,9 @@ if __name__ == "__main__":
 
     def ask(message):
         try:
-            print(answer("ann", "helper", message))
+            print(respond("ann", "helper", message))
         except ModelError as error:
-            print(f"no answer: {error}")
+            print(f"no response: {error}")
 
     callers = [threading.Thread(target=ask, args=["What is 6 * 7?"]) for _ in range(4)]
     for caller in callers:

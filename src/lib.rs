@@ -1,7 +1,7 @@
 //! chatcache: a Redis module that caches the answers of chat and LLM services.
 //!
 //! This page is the module's face: its commands, its data type, its settings and its events, and the rooms they
-//! live in. `docs/architecture.md` is the map.
+//! live in. `docs/dev/architecture.md` is the map.
 
 #![deny(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn)]

@@ -2,7 +2,7 @@
 //!
 //! Values leave through the type's `unlinked`. They arrive without a command of ours by RDB, RESTORE, RENAME,
 //! MOVE and COPY, each of which ends in a notification; whole databases go by a flush event and change places by
-//! SWAPDB's. That is all there is: see the life of an entry in docs/architecture.md.
+//! SWAPDB's. That is all there is: see the life of an entry in docs/dev/architecture.md.
 
 use crate::cache::{CACHE, compressor, hot, names};
 use crate::entry::{Entry, Placement};

@@ -23,9 +23,9 @@ mod markdown;
 mod page;
 mod python;
 mod redis_cli;
+mod reference;
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 macro_rules! pages {
     ($($test:ident $path:literal)*) => {
@@ -41,12 +41,26 @@ macro_rules! pages {
 
 pages! {
     readme "README.md"
-    architecture "docs/architecture.md"
-    invalidation "docs/invalidation.md"
-    migration "docs/migration.md"
-    operations "docs/operations.md"
-    single_flight "docs/single-flight.md"
-    tiers_and_keys "docs/tiers-and-keys.md"
+    benchmarks "docs/benchmarks.md"
+    dev_architecture "docs/dev/architecture.md"
+    dev_performance "docs/dev/performance.md"
+    dev_style "docs/dev/style.md"
+    dev_testing "docs/dev/testing.md"
+    guide_alternatives "docs/guide/alternatives.md"
+    guide_invalidating "docs/guide/invalidating.md"
+    guide_migration "docs/guide/migration.md"
+    guide_single_flight "docs/guide/single-flight.md"
+    guide_tiers_and_keys "docs/guide/tiers-and-keys.md"
+    operate_acl "docs/operate/acl.md"
+    operate_cluster "docs/operate/cluster.md"
+    operate_compatibility "docs/operate/compatibility.md"
+    operate_operations "docs/operate/operations.md"
+    operate_security "docs/operate/security.md"
+    reference_commands "docs/reference/commands.md"
+    reference_counters "docs/reference/counters.md"
+    reference_errors "docs/reference/errors.md"
+    reference_limits "docs/reference/limits.md"
+    reference_settings "docs/reference/settings.md"
 }
 
 /// The repository.
@@ -56,52 +70,20 @@ fn root() -> PathBuf {
 
 #[test]
 fn no_page_is_forgotten() {
-    let mut found = BTreeSet::from(["README.md".to_owned()]);
-    for file in std::fs::read_dir(root().join("docs")).expect("read docs/") {
-        let name = file.expect("read docs/").file_name().into_string().expect("a name in UTF-8");
-        if Path::new(&name).extension().is_some_and(|extension| extension == "md") {
-            found.insert(format!("docs/{name}"));
-        }
-    }
+    let mut found = reference::markdown_files("docs");
+    found.insert("README.md".to_owned());
     let tested = PAGES.iter().map(|page| (*page).to_owned()).collect();
-    assert_eq!(found, tested, "the pages there are, and the pages that are tested");
+    assert_eq!(found, tested, "the pages that exist, and the pages that are tested");
 }
 
-/// The loop stands where it is looked for; it is run on its own page and in the example.
+/// The guide shows the loop of the example.
 #[test]
-fn the_loop_is_the_same_everywhere() {
+fn the_loop_is_the_same_in_the_guide_and_the_example() {
     let loop_of = |path: &str| {
         let text = std::fs::read_to_string(root().join(path)).expect("read the file");
-        let from = text.find("def answer(user, persona, message):\n    \"\"\"").expect("the loop");
+        let from = text.find("def respond(user, persona, message):\n    \"\"\"").expect("the loop");
         let end = text[from..].find("        raise\n").expect("the end of the loop");
         text[from..from + end].to_owned()
     };
-    let of_example = loop_of("examples/single_flight.py");
-    assert_eq!(loop_of("README.md"), of_example);
-    assert_eq!(loop_of("docs/single-flight.md"), of_example);
-}
-
-/// Links between the pages and to files of the repository lead somewhere.
-#[test]
-fn no_link_is_broken() {
-    for page in PAGES {
-        let path = root().join(page);
-        let text = std::fs::read_to_string(&path).expect("read the page");
-        for link in markdown::links(&text) {
-            if link.contains("://") {
-                continue;
-            }
-            let (file, heading) = link.split_once('#').unwrap_or((&link, ""));
-            let target = match file {
-                "" => path.clone(),
-                _ => path.parent().expect("a directory").join(file),
-            };
-            assert!(target.exists(), "{page} links to {link}, which is not there");
-            if !heading.is_empty() {
-                let there = std::fs::read_to_string(&target).expect("read what is linked to");
-                let headings = markdown::headings(&there);
-                assert!(headings.contains(heading), "{page} links to {link}, among {headings:?}");
-            }
-        }
-    }
+    assert_eq!(loop_of("docs/guide/single-flight.md"), loop_of("examples/single_flight.py"));
 }

@@ -185,7 +185,8 @@ fn passed_on(file: &syn::File, name: &str) -> Option<Vec<String>> {
             spread(&item.tree, &mut Vec::new(), &mut paths);
         }
     }
-    paths.into_iter().find(|path| path.last().is_some_and(|last| last == name))
+    // A macro passes on its own name.
+    paths.into_iter().find(|path| path.len() > 1 && path.last().is_some_and(|last| last == name))
 }
 
 /// The paths that a `use` names.

@@ -5,7 +5,7 @@
 //! 1. The key is opened and looked into (WRONGTYPE).
 //! 2. The caller's right to replace the entry there is checked (NOPERM), then the condition, then the token. Up to here
 //!    nothing has changed.
-//! 3. The lifetime is computed, while the old entry can still be asked for it (KEEPTTL).
+//! 3. The lifetime is computed, while the old entry still has its own (KEEPTTL).
 //! 4. The entry is stored in the key: over an old entry in its place in memory, else as a new value. If the server
 //!    refuses the value, nothing has changed.
 //! 5. The old entry leaves L1, and the index links the new one. From here on the entry is live.

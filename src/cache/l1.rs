@@ -68,7 +68,7 @@ pub struct L1Entry {
     pub until_ms: Cell<i64>,
     /// Milliseconds that computing it took.
     pub cost_ms: u32,
-    /// How often it is requested.
+    /// The frequency of its requests.
     pub frequency: Cell<Frequency>,
     /// The time at which its key was last opened, in Unix milliseconds.
     pub touched_ms: Cell<i64>,

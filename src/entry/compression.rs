@@ -8,6 +8,8 @@
 //! Bytes from outside are decompressed once before they are trusted, and never into more than `MAX_RATIO` times their
 //! length.
 
+use super::codec::RecordEncoding;
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::OnceLock;
 use zstd_safe::{CCtx, CDict, DCtx, DDict};
@@ -23,6 +25,16 @@ pub enum Encoding {
     Zstd,
     /// One zstd frame that needs this dictionary of the process.
     Trained(DictionaryId),
+}
+
+impl From<RecordEncoding> for Encoding {
+    fn from(encoding: RecordEncoding) -> Encoding {
+        match encoding {
+            RecordEncoding::Raw => Encoding::Raw,
+            RecordEncoding::Lz4 => Encoding::Lz4,
+            RecordEncoding::Zstd => Encoding::Zstd,
+        }
+    }
 }
 
 /// A dictionary of this process.
@@ -51,7 +63,7 @@ pub const MAX_RATIO: usize = 250;
 /// `max-response-bytes`.
 const MAX_RAW_BYTES: usize = 512 * 1024 * 1024;
 
-/// zstd's level; `docs/architecture.md` compares it with others.
+/// zstd's level; `docs/dev/performance.md` compares it with others.
 const LEVEL: i32 = 3;
 
 /// The level of `portable`, which runs while a forked child saves or DUMP waits.
@@ -138,18 +150,31 @@ pub fn decompress(
     if out.len() == raw_bytes { Ok(()) } else { Err(Damaged) }
 }
 
-/// Returns the response in an encoding that needs no dictionary: Zstd, or Raw if compression without a dictionary is not
-/// worth it. Returns None if the encoding needs none already.
-pub fn portable(encoding: Encoding, compressed: &[u8], raw_bytes: usize) -> Option<(Encoding, Vec<u8>)> {
-    let Encoding::Trained(_) = encoding else { return None };
+/// Returns the response in an encoding that any process can decompress. A response that needs a dictionary becomes zstd
+/// without one, or raw if that is not worth it; others stay as they are.
+pub fn portable(encoding: Encoding, compressed: &[u8], raw_bytes: usize) -> (RecordEncoding, Cow<'_, [u8]>) {
+    match encoding {
+        Encoding::Raw => (RecordEncoding::Raw, Cow::Borrowed(compressed)),
+        Encoding::Lz4 => (RecordEncoding::Lz4, Cow::Borrowed(compressed)),
+        Encoding::Zstd => (RecordEncoding::Zstd, Cow::Borrowed(compressed)),
+        Encoding::Trained(_) => without_dictionary(encoding, compressed, raw_bytes),
+    }
+}
+
+fn without_dictionary(
+    encoding: Encoding,
+    compressed: &[u8],
+    raw_bytes: usize,
+) -> (RecordEncoding, Cow<'_, [u8]>) {
     let mut raw = Vec::new();
     // This process can decompress its own bytes. Were it not so, the reader of the bytes would find them damaged.
-    decompress(encoding, compressed, raw_bytes, &mut raw).ok()?;
-    let mut compressed = Vec::with_capacity(zstd_safe::compress_bound(raw.len()));
-    let done = CCtx::create().compress(&mut compressed, &raw, PORTABLE_LEVEL);
-    match done {
-        Ok(_) if is_worth_it(raw.len(), compressed.len()) => Some((Encoding::Zstd, compressed)),
-        _ => Some((Encoding::Raw, raw)),
+    if decompress(encoding, compressed, raw_bytes, &mut raw).is_err() {
+        return (RecordEncoding::Raw, Cow::Borrowed(compressed));
+    }
+    let mut plain = Vec::with_capacity(zstd_safe::compress_bound(raw.len()));
+    match CCtx::create().compress(&mut plain, &raw, PORTABLE_LEVEL) {
+        Ok(_) if is_worth_it(raw.len(), plain.len()) => (RecordEncoding::Zstd, Cow::Owned(plain)),
+        _ => (RecordEncoding::Raw, Cow::Owned(raw)),
     }
 }
 
@@ -337,7 +362,8 @@ mod tests {
             let (encoding, compressed) = Compressor::default().compress(method, &raw).expect("text shrinks");
             assert!(compressed.len() < raw.len() * 7 / 8, "{method:?}");
             assert_eq!(decompressed(encoding, &compressed, raw.len()).as_ref(), Ok(&raw));
-            assert_eq!(portable(encoding, &compressed, raw.len()), None, "{method:?} needs no dictionary");
+            let (portable, bytes) = portable(encoding, &compressed, raw.len());
+            assert_eq!((Encoding::from(portable), &*bytes), (encoding, &*compressed), "{method:?}");
         }
         assert!(Compressor::default().compress(Method::None, &raw).is_none());
     }
@@ -385,9 +411,9 @@ mod tests {
         assert!(dictionaries() > 0);
 
         let raw = responses.last().expect("there are some");
-        let (encoding, bytes) = portable(last.0, &last.1, raw.len()).expect("it needs a dictionary");
-        assert_eq!(encoding, Encoding::Zstd);
-        assert_eq!(decompressed(encoding, &bytes, raw.len()).as_ref(), Ok(raw));
+        let (encoding, bytes) = portable(last.0, &last.1, raw.len());
+        assert_eq!(encoding, RecordEncoding::Zstd);
+        assert_eq!(decompressed(encoding.into(), &bytes, raw.len()).as_ref(), Ok(raw));
         // On a server with other dictionaries:
         assert_eq!(decompressed(Encoding::Trained(DictionaryId(11)), &last.1, raw.len()), Err(Damaged));
         assert_eq!(decompressed(Encoding::Zstd, &last.1, raw.len()), Err(Damaged));

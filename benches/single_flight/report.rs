@@ -97,7 +97,7 @@ impl Report {
         let _ = writeln!(
             text,
             "{} connections in {PROCESSES} processes ask for one missing prompt; the stand-in model takes {} ms and \
-             answers any number at once; a lease and a lock live {} ms; a lock is polled every {} ms; the accident \
+             serves any number at once; a lease and a lock live {} ms; a lock is polled every {} ms; the accident \
              comes {} ms into the first model call; of a killed process, {CONNECTIONS} callers, nobody is waited for.\n",
             PROCESSES * CONNECTIONS,
             MODEL.as_millis(),

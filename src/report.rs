@@ -2,6 +2,9 @@
 //!
 //! Both print one list, `Report::fields`.
 
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
 use crate::cache::{CACHE, compressor};
 use crate::entry::compression;
 use crate::flight;

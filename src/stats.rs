@@ -3,6 +3,7 @@
 //! They are plain numbers on the main thread, without atomics and without lookups. `report` adds the state of the moment.
 
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 use crate::tier::Tier;
 

@@ -15,6 +15,9 @@
 //! 9. Watchers and trackers are told, then subscribers: `set`, and `expire` as Redis's own SET does.
 //! 10. Replicas and the AOF get one SET, with absolute times and without the condition and the token, which are decided.
 
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
 use crate::cache::compressor;
 use crate::cache::lookup::{Found, Lookup, lookup};
 use crate::cache::{CACHE, access, names};

@@ -317,6 +317,7 @@ impl Default for ByLocation {
 }
 
 impl ByLocation {
+    /// Returns a hasher with a factor of its own.
     pub(super) fn new() -> Self {
         ByLocation { factor: RandomState::new().hash_one("factor") | 1 }
     }

@@ -9,6 +9,7 @@
 //! - `compressor`: the compression of cold entries
 
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 pub(crate) mod access;
 pub(crate) mod compressor;

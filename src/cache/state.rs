@@ -15,6 +15,7 @@ pub static CACHE: MainThread<Cache> = MainThread::new(Cache::new());
 
 /// See the head of this file.
 pub struct Cache {
+    /// The index of each database that has held an entry.
     pub(super) databases: BTreeMap<i32, Index>,
     /// Counters since the server started.
     pub counters: Counters,

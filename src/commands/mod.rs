@@ -16,6 +16,7 @@
 //! - `fields`: the fields of replies that are maps
 
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod arguments;
 mod del;

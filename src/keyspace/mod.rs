@@ -5,6 +5,7 @@
 //! - `reclaim`: the deletion of tombstones
 
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod events;
 pub mod reclaim;

@@ -73,7 +73,7 @@ fn is_whole(server: &Server, more: i64) {
 }
 
 #[test]
-fn a_snapshot_that_the_disk_has_no_room_for_fails_and_harms_nothing() {
+fn a_snapshot_onto_a_full_disk_fails_and_harms_nothing() {
     let mut server = start(Server::builder().config(NOTHING_AT_ONCE).config("rdbcompression no"));
     let mut con = server.connect();
     let busy = in_the_middle(&server);
@@ -156,12 +156,12 @@ fn a_rewrite_that_fails(preamble: &str) {
 }
 
 #[test]
-fn a_rewrite_with_a_preamble_that_the_disk_has_no_room_for_fails_and_harms_nothing() {
+fn a_rewrite_with_a_preamble_onto_a_full_disk_fails_and_harms_nothing() {
     a_rewrite_that_fails("aof-use-rdb-preamble yes");
 }
 
 #[test]
-fn a_rewrite_as_commands_that_the_disk_has_no_room_for_fails_and_harms_nothing() {
+fn a_rewrite_as_commands_onto_a_full_disk_fails_and_harms_nothing() {
     a_rewrite_that_fails("aof-use-rdb-preamble no");
 }
 

@@ -116,7 +116,7 @@ fn an_invalidation_in_the_shared_tiers_goes_by_the_persona_of_the_request() {
 }
 
 #[test]
-fn a_swap_of_databases_serves_waiters_if_it_brings_the_response() {
+fn swapdb_serves_waiters_if_it_brings_the_response() {
     let server = Server::start();
     let (mut holder, mut operator) = (server.raw(), server.raw());
     operator.ok("SELECT 1");
@@ -130,7 +130,7 @@ fn a_swap_of_databases_serves_waiters_if_it_brings_the_response() {
 }
 
 #[test]
-fn a_swap_of_databases_leaves_waiters_with_their_holder() {
+fn swapdb_leaves_waiters_with_their_holder() {
     let server = Server::start();
     let (mut holder, mut operator) = (server.raw(), server.raw());
     let token = lease(&mut holder, Q);

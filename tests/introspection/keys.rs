@@ -42,7 +42,7 @@ fn object_and_debug_look_at_an_entry() {
 }
 
 #[test]
-fn only_an_entry_that_is_asked_for_counts_as_used() {
+fn only_a_requested_entry_counts_as_used() {
     let server = Server::builder().config("maxmemory-policy allkeys-lfu").config("lfu-log-factor 0").start();
     let mut con = server.raw();
     // With it, a key is opened once a second: see the tests of L1.

@@ -129,7 +129,7 @@ fn another_response_replaces_that_in_l1_at_once() {
 }
 
 #[test]
-fn l1_keeps_to_the_current_ttl_of_the_key() {
+fn l1_follows_expire_and_persist_of_the_key() {
     let (_server, mut con, key) = with_a_hot_answer();
     con.say(&format!("PEXPIRE {key} 150"));
     heat(&mut con, ASK, "answer");

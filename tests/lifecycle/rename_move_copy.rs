@@ -1,13 +1,10 @@
 //! Keys that change their name or their database, and are their persona's and user's as before.
 
-use testkit::{Raw, Server, args, replica_caught_up, skipped_as_copy_changes_the_database};
+use testkit::{Server, args, replica_caught_up, skipped_as_copy_changes_the_database};
 
 use super::story::{
-    BOBS, Census, EMPTY, FULL, Fixture, MSG, PERSONA, POETS, RESPONSE, SESSION, story, without_anns,
+    BOBS, Census, EMPTY, FULL, Fixture, MSG, ONE, PERSONA, POETS, RESPONSE, SESSION, story, without_anns,
 };
-
-/// One of ann's and helper's, of 4 bytes.
-const ONE: Census = Census { helper: (1, 4), poet: (0, 0), ann: 1, bob: 0, keys: 1 };
 
 #[test]
 fn a_renamed_entry_is_its_personas_and_its_users_under_any_name() {
@@ -108,37 +105,6 @@ fn a_moved_entry_is_found_in_its_new_database() {
         let key = fixture.key(RESPONSE);
         fixture.number(1, &args!["COPY", key, key, "DB", 1]);
         fixture.number(0, &args!["MOVE", key, 1]);
-    });
-}
-
-#[test]
-fn databases_that_are_swapped_take_their_indexes_with_them() {
-    story([EMPTY, FULL], |fixture| fixture.ok(&["SWAPDB", "0", "1"]));
-    story([ONE, FULL], |fixture| {
-        let key = fixture.key(RESPONSE);
-        fixture.number(1, &args!["COPY", key, key, "DB", 1]);
-        fixture.ok(&["SWAPDB", "1", "0"]);
-        fixture.select(0);
-        fixture.answers(RESPONSE);
-        assert_eq!(fixture.get(MSG), None);
-    });
-    story([FULL, ONE], |fixture| {
-        let key = fixture.key(RESPONSE);
-        fixture.number(1, &args!["COPY", key, key, "DB", 1]);
-        fixture.ok(&["SWAPDB", "0", "1"]);
-        fixture.ok(&["SWAPDB", "0", "0"]);
-        fixture.ok(&["SWAPDB", "1", "0"]);
-    });
-}
-
-#[test]
-fn entries_of_a_swapped_database_expire_out_of_the_right_index() {
-    story([EMPTY, without_anns(4)], |fixture| {
-        let key = fixture.key(RESPONSE);
-        fixture.number(1, &args!["PEXPIRE", key, 40]);
-        fixture.ok(&["SWAPDB", "0", "1"]);
-        fixture.select(1);
-        testkit::eventually(|| fixture.run(&["DBSIZE"]) == Raw::Int(5));
     });
 }
 

@@ -40,6 +40,9 @@ pub struct Census {
 pub const FULL: Census = Census { helper: (5, 15), poet: (1, 6), ann: 4, bob: 2, keys: 6 };
 pub const EMPTY: Census = Census { helper: (0, 0), poet: (0, 0), ann: 0, bob: 0, keys: 0 };
 
+/// One response of helper to ann, of 4 bytes.
+pub const ONE: Census = Census { helper: (1, 4), poet: (0, 0), ann: 1, bob: 0, keys: 1 };
+
 /// Everything, after an answer of this many bytes that ann asked `helper` for has gone with its key.
 pub fn without_anns(bytes: u64) -> Census {
     Census { helper: (4, 15 - bytes), ann: 3, keys: 5, ..FULL }

@@ -59,7 +59,7 @@ fn a_tombstone_stays_one_after_rename_copy_and_move() {
 }
 
 #[test]
-fn an_invalidated_entry_stays_invalidated_where_databases_are_swapped() {
+fn a_tombstone_stays_one_after_swapdb() {
     let mut fixture = slow();
     drop_and(&mut fixture, &[args!["SWAPDB", 0, 1].to_vec()]);
     fixture.select(1);

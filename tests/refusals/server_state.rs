@@ -100,6 +100,23 @@ fn a_replica_serves_reads_and_refuses_every_write() {
 }
 
 #[test]
+fn a_replica_refuses_a_lease_and_serves_fetch_from_its_entries() {
+    let witness = Witness::start();
+    let replica = Server::builder().replica_of(&witness.server).start();
+    replica_caught_up(&witness.server, &replica);
+    let mut con = replica.raw();
+    assert_eq!(
+        con.say("CHATCACHE.FETCH msg ann helper unseen WAIT 60000"),
+        Raw::Error(
+            "READONLY You can't compute a response for a read only replica: ask the master for a lease"
+                .to_owned()
+        )
+    );
+    assert_eq!(con.say("CHATCACHE.FETCH msg ann helper hello"), testkit::hit("answer"));
+    assert_eq!(con.stats("")["leases"], 0);
+}
+
+#[test]
 fn a_replica_that_has_lost_its_master_and_may_not_serve_old_data_only_helps() {
     let server = Server::builder().config("replica-serve-stale-data no").start();
     let mut con = server.raw();

@@ -18,7 +18,7 @@ pub(super) enum Process {
 }
 
 impl Process {
-    /// Starts a server with the redis.conf of its directory; what it prints goes to `output` there.
+    /// Starts a server with the redis.conf of its directory; its output goes to `output` there.
     pub(super) fn start(dir: &Path) -> Process {
         #[cfg(feature = "containers")]
         if let Some(container) = Container::start(dir) {
@@ -127,7 +127,7 @@ fn spawn_dying_with_us(mut command: Command) -> Child {
                 if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
                     return Err(std::io::Error::last_os_error());
                 }
-                // Gone already, before the kernel knew what to do then.
+                // Gone already, before the kernel knew its parent.
                 if libc::getppid() != parent {
                     return Err(std::io::Error::other("the test process is gone"));
                 }

@@ -84,7 +84,7 @@ fn a_snapshot_is_taken_when_the_container_stops_and_read_when_it_starts() {
     for persona in ["helper", "poet"] {
         set(&mut con, persona, "A sequence of elements.").expect("CHATCACHE.SET");
     }
-    // It is dropped and not yet reclaimed, perhaps, when the snapshot is taken.
+    // It is perhaps a tombstone when the snapshot is taken.
     assert_eq!(invalidate(&mut con, "poet"), 1);
     server.stop().expect("stop the container");
     server.start().expect("start it again");

@@ -1,4 +1,4 @@
-//! Reads: another persona's entry is not there for who may not read it.
+//! Reads: a user without rights to another persona does not see its entry.
 
 use testkit::{
     Raw, RawClient, Server, fields, hit, lease, refresh, skipped_as_copy_changes_the_database, stale,
@@ -7,7 +7,7 @@ use testkit::{
 
 use super::users::{SHARED, of, set_rights, store, user};
 
-/// A server with the helper's answer to every shared request, and a user with rights to the coder only.
+/// Returns a server with the helper's response to every shared request, and a user with rights to the coder only.
 fn helper_answers() -> (Server, RawClient) {
     let server = Server::start();
     let mut admin = server.raw();

@@ -55,13 +55,13 @@ impl Owner {
         }
     }
 
-    /// One of the things that a service does; whatever it is given is what it stored last.
+    /// Runs one command of a service. A response that it gets is the one that it stored last.
     fn step(&mut self, client: &mut ClusterClient, n: usize) {
         let question = n * 7 % ANSWERS;
         match n % 10 {
             0..4 => self.store(client, question),
             4..8 => {
-                // A miss is no failure while a slot moves: half of its answers are elsewhere.
+                // A miss is no failure while a slot moves: half of its entries are elsewhere.
                 if let Some(answer) = self.get(client, question) {
                     assert_eq!(
                         Some(&answer),

@@ -16,7 +16,7 @@ struct Moving {
 }
 
 impl Moving {
-    /// The source has the answers `a1` … to `q1` …, so many of them.
+    /// Returns a source that has this number of responses `a1` … to `q1` ….
     fn with_answers(cluster: Cluster, answers: usize) -> Moving {
         let persona = cluster.persona_of(0, "helper");
         let mut source = cluster.node(0).connect();
@@ -155,7 +155,7 @@ fn invalidate_replies_tryagain_while_two_nodes_have_entries_of_the_persona() {
     ] {
         expect_error(moving.asking(&command), "TRYAGAIN Multiple keys request during rehashing of slot");
     }
-    // Nothing was dropped, and nothing is lost.
+    // No entry was invalidated, and none is lost.
     moving.finish();
     for n in 1..=5 {
         let answer = get(&mut moving.target, "persona", "", &persona, &format!("q{n}"));
@@ -198,7 +198,7 @@ fn a_slot_that_goes_back_is_moved_as_keys_of_other_types_are() {
     moving.open();
     moving.set_asking("q1", "newer");
     let keys = [moving.key("q1")];
-    // The source owns the slot: what it has is not outdated by itself.
+    // The source owns the slot: its entries are not outdated by themselves.
     let error = expect_error(moving.migrate(1, 0, &keys, &[]), "BUSYKEY");
     assert!(error.contains("Target key name already exists"), "{error}");
     moving.migrate(1, 0, &keys, &["REPLACE"]).expect("MIGRATE back");
@@ -229,7 +229,7 @@ fn tombstones_from_before_a_slot_migration_are_reclaimed_on_both_nodes() {
     let busy = Busy::keep(moving.cluster.node(0));
     assert_eq!(count(&mut moving.source, &args!["CHATCACHE.INVALIDATE", persona]), ANSWERS as i64);
     moving.open();
-    // Some of what is left goes with the slot as it is.
+    // Some of the remaining entries go with the slot as they are.
     let keys = keys_in_slot(&mut moving.source, moving.slot);
     moving.migrate(0, 1, &keys, &[]).expect("MIGRATE");
     assert!(pending(&mut moving.source) > 0, "the reclaim was over");

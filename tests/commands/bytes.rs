@@ -5,7 +5,7 @@ use testkit::{Raw, Server, args, fields, items};
 
 use super::TIERS;
 
-/// Names and messages that break what takes bytes for text: each is another one.
+/// Names and messages that break code that takes bytes for text. Each is another one.
 const STRANGE: [&[u8]; 16] = [
     b"\0",
     b"\0\0",
@@ -204,7 +204,7 @@ fn a_message_with_the_md5_of_another_never_gets_its_entry() {
         assert_eq!(con.call(&about("CHATCACHE.SET", second, &["to-second", "XX"])), Raw::NullBulk);
         assert_eq!(con.call(&about("CHATCACHE.GET", first, &[])), Raw::bulk("to-first"));
 
-        // The key has room for one: the later one, with a TTL of its own.
+        // The key holds one entry: the later one, with a TTL of its own.
         assert_eq!(
             con.call(&about("CHATCACHE.SET", second, &["to-second", "NX", "KEEPTTL"])),
             Raw::simple("OK")

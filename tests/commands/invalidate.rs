@@ -1,18 +1,18 @@
-//! INVALIDATE, FORGET and FLUSH: many answers invalidated with one command.
+//! INVALIDATE, FORGET and FLUSH: many responses invalidated with one command.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 use testkit::{Raw, RawClient, Server, eventually};
 
 use super::TIERS;
 
-/// One answer in each tier, by this user with this persona, to a message of their own.
+/// Stores one response in each tier, of this persona to this user, to a message of their own.
 fn answers(con: &mut RawClient, user: &str, persona: &str) {
     for tier in TIERS {
         con.ok(&format!("CHATCACHE.SET {tier} {user} {persona} {user}-{persona} answer"));
     }
 }
 
-/// In how many tiers that message has its answer.
+/// Returns the number of tiers in which that message has its response.
 fn found(con: &mut RawClient, user: &str, persona: &str) -> usize {
     let is_there = |tier: &&&str| {
         con.say(&format!("CHATCACHE.GET {tier} {user} {persona} {user}-{persona}")) == Raw::bulk("answer")

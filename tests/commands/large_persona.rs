@@ -1,4 +1,4 @@
-//! Invalidations of more answers than are deleted at once: unreachable now, reclaimed in slices.
+//! Invalidations of more responses than are deleted at once: unreachable now, reclaimed in slices.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ fn used_memory(server: &Server) -> i64 {
     info_field(&mut server.connect(), "memory", "used_memory").parse().expect("a number of bytes")
 }
 
-/// GET of each of the answers that `fill` stored.
+/// GET of each response that `fill` stored.
 fn gets(user: &str, persona: &str, count: usize) -> Vec<Vec<String>> {
     let get = |n| ["CHATCACHE.GET", "response", user, persona, &format!("m-{n}")].map(String::from).to_vec();
     (0..count).map(get).collect()

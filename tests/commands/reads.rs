@@ -1,4 +1,4 @@
-//! GET, KEY and INSPECT: finding an answer, and what is known of it.
+//! GET, KEY and INSPECT: finding a response, and its facts.
 
 use md5::{Digest, Md5};
 use testkit::{Raw, Server, args, eventually, fields, pairs};

@@ -1,4 +1,4 @@
-//! SET and DEL: one answer stored, replaced or deleted.
+//! SET and DEL: one response stored, replaced or deleted.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 use testkit::{Raw, RawClient, Server, fields, words};
@@ -10,7 +10,7 @@ fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_secs()
 }
 
-/// Asserts that the request's key ends in so many seconds, give or take what a slow machine needs.
+/// Asserts that the request's key ends in this many seconds, less the delay of a slow machine.
 #[track_caller]
 fn assert_ends_in(con: &mut RawClient, request: &str, seconds: i64) {
     let key = con.text(&format!("CHATCACHE.KEY {request}"));
@@ -182,7 +182,7 @@ fn the_latest_set_owns_a_shared_entry() {
     assert_eq!(con.number("CHATCACHE.INVALIDATE helper"), 0);
     assert_eq!(con.number("CHATCACHE.INVALIDATE coder"), 1);
 
-    // And whoever stored what a persona's users share.
+    // And under any user that stored a response that a persona's users share.
     con.ok("CHATCACHE.SET persona ann helper hello first");
     con.ok("CHATCACHE.SET persona bob helper hello second");
     assert_eq!(con.number("CHATCACHE.FORGET ann"), 0);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use testkit::{Raw, RawClient, items, numbers, pairs, text_of};
 
-/// Counts the keyspace of database 0, and compares: with STATS, INFO and PERSONAS. Gives what STATS said. Nothing
+/// Counts the keyspace of database 0, and compares: with STATS, INFO and PERSONAS. Returns the reply of STATS. Nothing
 /// may have run out and not been removed: SCAN does not tell it, and the others count it.
 #[track_caller]
 pub fn counts_agree(con: &mut RawClient) -> BTreeMap<String, i64> {

@@ -19,7 +19,7 @@ fn command(name: &str, n: usize) -> Vec<Vec<u8>> {
     [args![name].to_vec(), request(n).to_vec()].concat()
 }
 
-/// A server that has some room and this policy, and its answers' sizes.
+/// Returns a server with some memory left and this policy, and the sizes of its responses.
 fn full(policy: &str) -> (Server, RawClient, Vec<Raw>) {
     let server = Server::builder().config(format!("maxmemory-policy {policy}")).start();
     let mut con = server.raw();
@@ -52,7 +52,7 @@ fn full(policy: &str) -> (Server, RawClient, Vec<Raw>) {
     (server, con, replies)
 }
 
-/// The counts agree with the keyspace, and the bytes with the answers that are there; how many those are.
+/// Checks that the counts agree with the keyspace, and the bytes with its responses. Returns their number.
 #[track_caller]
 fn all_agree(con: &mut RawClient) -> usize {
     con.ok("CONFIG SET maxmemory 0");
@@ -104,7 +104,7 @@ fn without_eviction_a_full_server_refuses_new_entries_and_keeps_the_others() {
     assert_eq!(replies.iter().filter(|reply| **reply == refused).count(), ANSWERS - taken);
     assert!(taken > 1000 && taken < ANSWERS - 1000, "{taken} were taken");
     assert_eq!(info_field(&mut server.connect(), "stats", "evicted_keys"), "0");
-    // An invalidation makes room again.
+    // An invalidation frees memory.
     let limit = con.say("CONFIG GET maxmemory");
     let dropped = con.number("CHATCACHE.FLUSH session response");
     assert!(dropped > 500, "{dropped}");

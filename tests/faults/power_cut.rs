@@ -1,7 +1,7 @@
 //! The power cord, pulled at any instant, round after round on the same disk.
 //!
-//! Each writer has personas, users and messages of its own, so it knows what there must be: what its last
-//! acknowledged command left, or else what the one that it was sending then leaves, whole.
+//! Each writer has personas, users and messages of its own, so it knows its entries: those that its last
+//! acknowledged command left, or those that the command being sent leaves, whole.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -67,7 +67,7 @@ impl Op {
     }
 }
 
-/// The answers there are, by key: who they are of, and their text.
+/// The responses by key: their names, and their text.
 type Answers = BTreeMap<String, (Request, String)>;
 
 fn apply(answers: &mut Answers, op: &Op) {
@@ -87,7 +87,7 @@ struct Writer {
     number: u64,
     rng: StdRng,
     answers: Answers,
-    /// Every request that ever had an answer, by key.
+    /// Every request that ever had a response, by key.
     asked: BTreeMap<String, Request>,
     written: u64,
 }
@@ -119,7 +119,7 @@ impl Writer {
         }
     }
 
-    /// Writes until the server is gone; what was being written then.
+    /// Writes until the server is gone. Returns the command that was being sent then.
     fn write(&mut self, mut con: Connection) -> Op {
         loop {
             let op = self.draw();
@@ -137,7 +137,7 @@ impl Writer {
         }
     }
 
-    /// Compares what there is with what there must be: as it was, or with the last command done.
+    /// Compares the entries with the expected ones: as they were, or with the last command done.
     fn compare(&mut self, con: &mut RawClient, last: &Op) {
         let commands: Vec<_> = self.asked.values().map(|request| request.command("CHATCACHE.GET")).collect();
         let found: BTreeMap<String, String> = self
@@ -165,7 +165,7 @@ fn a_power_cut_loses_no_acknowledged_write_and_no_invalidate() {
     println!("{rounds} rounds");
     let seed = seed();
     let mut rng = StdRng::seed_from_u64(seed);
-    // Invalidations of more than 20 answers leave keys to reclaim, others none.
+    // Invalidations of more than 20 responses leave keys to reclaim, others none.
     let builder = Server::builder().appendonly().config("appendfsync always");
     let mut server = builder.config("chatcache.invalidate-sync-limit 20").start();
     let mut writers: Vec<Writer> = (0..WRITERS).map(|number| Writer::new(number, seed)).collect();

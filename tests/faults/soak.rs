@@ -9,10 +9,10 @@ use testkit::{Raw, RawClient, Server, args, eventually_within, info, items, text
 
 use super::{consistency, times};
 
-/// Entries that stay, through all drops: few beside those that come and go.
+/// Entries that stay through all invalidations: few beside those that come and go.
 const KEPT: usize = 4000;
 
-/// A server that has them, and does not keep what it was told (the slow log would).
+/// Returns a server that has them, without a slow log, which would keep commands.
 fn server() -> Server {
     let builder = Server::builder().config("slowlog-log-slower-than -1").config("chatcache.ttl-jitter 20");
     let (server, mut rng) = (builder.start(), StdRng::seed_from_u64(0));
@@ -27,7 +27,7 @@ fn server() -> Server {
     server
 }
 
-/// An answer that takes its length however it is kept.
+/// Returns a response that does not shrink by compression.
 fn text(rng: &mut StdRng, length: usize) -> Vec<u8> {
     (0..length).map(|_| rng.random()).collect()
 }
@@ -38,7 +38,7 @@ fn memory(server: &Server) -> (f64, String) {
     (memory["used_memory"].parse().expect("bytes"), memory["mem_fragmentation_ratio"].clone())
 }
 
-/// Waits until memory is within 2 % of what it was: servers shrink their own tables in the background.
+/// Waits until memory is within 2 % of its earlier value: servers shrink their own tables in the background.
 #[track_caller]
 fn is_as_before(server: &Server, before: f64, what: &str) {
     let mut now = 0.0;
@@ -108,7 +108,7 @@ fn after_twenty_cycles_of_filling_and_invalidating_memory_is_as_after_the_first(
     is_as_before(&server, first, &format!("after {cycles} cycles"));
 }
 
-/// One hour of a service: requests of users, most of them for what is popular, of which some find their answer.
+/// One hour of a service: requests of users, most of them for popular messages; some find their response.
 fn an_hour(con: &mut RawClient, rng: &mut StdRng, requests: u32) {
     for _ in 0..requests {
         // The popular ones come up far more often.
@@ -168,7 +168,7 @@ fn after_days_of_traffic_memory_is_as_after_the_first() {
         let mut con = server.raw();
         let stats = con.stats("");
         assert!(stats["hits"] > 0 && stats["leases"] == 0, "{stats:?}");
-        // The night: what is left ends by itself.
+        // The night: the remaining entries expire.
         eventually_within(Duration::from_secs(40), || con.number("DBSIZE") == KEPT as i64);
         consistency::quiet(&mut con);
         if day == 1 {

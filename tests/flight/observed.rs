@@ -136,7 +136,7 @@ fn the_counters_tell_the_story() {
 fn single_flight_works_in_a_cluster() {
     let server = Server::builder().cluster().start();
     let (mut holder, mut con) = (server.raw(), server.raw());
-    // In a cluster the persona is in every key: who asks as another persona asks for another answer.
+    // In a cluster the persona is in every key: another persona is another response.
     let token = lease(&mut holder, "msg ann bot hi");
     lease(&mut con, "msg ann other hi");
     let mut waiting = waiter(&server, "msg bob bot hi");

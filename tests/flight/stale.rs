@@ -1,4 +1,4 @@
-//! Stale while revalidate: the old answer for everybody, and the work for one.
+//! Stale while revalidate: all callers get the old response, and one computes the new one.
 
 use testkit::{
     Q, Raw, Server, busy_of, comes_too_late, eventually, fields, hit, inspected, instants, lease, refresh,

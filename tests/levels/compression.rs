@@ -2,7 +2,7 @@
 
 use testkit::{Raw, RawClient, Server, args, eventually, fields, info_field, items, replica_caught_up};
 
-/// An answer like those of a model, of some 1,300 bytes, and another for each number.
+/// Returns a response like those of a model, of some 1,300 bytes, another for each number.
 fn answer(n: usize) -> String {
     let topics = ["the invoice", "your order", "a refund", "the delivery", "the password", "this feature"];
     let topic = topics[n % topics.len()];
@@ -39,7 +39,7 @@ fn key(con: &mut RawClient, n: usize) -> String {
     testkit::text_of(&con.call(&args!["CHATCACHE.KEY", "persona", "", "helper", message]))
 }
 
-/// Waits until this answer is compressed, and gives the word for how.
+/// Waits until this response is compressed, and returns its encoding.
 fn packed(con: &mut RawClient, n: usize) -> String {
     eventually(|| inspect(con, n, "encoding") != Raw::bulk("raw"));
     testkit::text_of(&inspect(con, n, "encoding"))
@@ -184,12 +184,12 @@ fn compressing_one_very_long_response_leaves_no_memory_behind() {
         packed(&mut con, 1);
         con.ok("FLUSHALL");
         drop(con);
-        // As large as the answer is, 4 MB.
+        // As large as the response, 4 MB.
         eventually(|| used(&server) < before + 2_000_000);
     }
 }
 
-/// With a dictionary, wherever the answer goes it can be read by a server that has none.
+/// A response compressed with a dictionary can be read by any server to which it goes.
 #[test]
 fn entries_compressed_with_a_dictionary_are_readable_everywhere() {
     const ANSWERS: usize = 1500;

@@ -1,4 +1,4 @@
-//! L1: what it gives is what the keyspace would, after any command.
+//! L1 serves the response that the keyspace would, after any command.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use testkit::{
 
 const ASK: &str = "response ann helper hello";
 
-/// Asks until L1 answers.
+/// Requests until L1 serves the response.
 #[track_caller]
 fn heat(con: &mut RawClient, request: &str, answer: &str) {
     let before = con.stats("")["hits-l1"];
@@ -19,7 +19,7 @@ fn heat(con: &mut RawClient, request: &str, answer: &str) {
     });
 }
 
-/// A server with one hot answer, and its key's name.
+/// Returns a server with one hot response, and its key's name.
 fn with_a_hot_answer() -> (Server, RawClient, String) {
     let server = Server::builder().config("enable-debug-command yes").start();
     let mut con = server.raw();
@@ -270,7 +270,7 @@ fn hot_entries_are_not_evicted_before_cold_ones() {
     });
 }
 
-/// Stores responses, twice as many as there is room for, at a pace at which the server's clock of uses, which counts
+/// Stores responses, twice as many as fit, at a pace at which the server's clock of uses, which counts
 /// seconds, can tell one from the next; and asks for one all the time.
 fn hot_under(policy: &str) {
     let server = Server::builder()

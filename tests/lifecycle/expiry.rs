@@ -1,4 +1,4 @@
-//! Answers whose time is over, and answers that give way to others.
+//! Entries that expire, and entries that are evicted.
 
 use testkit::{Raw, Server, args, eventually, info_field};
 

@@ -26,7 +26,7 @@ const TIERS: [&str; 4] = ["msg", "persona", "session", "response"];
 fn fill(fixture: &mut Fixture) {
     for (number, persona) in NAMES.iter().enumerate() {
         for tier in TIERS {
-            // The user's name is the persona's: who is who must not be mixed up either.
+            // The user has the persona's name: the two must not be confused.
             let set = args!["CHATCACHE.SET", tier, persona, persona, format!("message {number}"), "answer"];
             fixture.ok(&set);
         }

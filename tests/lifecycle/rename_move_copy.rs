@@ -108,7 +108,7 @@ fn a_moved_entry_is_found_in_its_new_database() {
     });
 }
 
-/// Moves two of helper's answers to this database of another server.
+/// Moves two of helper's responses to this database of another server.
 #[track_caller]
 fn migrate_to(database: usize) {
     let mut target = Fixture::new(Server::start());

@@ -63,7 +63,7 @@ fn an_entry_restored_after_its_end_is_never_there() {
     });
 }
 
-/// A dump of an answer that an invalidation has hit and whose key still stands.
+/// Returns the dump of a tombstone.
 fn dump_of_dropped(fixture: &mut Fixture) -> Vec<u8> {
     let key = fixture.key(RESPONSE);
     fixture.ok(&["CONFIG", "SET", "chatcache.invalidate-sync-limit", "0"]);

@@ -1,12 +1,12 @@
 //! A server with the same few entries in it for every story, and the ways a story can end.
 //!
-//! `helper` has five answers of 15 bytes, four of them asked for by ann; `poet` has one of 6 bytes, which
-//! bob asked for, as he did for the fifth of `helper`.
+//! `helper` has five responses of 15 bytes, four of them to ann; `poet` has one of 6 bytes, to bob, as is the fifth of
+//! `helper`.
 
 use std::collections::BTreeMap;
 use testkit::{Builder, Raw, RawClient, Server, args, eventually};
 
-/// Tier, user, persona, message, answer.
+/// Tier, user, persona, message, response.
 pub type Answer = [&'static str; 5];
 
 pub const ANSWERS: [Answer; 6] = [
@@ -43,7 +43,7 @@ pub const EMPTY: Census = Census { helper: (0, 0), poet: (0, 0), ann: 0, bob: 0,
 /// One response of helper to ann, of 4 bytes.
 pub const ONE: Census = Census { helper: (1, 4), poet: (0, 0), ann: 1, bob: 0, keys: 1 };
 
-/// Everything, after an answer of this many bytes that ann asked `helper` for has gone with its key.
+/// All but one response of helper to ann, of this many bytes, which has gone with its key.
 pub fn without_anns(bytes: u64) -> Census {
     Census { helper: (4, 15 - bytes), ann: 3, keys: 5, ..FULL }
 }
@@ -114,7 +114,7 @@ impl Fixture {
         assert_eq!(found.as_deref(), Some(answer[4].as_bytes()), "{answer:?}");
     }
 
-    /// The name of the answer's key.
+    /// The name of the response's key.
     #[track_caller]
     pub fn key(&mut self, [tier, user, persona, message, _]: Answer) -> Vec<u8> {
         match self.run(&["CHATCACHE.KEY", tier, user, persona, message]) {
@@ -131,7 +131,7 @@ impl Fixture {
         }
     }
 
-    /// The same answers in this database as at the beginning of every story.
+    /// Stores the responses of the beginning of every story in this database.
     #[track_caller]
     pub fn seed(&mut self, database: usize) {
         self.select(database);
@@ -217,7 +217,7 @@ fn counters(reply: Raw) -> BTreeMap<String, u64> {
     pairs.collect()
 }
 
-/// The ways to drop what an event has left.
+/// The ways to invalidate the entries that an event has left.
 #[derive(Clone, Copy, Debug)]
 enum Ending {
     Invalidate,
@@ -225,8 +225,8 @@ enum Ending {
     Flush,
 }
 
-/// Tells one story six times: the answers are stored in database 0, something happens, databases 0 and 1
-/// hold what `census` says; then an invalidation, done at once or in the background, counts and takes exactly that.
+/// Tells one story six times: the responses are stored in database 0, an event follows, databases 0 and 1
+/// hold the entries of `census`; then an invalidation, at once or in slices, counts and takes exactly those.
 #[track_caller]
 pub fn story(census: [Census; 2], happens: impl Fn(&mut Fixture)) {
     story_on(Server::builder(), census, happens);

@@ -104,7 +104,7 @@ fn other_commands_may_delete_keys_during_their_reclaim() {
     );
     assert_eq!(replies[1..], [Raw::Int(1), Raw::simple("OK"), Raw::Int(1)]);
     fixture.reclaimed();
-    // The text is no answer of anybody's.
+    // The text is no entry.
     assert_eq!(fixture.run(&args!["GET", session]), Raw::bulk("text"));
     eventually(|| fixture.run(&["DBSIZE"]) == Raw::Int(2));
     fixture.number(1, &args!["DEL", session]);
@@ -151,7 +151,7 @@ fn an_append_only_file_brings_the_same_state_where_an_invalidated_key_was_rename
         Fixture::new(Server::builder().appendonly().config("chatcache.invalidate-sync-limit 0").start());
     fixture.fresh();
     let [session, poets] = [fixture.key(SESSION), fixture.key(POETS)];
-    // Of poet's answer nothing is left: the dropped one took its key.
+    // Poet's response is gone: the tombstone took its key.
     drop_and(&mut fixture, &[args!["RENAME", session, poets].to_vec()]);
     fixture.reclaimed();
     assert_eq!(fixture.get(POETS), None);
@@ -167,7 +167,7 @@ fn a_replica_accepts_new_keys_over_its_tombstones() {
     if skipped_as_copy_changes_the_database() {
         return;
     }
-    // The master has deleted the dropped keys when the next command comes; the replica has not.
+    // The master has reclaimed the tombstones when the next command comes; the replica has not.
     let mut fixture = Fixture::new(Server::start());
     let replica =
         Server::builder().config("chatcache.invalidate-sync-limit 0").replica_of(&fixture.server).start();

@@ -1,4 +1,4 @@
-//! The append-only file, in both forms of its base, and what is in its text.
+//! The append-only file, in both forms of its base, and the commands in it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -129,7 +129,7 @@ fn every_ttl_in_the_aof_is_absolute_and_no_condition_is_left() {
         &["ID", "an id", "keepttl"],
     ];
     for (number, options) in options.iter().enumerate() {
-        // XX needs what NX has just stored.
+        // XX needs the entry that NX has just stored.
         let message = format!("q{}", if options.contains(&"XX") { number - 1 } else { number });
         let mut command: Vec<Vec<u8>> =
             args!["chatcache.set", "session", "ann", "helper", message, "a"].into();

@@ -9,7 +9,7 @@ use testkit::{
     Server, args, ask, cmd, count, dbsize, get, one_of_each, personas, seed, seen, set, stat, text,
 };
 
-/// Persona and message of the one answer in the file that is to be damaged.
+/// Persona and message of the one response in the file that is to be damaged.
 const PERSONA: &str = "the persona whose header is bent";
 
 /// An RDB file with one answer, not compressed and without a checksum, and where its header begins.
@@ -100,7 +100,7 @@ fn signed(body: &[u8], version: [u8; 2]) -> Vec<u8> {
     [payload, sum.to_vec()].concat()
 }
 
-/// The server is as it should be: the answers that were there are, and the counts agree with the keyspace.
+/// Checks that the server still has its responses, and that the counts agree with the keyspace.
 #[track_caller]
 fn is_sane(con: &mut Connection) {
     assert_eq!(get(con, "response", "ann", "helper", "q"), Some("a".into()));

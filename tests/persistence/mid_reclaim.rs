@@ -8,7 +8,7 @@ use testkit::{
 
 const MANY: usize = 50_000;
 
-/// A server with many answers of one persona, and one of another.
+/// Returns a server with many responses of one persona, and one of another.
 fn a_full_server(lines: &[&str]) -> Server {
     let builder = lines.iter().fold(Server::builder(), |builder, line| builder.config(*line));
     let server = builder.start();
@@ -29,7 +29,8 @@ fn drop_and(server: &Server, command: &[&str]) -> Raw {
     replies.swap_remove(2)
 }
 
-/// Nothing of the dropped persona is served or counted, now and when its keys are gone; the other answer is.
+/// Checks that the invalidated persona is not served nor counted, now and when its keys are gone, and that the other
+/// response is.
 #[track_caller]
 fn stays_dropped(server: &Server) {
     let mut con = server.connect();
@@ -69,7 +70,7 @@ fn tombstones_survive_a_save_and_a_crash() {
     server.kill9();
     server.start_again();
     assert!(server.log().contains(&format!("keys loaded: {}", MANY + 1)), "{}", server.log());
-    // A server that loads has nobody waiting: what was dropped is gone when it is ready.
+    // A loading server has no waiters: the tombstones are gone when it is ready.
     assert!(dbsize(&mut server.connect()) <= 2);
     stays_dropped(&server);
 }

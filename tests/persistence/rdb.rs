@@ -187,7 +187,7 @@ fn migrate_takes_an_entry_to_another_server() {
     assert_eq!(get(&mut from, "session", "ann", "helper", "q"), None);
     assert_eq!(stat(&mut from, "entries"), 0);
     assert_eq!(get(&mut to, "session", "ann", "helper", "q"), Some("a".into()));
-    // MIGRATE sends what is left of the TTL, not its end.
+    // MIGRATE sends the remaining TTL, not its end.
     assert!((count(&mut to, &args!["PEXPIRETIME", key]) - expires).abs() < 5000);
     assert_eq!(count(&mut to, &["CHATCACHE.FORGET", "ann"]), 1);
 }

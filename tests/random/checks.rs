@@ -8,7 +8,7 @@ use super::model::{self, DATABASES, Personas, Reclaim};
 use super::ops::Op;
 use super::requests::{Bytes, TIERS, universe};
 
-/// Every database: all personas, all keys, all answers; and what STATS sums up.
+/// Checks every database: all personas, keys and responses, and the sums of STATS.
 pub fn everything(driver: &mut Driver) {
     driver.wait_out_deadlines(LONG_MARGIN_MS);
     if driver.model.reclaim == Reclaim::Later && driver.chance(0.5) {
@@ -88,7 +88,7 @@ pub fn scan(con: &mut RawClient, more: &[&str]) -> BTreeSet<Bytes> {
     }
 }
 
-/// All keys that must be there are, and no others but what waits to be reclaimed.
+/// Checks that the keys are those of the model and of tombstones.
 fn keys(driver: &mut Driver, database: usize) {
     let found = scan(&mut driver.con, &[]);
     let all = &driver.model.databases[database];
@@ -106,7 +106,7 @@ fn keys(driver: &mut Driver, database: usize) {
     }
 }
 
-/// Each request there is gets what the model says.
+/// Checks that each request gets the model's reply.
 fn answers(driver: &mut Driver) {
     let ops: Vec<Op> = universe().into_iter().map(Op::Get).collect();
     let replies = driver.pipeline(&ops);
@@ -132,7 +132,7 @@ fn totals(driver: &mut Driver) {
     if told["pending-reclaim"] > dropped as u64 {
         driver.fail(&format!("{} entries to reclaim, but {dropped} dropped", told["pending-reclaim"]));
     }
-    // Users whose last answers are being reclaimed count yet.
+    // Users whose last responses are being reclaimed still count.
     if dropped == 0 {
         expect(driver, "users", &told["users"], &(users as u64));
     }

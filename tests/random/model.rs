@@ -1,7 +1,7 @@
 //! The behaviour of Redis with chatcache in its simplest form: a map for each database, looked through whole.
 //!
 //! `Model::apply` takes a command and the reply that it got, says whether that reply can be, and follows it.
-//! If several replies are possible (a key whose drop may be reclaimed by now, a key that may be evicted),
+//! If several replies are possible (a tombstone that may be reclaimed by now, a key that may be evicted),
 //! the reply tells the model which it was.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use super::requests::{Asked, Bytes, Request, TIERS, Tier};
 
 pub const DATABASES: usize = 3;
 
-/// Of an answer that keeps its tier's TTL: some time that no test sees.
+/// The TTL of a response that keeps its tier's: a time that no test sees.
 pub const LATER: i64 = i64::MAX;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -109,7 +109,7 @@ impl Model {
         }
     }
 
-    /// Dropped answers, all of which the server has reclaimed.
+    /// Forgets the tombstones, all of which the server has reclaimed.
     pub fn forget_dropped(&mut self) {
         for database in &mut self.databases {
             database.retain(|_, key| !is_dropped(key));
@@ -326,7 +326,7 @@ impl Model {
         key.is_some_and(|key| matches!(key.value, Value::Text(_)))
     }
 
-    /// The answer to exactly this.
+    /// Returns the response to exactly this request.
     fn answer(&self, request: &Request, now: i64) -> Option<&Answer> {
         match &self.key(self.selected, &request.key(), now)?.value {
             Value::Answer(answer) if !answer.dropped && answer.asked == request.asked() => Some(answer),

@@ -1,4 +1,4 @@
-//! Invalidations that hit the same answers in several ways, while others wait to be reclaimed.
+//! Invalidations that hit the same responses in several ways, while others wait to be reclaimed.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ const TIERS: [&str; 4] = ["msg", "persona", "session", "response"];
 const USERS: [&str; 3] = ["ann", "bob", "cid"];
 const PERSONAS: [&str; 3] = ["p1", "p2", "p3"];
 
-/// The live entries: tier, user, persona and message. Messages name all four, so no two answers share a key.
+/// The live entries: tier, user, persona and message. Messages name all four, so no two responses share a key.
 type Model = BTreeSet<(usize, usize, usize, usize)>;
 
 fn counts_agree(con: &mut Connection, model: &Model) {
@@ -39,7 +39,7 @@ fn invalidations_of_intersecting_sets_count_every_entry_once() {
     let mut model = Model::new();
     let message = |(tier, user, persona, number)| format!("{tier} {user} {persona} {number}");
     for round in 0..60 {
-        // Stored in one pipeline, with whatever the drops before have left pending.
+        // Stored in one pipeline, with the tombstones that earlier invalidations have left.
         let mut pipeline = redis::pipe();
         for _ in 0..400 {
             let answer = (

@@ -1,4 +1,4 @@
-//! Refused for what the server is or has: another type under the key, no memory, a master, no data yet.
+//! Refusals by the state of the server: another type under the key, no memory, a master, no data yet.
 
 use testkit::{Raw, Server, eventually, replica_caught_up};
 
@@ -34,7 +34,7 @@ fn a_key_that_holds_something_else_is_left_alone() {
         assert_eq!(witness.con.number("CHATCACHE.INVALIDATE helper"), if tier == "msg" { 1 } else { 0 });
         assert_eq!(witness.con.number(&format!("DEL {key}")), 1, "a drop deletes no key that is not ours");
     }
-    // Any is done as soon as it has an answer.
+    // Any is done as soon as it has a reply.
     let mut con = witness.server.raw();
     con.ok("CHATCACHE.SET session ann helper hello narrow");
     con.ok("SET msg:5d41402abc4b2a76b9719d911017c592 string");

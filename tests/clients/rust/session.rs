@@ -15,7 +15,7 @@ fn chatcache(command: &str) -> Cmd {
 }
 
 fn session(con: &mut Connection) -> RedisResult<()> {
-    // Nothing, then an answer. The caller's type says what the reply is read as: Option where it may be null.
+    // Null, then a response. The caller's type tells the reply's: Option if it may be null.
     let nothing: Option<String> = chatcache("GET").arg(&ASK).query(con)?;
     assert_eq!(nothing, None);
     let stored: Option<String> = chatcache("SET").arg(&ASK).arg(ANSWER).arg("EX").arg(60).query(con)?;
@@ -41,7 +41,7 @@ fn session(con: &mut Connection) -> RedisResult<()> {
         chatcache("PERSONAS").arg("COUNT").arg(10).query(con)?;
     assert_eq!((cursor, personas.len(), personas[0]["name"].as_str()), (0, 1, "helper"));
 
-    // Single flight: a lease, who else asks is told busy, the answer with its token, and then hits.
+    // Single flight: a lease, busy for other callers, the response with its token, and then hits.
     let (kind, token, ms): (String, String, u64) =
         chatcache("FETCH").arg(&QUESTION).arg("LEASE").arg(5000).query(con)?;
     assert_eq!((kind.as_str(), ms), ("lease", 5000));
@@ -81,7 +81,7 @@ fn session(con: &mut Connection) -> RedisResult<()> {
     let replies: (String, String, Vec<u8>) = together.query(con)?;
     assert_eq!(replies, ("OK".to_owned(), "OK".to_owned(), bytes.to_vec()));
 
-    // Dropping answers.
+    // Invalidating responses.
     let there: bool = chatcache("DEL").arg(&["msg", "bob", "poet", "Hi"]).query(con)?;
     assert!(there);
     let gone: i64 = chatcache("FORGET").arg("bob").query(con)?;

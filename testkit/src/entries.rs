@@ -29,15 +29,15 @@ pub fn count<A: AsRef<[u8]>>(con: &mut Connection, args: &[A]) -> i64 {
 }
 
 #[track_caller]
-pub fn set(con: &mut Connection, tier: &str, user: &str, persona: &str, message: &str, answer: &str) {
-    assert_eq!(ask(con, &args!["CHATCACHE.SET", tier, user, persona, message, answer]), Value::Okay);
+pub fn set(con: &mut Connection, tier: &str, user: &str, persona: &str, message: &str, response: &str) {
+    assert_eq!(ask(con, &args!["CHATCACHE.SET", tier, user, persona, message, response]), Value::Okay);
 }
 
 #[track_caller]
 pub fn get(con: &mut Connection, tier: &str, user: &str, persona: &str, message: &str) -> Option<String> {
     match ask(con, &args!["CHATCACHE.GET", tier, user, persona, message]) {
         Value::Nil => None,
-        answer => Some(text(&answer)),
+        response => Some(text(&response)),
     }
 }
 
@@ -239,14 +239,14 @@ pub fn one_of_each(con: &mut Connection) -> Vec<Request> {
         requests.push(args!["persona", "", persona, ""].into());
     }
     for (number, request) in requests.iter().enumerate() {
-        let answer = match number {
+        let response = match number {
             0 => Vec::new(),
             1 => vec![b'x'; 1 << 20],
             _ => format!("the answer\r\n\0 {number}").into_bytes(),
         };
         let mut command: Vec<Vec<u8>> = args!["CHATCACHE.SET"].into();
         command.extend(request[..4].iter().cloned());
-        command.push(answer);
+        command.push(response);
         command.extend(request[4..].iter().cloned());
         command.extend(args!["PX", 7_000_000 + 1_237 * number]);
         assert_eq!(ask(con, &command), Value::Okay);

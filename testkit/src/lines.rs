@@ -133,8 +133,9 @@ pub fn texts(reply: Raw) -> Vec<String> {
 /// Stores `count` responses of `size` bytes by a user with a persona, to the messages `m-0`, `m-1`, …
 #[track_caller]
 pub fn fill_persona(con: &mut RawClient, user: &str, persona: &str, count: usize, size: usize) {
-    let answer = "x".repeat(size);
-    let set = |n| ["CHATCACHE.SET", "response", user, persona, &format!("m-{n}"), &answer].map(String::from);
+    let response = "x".repeat(size);
+    let set =
+        |n| ["CHATCACHE.SET", "response", user, persona, &format!("m-{n}"), &response].map(String::from);
     let sets: Vec<_> = (0..count).map(|n| set(n).to_vec()).collect();
     assert!(con.pipeline(&sets).iter().all(|reply| *reply == Raw::simple("OK")));
 }

@@ -111,8 +111,8 @@ fn spawn_dying_with_us(mut command: Command) -> Child {
     static SPAWNER: LazyLock<mpsc::Sender<Job>> = LazyLock::new(|| {
         let (jobs, inbox) = mpsc::channel::<Job>();
         thread::spawn(move || {
-            for (mut command, answer) in inbox {
-                let _ = answer.send(command.spawn());
+            for (mut command, response) in inbox {
+                let _ = response.send(command.spawn());
             }
         });
         jobs
@@ -138,8 +138,8 @@ fn spawn_dying_with_us(mut command: Command) -> Child {
         unsafe { command.pre_exec(die_with_parent) };
     }
     let program = command.get_program().to_owned();
-    let (answer, child) = mpsc::channel();
-    SPAWNER.send((command, answer)).expect("the spawner lives");
+    let (response, child) = mpsc::channel();
+    SPAWNER.send((command, response)).expect("the spawner lives");
     let child = child.recv().expect("the spawner answers");
     child.unwrap_or_else(|error| panic!("start {}: {error} (see `make setup`)", program.display()))
 }

@@ -207,7 +207,7 @@ impl Server {
         let socket = self.dir().join("redis.sock");
         let ended = poll(LIFECYCLE_TIMEOUT, || match process.ended() {
             Some(status) => Some(Some(status)),
-            None if answers_ping(&socket) => Some(None),
+            None if replies_to_ping(&socket) => Some(None),
             None => None,
         });
         match ended {
@@ -310,7 +310,7 @@ static VERSION: LazyLock<(bool, (u32, u32, u32))> = LazyLock::new(|| {
 });
 
 /// Returns true if a server there serves clients (a server that loads its data does not yet).
-fn answers_ping(socket: &Path) -> bool {
+fn replies_to_ping(socket: &Path) -> bool {
     let ping = || -> std::io::Result<String> {
         let mut stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(patient(Duration::from_secs(1))))?;

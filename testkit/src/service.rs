@@ -55,12 +55,12 @@ pub struct Story {
     /// The responses so far.
     next: usize,
     /// Number of acknowledged invalidations.
-    pub drops: usize,
+    pub invalidations: usize,
 }
 
 impl Story {
     pub fn new(persona: impl Into<String>) -> Story {
-        Story { persona: persona.into(), kept: Vec::new(), gone: 0, next: 0, drops: 0 }
+        Story { persona: persona.into(), kept: Vec::new(), gone: 0, next: 0, invalidations: 0 }
     }
 
     /// Goes on until told to stop; fails the test where a promise is broken.
@@ -86,7 +86,7 @@ impl Story {
             self.kept.clear();
             if client.is_kept(&self.persona) {
                 self.gone = self.next;
-                self.drops += 1;
+                self.invalidations += 1;
             }
         }
     }
@@ -140,7 +140,7 @@ impl Story {
         let command = args!["CHATCACHE.GET", "persona", "", self.persona, format!("q{n}")];
         match self.call(client, &command) {
             Value::Nil => None,
-            answer => Some(text(&answer)),
+            response => Some(text(&response)),
         }
     }
 

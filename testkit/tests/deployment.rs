@@ -40,8 +40,8 @@ fn connect(container: &Container<GenericImage>) -> Connection {
     })
 }
 
-fn set(con: &mut Connection, persona: &str, answer: &str) -> RedisResult<Value> {
-    cmd("CHATCACHE.SET").arg(&["persona", "ann", persona, "What is a list?", answer]).query(con)
+fn set(con: &mut Connection, persona: &str, response: &str) -> RedisResult<Value> {
+    cmd("CHATCACHE.SET").arg(&["persona", "ann", persona, "What is a list?", response]).query(con)
 }
 
 fn get(con: &mut Connection, persona: &str) -> Option<String> {
@@ -54,7 +54,7 @@ fn invalidate(con: &mut Connection, persona: &str) -> i64 {
 }
 
 #[test]
-fn answers_and_drops_outlive_a_restart_of_the_container() {
+fn responses_and_invalidations_outlive_a_restart_of_the_container() {
     let server = ready(image(&["--appendonly", "yes", "--appendfsync", "always"]));
     let mut con = connect(&server);
     for persona in ["helper", "poet"] {

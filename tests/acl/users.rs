@@ -11,12 +11,12 @@ pub fn of(persona: &str, request: &str) -> String {
 }
 
 /// The line that stores a response to a request, which may have an ID.
-pub fn store(request: &str, answer: &str, options: &str) -> String {
+pub fn store(request: &str, response: &str, options: &str) -> String {
     let (request, id) = match request.split_once(" ID ") {
         Some((request, id)) => (request, format!("ID {id} ")),
         None => (request, String::new()),
     };
-    format!("CHATCACHE.SET {request} {answer} {id}{options}").trim_end().to_owned()
+    format!("CHATCACHE.SET {request} {response} {id}{options}").trim_end().to_owned()
 }
 
 /// Returns the connection of a user with these rights, and with all commands unless the rights say otherwise.

@@ -95,11 +95,11 @@ fn an_entry_stored_again_during_a_reclaim_stays() {
 fn up_to_the_sync_limit_invalidate_deletes_the_keys_at_once() {
     let server = Server::builder().config("chatcache.invalidate-sync-limit 100").start();
     let mut con = server.raw();
-    for (answers, left) in [(100, 0), (101, 101)] {
+    for (responses, left) in [(100, 0), (101, 101)] {
         for drop in ["CHATCACHE.INVALIDATE helper", "CHATCACHE.FORGET ann", "CHATCACHE.FLUSH response"] {
-            fill_persona(&mut con, "ann", "helper", answers, 10);
+            fill_persona(&mut con, "ann", "helper", responses, 10);
             let replies = con.transaction(&[drop, "DBSIZE"]);
-            assert_eq!(replies, [Raw::Int(answers as i64), Raw::Int(left)], "{drop}");
+            assert_eq!(replies, [Raw::Int(responses as i64), Raw::Int(left)], "{drop}");
             eventually(|| con.number("DBSIZE") == 0);
         }
     }

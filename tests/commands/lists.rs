@@ -162,12 +162,12 @@ fn the_server_s_counters_count_each_operation() {
 fn an_invalidation_of_several_personas_counts_as_one() {
     let server = Server::start();
     let mut con = server.raw();
-    for (drops, line) in
+    for (invalidations, line) in
         [(1, "CHATCACHE.FLUSH"), (2, "CHATCACHE.INVALIDATE one two three"), (3, "CHATCACHE.FORGET ann bob")]
             .into_iter()
     {
         con.say(line);
-        assert_eq!(con.stats("")["drops"], drops, "{line}");
+        assert_eq!(con.stats("")["drops"], invalidations, "{line}");
     }
 }
 

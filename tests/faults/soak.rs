@@ -19,8 +19,8 @@ fn server() -> Server {
     let sets: Vec<_> = (0..KEPT)
         .map(|n| {
             let message = format!("kept {n}");
-            let answer = text(&mut rng, 500);
-            args!["CHATCACHE.SET", "persona", "who stays", "kept", message, answer, "EX", 864_000].to_vec()
+            let response = text(&mut rng, 500);
+            args!["CHATCACHE.SET", "persona", "who stays", "kept", message, response, "EX", 864_000].to_vec()
         })
         .collect();
     assert!(server.raw().pipeline(&sets).iter().all(|reply| *reply == Raw::simple("OK")));
@@ -87,9 +87,9 @@ fn after_twenty_cycles_of_filling_and_invalidating_memory_is_as_after_the_first(
             .map(|n| {
                 let tier = ["msg", "persona", "session", "response"][n % 4];
                 let length = rng.random_range(20..1200);
-                let answer = text(&mut rng, length);
+                let response = text(&mut rng, length);
                 let (user, persona) = (format!("user {}", n % 300), format!("persona {}", n % 7));
-                args!["CHATCACHE.SET", tier, user, persona, format!("cycle {cycle} message {n}"), answer]
+                args!["CHATCACHE.SET", tier, user, persona, format!("cycle {cycle} message {n}"), response]
                     .to_vec()
             })
             .collect();
@@ -133,10 +133,10 @@ fn an_hour(con: &mut RawClient, rng: &mut StdRng, requests: u32) {
             continue;
         }
         let length = rng.random_range(50..2000);
-        let answer = text(rng, length);
+        let response = text(rng, length);
         let ttl = rng.random_range(100..3000);
         let reply =
-            con.call(&command("CHATCACHE.SET", &args![answer, "PX", ttl, "STALE", 300, "TOKEN", token]));
+            con.call(&command("CHATCACHE.SET", &args![response, "PX", ttl, "STALE", 300, "TOKEN", token]));
         assert!(matches!(reply, Raw::Simple(_) | Raw::NullBulk), "{reply:?}");
     }
 }

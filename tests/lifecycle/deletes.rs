@@ -78,7 +78,7 @@ fn a_command_of_another_type_changes_nothing() {
             assert!(matches!(&reply, Raw::Error(text) if text.starts_with("WRONGTYPE")), "{reply:?}");
         }
         fixture.number(0, &args!["SETNX", key, "text"]);
-        fixture.answers(RESPONSE);
+        fixture.responses(RESPONSE);
     });
 }
 

@@ -20,7 +20,7 @@ fn a_reload_brings_every_entry_back_to_its_persona_and_database() {
         scatter(fixture);
         fixture.ok(&["DEBUG", "RELOAD"]);
         fixture.select(0);
-        fixture.answers(SESSION);
+        fixture.responses(SESSION);
     });
 }
 
@@ -30,7 +30,7 @@ fn a_restart_brings_every_entry_back_to_its_persona_and_database() {
         scatter(fixture);
         fixture.server.restart();
         fixture.reconnect();
-        fixture.answers(BOBS);
+        fixture.responses(BOBS);
     });
 }
 
@@ -48,7 +48,7 @@ fn a_background_save_keeps_the_entries_of_its_beginning() {
         fixture.server.kill9();
         fixture.server.start_again();
         fixture.reconnect();
-        fixture.answers(SESSION);
+        fixture.responses(SESSION);
     });
 }
 
@@ -71,7 +71,7 @@ fn an_entry_keeps_its_time_and_its_hits_over_a_restart() {
     let mut fixture = Fixture::new(Server::start());
     fixture.fresh();
     fixture.ok(&["CHATCACHE.SET", "msg", "ann", "helper", "hi", "1", "PXAT", "4102444800000"]);
-    fixture.answers(MSG);
+    fixture.responses(MSG);
     let key = fixture.key(MSG);
     fixture.server.restart();
     fixture.reconnect();
@@ -97,7 +97,7 @@ fn only_poet_is_left(fixture: &mut Fixture) {
     fixture.select(0);
     assert_eq!(fixture.run(&["CHATCACHE.GET", "persona", "ann", "helper", "message 1"]), Raw::NullBulk);
     assert_eq!(fixture.get(SESSION), None);
-    fixture.answers(POETS);
+    fixture.responses(POETS);
     fixture.number(0, &["CHATCACHE.INVALIDATE", "helper"]);
     fixture.number(0, &["CHATCACHE.FORGET", "ann"]);
     fixture.reclaimed();

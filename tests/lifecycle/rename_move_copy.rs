@@ -26,7 +26,7 @@ fn an_entry_renamed_away_and_back_is_found_again() {
         fixture.ok(&args!["RENAME", key, "elsewhere"]);
         fixture.ok(&args!["RENAME", "elsewhere", key]);
         fixture.ok(&args!["RENAME", key, key]);
-        fixture.answers(SESSION);
+        fixture.responses(SESSION);
     });
 }
 
@@ -55,8 +55,8 @@ fn renamenx_moves_where_it_may() {
     story([FULL, EMPTY], |fixture| {
         let [from, to] = [fixture.key(RESPONSE), fixture.key(POETS)];
         fixture.number(0, &args!["RENAMENX", from, to]);
-        fixture.answers(RESPONSE);
-        fixture.answers(POETS);
+        fixture.responses(RESPONSE);
+        fixture.responses(POETS);
         fixture.number(1, &args!["RENAMENX", from, "elsewhere"]);
     });
 }
@@ -66,15 +66,15 @@ fn a_copy_counts_as_one_more() {
     story([Census { helper: (6, 19), ann: 5, keys: 7, ..FULL }, EMPTY], |fixture| {
         let key = fixture.key(RESPONSE);
         fixture.number(1, &args!["COPY", key, "elsewhere"]);
-        fixture.answers(RESPONSE);
+        fixture.responses(RESPONSE);
     });
     story([FULL, ONE], |fixture| {
         let key = fixture.key(RESPONSE);
         fixture.number(1, &args!["COPY", key, key, "DB", 1]);
         fixture.select(1);
-        fixture.answers(RESPONSE);
+        fixture.responses(RESPONSE);
         fixture.select(0);
-        fixture.answers(RESPONSE);
+        fixture.responses(RESPONSE);
     });
 }
 
@@ -83,7 +83,7 @@ fn a_copy_takes_the_place_of_another_entry_only_with_replace() {
     story([Census { helper: (6, 19), poet: (0, 0), ann: 5, bob: 1, keys: 6 }, EMPTY], |fixture| {
         let [from, to] = [fixture.key(RESPONSE), fixture.key(POETS)];
         fixture.number(0, &args!["COPY", from, to]);
-        fixture.answers(POETS);
+        fixture.responses(POETS);
         fixture.number(1, &args!["COPY", from, to, "REPLACE"]);
     });
 }
@@ -98,7 +98,7 @@ fn a_moved_entry_is_found_in_its_new_database() {
         fixture.number(1, &args!["MOVE", key, 1]);
         assert_eq!(fixture.get(RESPONSE), None);
         fixture.select(1);
-        fixture.answers(RESPONSE);
+        fixture.responses(RESPONSE);
     });
     // If the target exists, nothing moves.
     story([FULL, ONE], |fixture| {
@@ -120,7 +120,7 @@ fn migrate_to(database: usize) {
         let [one, other] = [fixture.key(PERSONA), fixture.key(BOBS)];
         fixture.ok(&args!["MIGRATE", "127.0.0.1", port, "", database, 5000, "KEYS", one, other]);
         target.holds(database, Census { helper: (2, 7), poet: (0, 0), ann: 1, bob: 1, keys: 2 });
-        target.answers(PERSONA);
+        target.responses(PERSONA);
         target.number(2, &["CHATCACHE.INVALIDATE", "helper"]);
         target.holds(database, EMPTY);
     });

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use testkit::{Builder, Raw, RawClient, Server, args, eventually};
 
 /// Tier, user, persona, message, response.
-pub type Answer = [&'static str; 5];
+pub type Response = [&'static str; 5];
 
-pub const ANSWERS: [Answer; 6] = [
+pub const RESPONSES: [Response; 6] = [
     ["msg", "ann", "helper", "hi", "1"],
     ["persona", "ann", "helper", "hi", "22"],
     ["session", "ann", "helper", "hi", "333"],
@@ -17,12 +17,12 @@ pub const ANSWERS: [Answer; 6] = [
     ["persona", "bob", "helper", "ho", "55555"],
     ["response", "bob", "poet", "hi", "666666"],
 ];
-pub const MSG: Answer = ANSWERS[0];
-pub const PERSONA: Answer = ANSWERS[1];
-pub const SESSION: Answer = ANSWERS[2];
-pub const RESPONSE: Answer = ANSWERS[3];
-pub const BOBS: Answer = ANSWERS[4];
-pub const POETS: Answer = ANSWERS[5];
+pub const MSG: Response = RESPONSES[0];
+pub const PERSONA: Response = RESPONSES[1];
+pub const SESSION: Response = RESPONSES[2];
+pub const RESPONSE: Response = RESPONSES[3];
+pub const BOBS: Response = RESPONSES[4];
+pub const POETS: Response = RESPONSES[5];
 
 /// The counts of one database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,15 +93,15 @@ impl Fixture {
     }
 
     #[track_caller]
-    pub fn store(&mut self, [tier, user, persona, message, answer]: Answer) {
-        self.ok(&["CHATCACHE.SET", tier, user, persona, message, answer]);
+    pub fn store(&mut self, [tier, user, persona, message, response]: Response) {
+        self.ok(&["CHATCACHE.SET", tier, user, persona, message, response]);
     }
 
     #[track_caller]
-    pub fn get(&mut self, [tier, user, persona, message, _]: Answer) -> Option<Vec<u8>> {
+    pub fn get(&mut self, [tier, user, persona, message, _]: Response) -> Option<Vec<u8>> {
         match self.run(&["CHATCACHE.GET", tier, user, persona, message]) {
             Raw::NullBulk => None,
-            Raw::Bulk(answer) => Some(answer),
+            Raw::Bulk(response) => Some(response),
             // A key of another type.
             Raw::Error(text) if text.starts_with("WRONGTYPE") => None,
             other => panic!("GET: {other:?}"),
@@ -109,14 +109,14 @@ impl Fixture {
     }
 
     #[track_caller]
-    pub fn answers(&mut self, answer: Answer) {
-        let found = self.get(answer);
-        assert_eq!(found.as_deref(), Some(answer[4].as_bytes()), "{answer:?}");
+    pub fn responses(&mut self, response: Response) {
+        let found = self.get(response);
+        assert_eq!(found.as_deref(), Some(response[4].as_bytes()), "{response:?}");
     }
 
     /// The name of the response's key.
     #[track_caller]
-    pub fn key(&mut self, [tier, user, persona, message, _]: Answer) -> Vec<u8> {
+    pub fn key(&mut self, [tier, user, persona, message, _]: Response) -> Vec<u8> {
         match self.run(&["CHATCACHE.KEY", tier, user, persona, message]) {
             Raw::Bulk(name) => name,
             other => panic!("KEY: {other:?}"),
@@ -135,7 +135,7 @@ impl Fixture {
     #[track_caller]
     pub fn seed(&mut self, database: usize) {
         self.select(database);
-        ANSWERS.into_iter().for_each(|answer| self.store(answer));
+        RESPONSES.into_iter().for_each(|response| self.store(response));
     }
 
     #[track_caller]
@@ -255,14 +255,16 @@ fn end(fixture: &mut Fixture, census: [Census; 2], ending: Ending) {
     for database in [0, 1] {
         let before = left[database];
         let answered = answered(fixture, database);
-        let (counted, after, goes): (u64, Census, fn(&Answer) -> bool) = match ending {
+        let (counted, after, goes): (u64, Census, fn(&Response) -> bool) = match ending {
             Ending::Invalidate => {
                 let keys = before.keys - before.helper.0;
-                (before.helper.0, Census { helper: (0, 0), keys, ..before }, |answer| answer[2] == "helper")
+                (before.helper.0, Census { helper: (0, 0), keys, ..before }, |response| {
+                    response[2] == "helper"
+                })
             }
             Ending::Forget => {
                 let keys = before.keys - before.ann;
-                (before.ann, Census { ann: 0, keys, ..before }, |answer| answer[1] == "ann")
+                (before.ann, Census { ann: 0, keys, ..before }, |response| response[1] == "ann")
             }
             Ending::Flush => {
                 let all = before.helper.0 + before.poet.0;
@@ -277,7 +279,7 @@ fn end(fixture: &mut Fixture, census: [Census; 2], ending: Ending) {
         fixture.select(database);
         fixture.number(counted as i64, drop);
         // Its entries are unreachable at once, also while their keys remain.
-        let rest: Vec<Answer> = answered.iter().filter(|answer| !goes(answer)).copied().collect();
+        let rest: Vec<Response> = answered.iter().filter(|response| !goes(response)).copied().collect();
         assert_eq!(self::answered(fixture, database), rest, "after {drop:?} in {database}");
         fixture.number(0, drop);
         fixture.reclaimed();
@@ -293,10 +295,10 @@ fn end(fixture: &mut Fixture, census: [Census; 2], ending: Ending) {
     }
 }
 
-fn answered(fixture: &mut Fixture, database: usize) -> Vec<Answer> {
+fn answered(fixture: &mut Fixture, database: usize) -> Vec<Response> {
     fixture.select(database);
-    ANSWERS
+    RESPONSES
         .into_iter()
-        .filter(|answer| fixture.get(*answer).as_deref() == Some(answer[4].as_bytes()))
+        .filter(|response| fixture.get(*response).as_deref() == Some(response[4].as_bytes()))
         .collect()
 }

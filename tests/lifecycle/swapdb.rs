@@ -12,7 +12,7 @@ fn swapdb_takes_the_indexes_along() {
         fixture.number(1, &args!["COPY", key, key, "DB", 1]);
         fixture.ok(&["SWAPDB", "1", "0"]);
         fixture.select(0);
-        fixture.answers(RESPONSE);
+        fixture.responses(RESPONSE);
         assert_eq!(fixture.get(MSG), None);
     });
     story([FULL, ONE], |fixture| {

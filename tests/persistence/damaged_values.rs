@@ -40,8 +40,8 @@ fn refused(file: Vec<u8>) -> String {
 fn the_undamaged_file_is_read() {
     let (file, _) = a_file();
     let server = Server::builder().config("rdbchecksum no").file("dump.rdb", file).start();
-    let answer = get(&mut server.connect(), "response", "ann", PERSONA, "q");
-    assert_eq!(answer, Some("the answer in the file".into()));
+    let response = get(&mut server.connect(), "response", "ann", PERSONA, "q");
+    assert_eq!(response, Some("the answer in the file".into()));
 }
 
 #[test]

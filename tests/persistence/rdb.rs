@@ -112,8 +112,8 @@ fn each_database_gets_its_own_entries_back() {
     let mut con = server.connect();
     for database in [0, 3, 15] {
         ask(&mut con, &args!["SELECT", database]);
-        let answer = get(&mut con, "msg", "", "helper", "same question");
-        assert_eq!(answer, Some(format!("answer of {database}")));
+        let response = get(&mut con, "msg", "", "helper", "same question");
+        assert_eq!(response, Some(format!("answer of {database}")));
         assert_eq!(count(&mut con, &["CHATCACHE.FORGET", "ann"]), database as i64 + 1);
         assert_eq!(count(&mut con, &["CHATCACHE.INVALIDATE", "helper"]), 1);
     }

@@ -114,7 +114,7 @@ impl Driver {
 
     /// Waits until the server, and its replica, have reclaimed all tombstones.
     pub fn reclaimed(&mut self) {
-        if (0..DATABASES).all(|database| self.model.dropped(database) == 0) {
+        if (0..DATABASES).all(|database| self.model.invalidated(database) == 0) {
             return;
         }
         eventually(|| pending(&mut self.con) == 0);
@@ -123,7 +123,7 @@ impl Driver {
             let mut con = replica.raw();
             eventually(|| pending(&mut con) == 0);
         }
-        self.model.forget_dropped();
+        self.model.forget_invalidated();
     }
 
     #[track_caller]
@@ -288,7 +288,7 @@ impl Driver {
         match (self.con.call(&["EXEC"]), touched) {
             (Raw::NullArray, true) => {}
             // Tombstones may be reclaimed meanwhile, and that changes their keys.
-            (Raw::NullArray, false) if (0..DATABASES).any(|number| self.model.dropped(number) > 0) => {}
+            (Raw::NullArray, false) if (0..DATABASES).any(|number| self.model.invalidated(number) > 0) => {}
             (Raw::Array(replies), false) => self.hold(&[then], &replies, began, now_ms()),
             (reply, _) => {
                 let watched = watched.escape_ascii();

@@ -141,9 +141,9 @@ fn a_replica_that_has_lost_its_master_and_may_not_serve_old_data_only_helps() {
 fn a_server_that_loads_its_data_only_helps() {
     let server = Server::builder().config("loading-process-events-interval-bytes 1024").start();
     let (mut con, mut loader) = (server.raw(), server.raw());
-    let answer = "x".repeat(2_000);
+    let response = "x".repeat(2_000);
     for n in 0..100 {
-        con.ok(&format!("CHATCACHE.SET response ann helper m-{n} {answer}"));
+        con.ok(&format!("CHATCACHE.SET response ann helper m-{n} {response}"));
     }
     // Each key takes 10 ms to load.
     con.ok("CONFIG SET key-load-delay 10000");

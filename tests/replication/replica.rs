@@ -129,9 +129,9 @@ fn keepttl_and_conditions_come_out_the_same() {
     let (master, replica) = a_pair(&[]);
     let (mut con, mut there) = (master.connect(), replica.connect());
     let request = |message: &str| -> testkit::Request { args!["persona", "", "helper", message].into() };
-    let set = |con: &mut Connection, message: &str, answer: &str, options: &str| {
+    let set = |con: &mut Connection, message: &str, response: &str, options: &str| {
         let mut command: Vec<Vec<u8>> =
-            args!["CHATCACHE.SET", "persona", "", "helper", message, answer].into();
+            args!["CHATCACHE.SET", "persona", "", "helper", message, response].into();
         command.extend(options.split_whitespace().map(|word| word.as_bytes().to_vec()));
         ask(con, &command)
     };

@@ -1,6 +1,6 @@
 //! Compares caches for L1: a hit, and the longest insertion, in L1 (an IndexMap that samples the least frequent),
 //! quick_cache and moka; and the time that finding an entry's place takes. `cargo bench --bench l1`, without a server, in
-//! one thread.
+//! one thread, by its CPU time. Each hit reads the first byte of its response.
 //!
 //! The caches hold 40,000 responses, which are read in a random order. Each response is shared bytes under the key of L1,
 //! 16 bytes that are a hash already.
@@ -8,7 +8,7 @@
 use std::hash::{BuildHasherDefault, Hasher};
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chatcache::cache::l1::{L1, L1Entry, L1Key};
 use chatcache::entry::{Frequency, Response};
@@ -96,12 +96,12 @@ fn admit(l1: &mut L1, key: L1Key, entry: L1Entry) {
     l1.admit(admission, entry);
 }
 
-/// Returns the nanoseconds of one call, in the best round.
+/// Returns the nanoseconds of CPU time of one call, in the best round.
 fn nanoseconds(calls: usize, mut call: impl FnMut(usize)) -> f64 {
     let round = |call: &mut dyn FnMut(usize)| {
-        let started = Instant::now();
+        let started = processor_time();
         (0..calls).for_each(call);
-        started.elapsed().as_nanos() as f64 / calls as f64
+        (processor_time() - started).as_nanos() as f64 / calls as f64
     };
     (0..ROUNDS).map(|_| round(&mut call)).fold(f64::INFINITY, f64::min)
 }
@@ -133,15 +133,15 @@ fn compare_hits() {
         let entry = l1.get(&at(n)).expect("L1 holds it");
         // `hot` counts each hit.
         entry.frequency.set(entry.frequency.get().after_hit(0));
-        black_box(entry.response.len());
+        black_box(entry.response[0]);
     });
     println!("| L1 | {l1_ns:.0} |");
     let quick_ns = nanoseconds(READS, |n| {
-        black_box(quick.get(&at(n)).expect("the cache holds it").len());
+        black_box(quick.get(&at(n)).expect("the cache holds it")[0]);
     });
     println!("| quick_cache::unsync | {quick_ns:.0} |");
     let moka_ns = nanoseconds(READS, |n| {
-        black_box(moka.get(&at(n)).expect("the cache holds it").len());
+        black_box(moka.get(&at(n)).expect("the cache holds it")[0]);
     });
     println!("| moka::sync | {moka_ns:.0} |");
 }

@@ -187,8 +187,8 @@ impl Lifetime {
             Ttl::Relative { ms, .. } => now_ms.saturating_add(jittered(ctx, ms)),
             Ttl::Tier | Ttl::Keep => now_ms.saturating_add(jittered(ctx, config::ttl_ms(request.tier))),
         };
-        // A replayed command states its grace: this server's settings may differ. (`is_replayed` is asked last, as the
-        // server counts its memory to answer.)
+        // A replayed command states its grace: this server's settings may differ. (`is_replayed` comes last: the server
+        // counts its memory for it.)
         let by_setting = || match config::stale_ms(request.tier) {
             stale_ms if stale_ms > 0 && !ctx.is_replayed() => stale_ms,
             _ => 0,

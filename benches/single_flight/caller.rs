@@ -1,7 +1,7 @@
 //! One of the crowd's processes. Each of its connections is a caller that wants the same response.
 //!
 //! It says `ready`, begins when it reads a line, says `calling` at each call of the model, and at last
-//! `done <answered>`.
+//! `done <served>`.
 
 use redis::{Connection, cmd};
 use std::io::Write;
@@ -54,7 +54,7 @@ pub fn run(words: &[String]) {
     let count: usize = count.parse().expect("how many connections");
     let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).expect("an address");
     let begin = Barrier::new(count + 1);
-    let answered = scope(|scope| {
+    let served = scope(|scope| {
         let callers: Vec<_> = (0..count)
             .map(|_| {
                 let mut con = client.get_connection().expect("connect to the server");
@@ -82,7 +82,7 @@ pub fn run(words: &[String]) {
             .filter(|&is_right| is_right)
             .count()
     });
-    say(&format!("done {answered}"));
+    say(&format!("done {served}"));
 }
 
 fn say(line: &str) {

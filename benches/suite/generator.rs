@@ -79,13 +79,13 @@ pub fn top(server: &Server, load: &Load, time: Duration) -> Speed {
     beside_servers(|| Run::new(server, load, u64::MAX).closed(server, Some(time)))
 }
 
-/// Sends so many units, with numbers from 0 on, as fast as the server takes them.
+/// Sends this many units, with numbers from 0 on, as fast as the server takes them.
 pub fn send(server: &Server, template: &Template, units: u64) {
     let load = Load { template: template.clone(), numbers: Numbers::From(0), nulls: Nulls::None };
     beside_servers(|| Run::new(server, &load, units).closed(server, None));
 }
 
-/// Latencies in microseconds, of every reply, while so many units a second are due: pipelines at random moments.
+/// Latencies in microseconds, of every reply, while this many units a second are due: pipelines at random moments.
 pub fn at_rate(server: &Server, load: &Load, per_second: f64, time: Duration) -> Vec<f64> {
     beside_servers(|| Run::new(server, load, u64::MAX).open(per_second, time))
 }
@@ -308,6 +308,6 @@ impl<'a> Run<'a> {
     fn check(&self, replies: usize) {
         let nulls: u64 = self.connections.iter().map(|connection| connection.replies.nulls).sum();
         let expected = if self.load.nulls == Nulls::All { replies as u64 } else { 0 };
-        assert_eq!(nulls, expected, "of {replies} replies so many are null");
+        assert_eq!(nulls, expected, "null replies of {replies}");
     }
 }

@@ -84,7 +84,7 @@ pub fn run(bench: &mut Bench) {
         QUANTILES.iter().zip(medians).map(|(quantile, &us)| (1.0 / (1.0 - quantile), us)).collect()
     };
     let lines = [Line::other("native GET", points(&medians[0])), Line::ours("hot GET", points(&medians[1]))];
-    let axes = charts::Axes { x: "one reply in so many is slower", y: "us" };
+    let axes = charts::Axes { x: "one reply in N is slower", y: "us" };
     charts::lines("latency", "Latency of GET at half the top load", axes, &lines);
     bench.report.chart("latency", "Latency of GET at half the top load");
 }

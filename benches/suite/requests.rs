@@ -28,7 +28,7 @@ pub const SCRIPT_GET: &str =
 const SCRIPT_SET: &str =
     "redis.call('SET', 'persona:' .. KEYS[1] .. ':' .. redis.sha1hex(ARGV[1]), ARGV[2], 'EX', 86400)";
 
-/// A message of so many bytes, with a number in it.
+/// Returns a message of this many bytes, with a number in it.
 pub fn message(text: &Text, bytes: usize) -> String {
     format!("{NUMBER} {}", text.prompt(bytes - NUMBER.len() - 1))
 }

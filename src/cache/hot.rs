@@ -212,7 +212,7 @@ pub fn renew_l1(ctx: &Ctx<'_>) {
     }
 }
 
-/// Drops a large value on a thread of its own.
+/// Frees a large value on a thread of its own.
 fn free<T: Send + 'static>(large: bool, gone: T) {
     if large {
         // If the system gives no thread, the closure is dropped here, and the value with it.

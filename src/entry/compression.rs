@@ -502,16 +502,20 @@ mod tests {
     #[test]
     fn a_dictionary_that_is_no_better_is_not_kept() {
         let mut compressor = trained(5);
-        let train = |compressor: &mut Compressor, from: u64| {
-            let samples: Vec<_> = (from..from + 200).map(text).collect();
-            let sizes: Vec<_> = samples.iter().map(Vec::len).collect();
-            compressor.train(&samples.concat(), &sizes)
+        let samples = |from: u64| {
+            let texts: Vec<_> = (from..from + 200).map(text).collect();
+            (texts.concat(), texts.iter().map(Vec::len).collect::<Vec<_>>())
         };
-        let better = train(&mut compressor, 0).expect("a better dictionary");
+        let (first, sizes) = samples(0);
+        let before = compressor.compressed_bytes(&first, &sizes);
+        let better = compressor.train(&first, &sizes).expect("a better dictionary");
         assert_eq!(better.0, DictionaryId(6));
         compressor.trained = Some(better);
+        // It holds much of the samples.
+        assert!(compressor.compressed_bytes(&first, &sizes) < before / 2);
         // A few other samples: the dictionary would save less than 5 %.
-        assert!(train(&mut compressor, 4).is_none());
+        let (second, sizes) = samples(4);
+        assert!(compressor.train(&second, &sizes).is_none());
         assert_eq!(compressor.trained.map(|(id, _)| id), Some(DictionaryId(6)));
     }
 

@@ -419,6 +419,132 @@ mod tests {
         assert_eq!(decompressed(Encoding::Zstd, &last.1, raw.len()), Err(Damaged));
     }
 
+    #[test]
+    fn compression_is_worth_it_from_an_eighth_to_the_highest_ratio() {
+        assert!(is_worth_it(800, 700) && !is_worth_it(800, 701));
+        assert!(is_worth_it(1000, 4) && !is_worth_it(1001, 4));
+    }
+
+    #[test]
+    fn a_response_of_exactly_the_highest_ratio_decompresses() {
+        // lz4 takes one byte for 255 zeros, and a few more for each block.
+        let (zeros, block) = (500..900)
+            .map(|bytes| vec![0; bytes * MAX_RATIO])
+            .map(|zeros| (lz4_flex::block::compress(&zeros), zeros))
+            .find_map(|(block, zeros)| (zeros.len() == block.len() * MAX_RATIO).then_some((zeros, block)))
+            .expect("a block of this ratio");
+        assert_eq!(decompressed(Encoding::Lz4, &block, zeros.len()), Ok(zeros));
+    }
+
+    #[test]
+    fn a_long_response_survives_compression_and_its_buffer_is_not_kept() {
+        let kept = |raw: &[u8], method| {
+            let mut compressor = Compressor::default();
+            let (encoding, compressed) = compressor.compress(method, raw).expect("text shrinks");
+            assert_eq!(decompressed(encoding, &compressed, raw.len()).as_deref(), Ok(raw));
+            compressor.buffer.capacity()
+        };
+        let texts = |count| (0..count).flat_map(text).collect::<Vec<u8>>();
+        for method in [Method::Lz4, Method::Zstd] {
+            assert_eq!(kept(&texts(4000), method), 0);
+            assert!(kept(&texts(100), method) > 0);
+        }
+        let mut compressor = Compressor { buffer: Vec::with_capacity(1 << 20), ..Compressor::default() };
+        compressor.compress(Method::None, b"");
+        assert_eq!(compressor.buffer.capacity(), 1 << 20);
+    }
+
+    /// Returns a compressor with a dictionary of this number.
+    fn trained(id: u8) -> Compressor {
+        let dictionary = CDict::try_create(&text(0), LEVEL).expect("a dictionary");
+        Compressor { trained: Some((DictionaryId(id), dictionary)), ..Compressor::default() }
+    }
+
+    #[test]
+    fn a_dictionary_is_trained_on_the_last_responses_that_fit() {
+        let sampled = |seen, kept, bytes| {
+            let mut compressor = Compressor::default();
+            compressor.training = Training { seen, next: 8000, samples: vec![0; kept], sizes: vec![] };
+            compressor.learn(&vec![0; bytes]);
+            let Training { seen: now, samples, sizes, .. } = compressor.training;
+            assert_eq!(samples.len() - kept, sizes.iter().sum());
+            (now - seen, sizes.len())
+        };
+        assert_eq!(sampled(3999, 0, 10), (1, 0));
+        assert_eq!(sampled(4000, 0, 10), (1, 1));
+        assert_eq!(sampled(5000, (3 << 20) - 10, 10), (1, 1));
+        assert_eq!(sampled(5000, (3 << 20) - 10, 11), (1, 0));
+        assert_eq!(sampled(5000, 0, 32 << 10), (1, 1));
+        assert_eq!(sampled(5000, 0, (32 << 10) + 1), (0, 0));
+    }
+
+    #[test]
+    fn no_dictionary_is_trained_after_the_last() {
+        let seen = |id| {
+            let mut compressor = trained(id);
+            compressor.learn(&text(1));
+            compressor.training.seen
+        };
+        assert_eq!((seen(10), seen(11)), (1, 0));
+        let before = dictionaries();
+        for slot in &DICTIONARIES[9..11] {
+            assert!(slot.set(DDict::try_create(&text(0)).expect("a dictionary")).is_ok());
+        }
+        assert!(dictionaries() >= before + 2);
+    }
+
+    #[test]
+    fn a_dictionary_is_for_responses_up_to_the_longest_sample() {
+        let encoding = |bytes| {
+            let raw: Vec<u8> = text(1).into_iter().cycle().take(bytes).collect();
+            trained(5).compress(Method::Zstd, &raw).map(|(encoding, _)| encoding)
+        };
+        assert_eq!(encoding(32 << 10), Some(Encoding::Trained(DictionaryId(5))));
+        assert_eq!(encoding((32 << 10) + 1), Some(Encoding::Zstd));
+    }
+
+    #[test]
+    fn a_response_that_shrinks_with_a_dictionary_only_is_portable_raw() {
+        let mut compressor = trained(8);
+        DICTIONARIES[8].set(DDict::try_create(&text(0)).expect("a dictionary")).ok().expect("a free slot");
+        let raw = b"Dear customer 0, thank you for your question about our product.";
+        let (encoding, compressed) = compressor.compress(Method::Zstd, raw).expect("the dictionary holds it");
+        assert_eq!(encoding, Encoding::Trained(DictionaryId(8)));
+        assert_eq!(portable(encoding, &compressed, raw.len()), Some((Encoding::Raw, raw.to_vec())));
+    }
+
+    #[test]
+    fn a_dictionary_is_weighed_by_every_eighth_sample() {
+        let samples: Vec<_> = (0..17).map(text).collect();
+        let sizes: Vec<_> = samples.iter().map(Vec::len).collect();
+        let mut compressor = Compressor::default();
+        let alone = [0, 8, 16].map(|n: usize| {
+            compressor.compress_zstd(&samples[n]).expect("zstd compresses text");
+            compressor.buffer.len()
+        });
+        assert_eq!(compressor.compressed_bytes(&samples.concat(), &sizes), alone.into_iter().sum());
+    }
+
+    #[test]
+    fn a_dictionary_that_is_no_better_is_not_kept() {
+        let mut compressor = trained(5);
+        let samples = |from: u64| {
+            let texts: Vec<_> = (from..from + 200).map(text).collect();
+            (texts.concat(), texts.iter().map(Vec::len).collect::<Vec<_>>())
+        };
+        let (first, sizes) = samples(0);
+        let before = compressor.compressed_bytes(&first, &sizes);
+        let better = compressor.train(&first, &sizes).expect("a better dictionary");
+        assert_eq!(better.0, DictionaryId(6));
+        compressor.trained = Some(better);
+        // It holds much of the samples.
+        assert!(compressor.compressed_bytes(&first, &sizes) < before / 2);
+        // A few other samples: the dictionary would save less than 5 %.
+        let (second, sizes) = samples(4);
+        assert!(compressor.train(&second, &sizes).is_none());
+        assert_eq!(compressor.trained.map(|(id, _)| id), Some(DictionaryId(6)));
+    }
+
     proptest! {
         #[test]
         fn any_bytes_decompress_to_their_length_or_are_refused(bytes: Vec<u8>, raw_bytes in 0..5000_usize) {

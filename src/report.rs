@@ -40,6 +40,8 @@ pub fn report() -> Report {
             report.pending += index.pending();
             report.stale += index.stale();
             report.index_bytes += index.heap_bytes();
+            report.idle_personas += index.idle().personas;
+            report.idle_bytes += index.idle().bytes;
         }
     });
     report
@@ -76,11 +78,14 @@ pub struct Report {
     pub dictionaries: u64,
     /// Memory of the indexes.
     pub index_bytes: u64,
+    /// Personas without entries that have statistics, and the bytes of these, which `index_bytes` includes.
+    pub idle_personas: u64,
+    pub idle_bytes: u64,
 }
 
 impl Report {
     /// All fields, in the order in which they are told.
-    pub fn fields(&self) -> [(&'static str, u64); 42] {
+    pub fn fields(&self) -> [(&'static str, u64); 44] {
         let Report { counters, .. } = self;
         let entries = |tier: Tier| self.entries_by_tier.get(tier as usize).copied().unwrap_or(0);
         [
@@ -126,6 +131,8 @@ impl Report {
             ("waiting-to-compress", self.waiting_to_compress),
             ("dictionaries", self.dictionaries),
             ("index-bytes", self.index_bytes),
+            ("idle-personas", self.idle_personas),
+            ("idle-bytes", self.idle_bytes),
         ]
     }
 }

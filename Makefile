@@ -12,7 +12,7 @@ DENY := $(shell cargo deny --version >/dev/null 2>&1 && echo yes)
 .PHONY: help setup build run test lint deny valgrind bench clean top test-top example test-example setup-python bench-chat setup-test
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name what; do printf '  make %-16s %s\n' "$$name" "$$what"; done
 
 setup: ## install the missing packages on Debian or Ubuntu (a C compiler, libclang, redis-server)
 	@scripts/setup
@@ -81,6 +81,10 @@ test-containers: build ## the integration tests in containers of the official im
 
 test-matrix: setup ## the integration tests on six servers, which it gets itself (some minutes each)
 	@scripts/matrix $(ARGS)
+
+.PHONY: test-redis-suite
+test-redis-suite: build ## Redis's own tests with and without the module, and what differs (half an hour; ARGS='unit/expire')
+	@scripts/redis-suite $(ARGS)
 
 .PHONY: soak
 soak: setup ## the tests of faults at length: 20 power cuts, 100 cycles of filling and invalidating, 20 days of traffic

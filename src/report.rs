@@ -43,6 +43,8 @@ pub fn report() -> Report {
             report.pending += index.pending();
             report.stale += index.stale();
             report.index_bytes += index.heap_bytes();
+            report.idle_personas += index.idle().personas;
+            report.idle_bytes += index.idle().bytes;
         }
     });
     report
@@ -91,11 +93,15 @@ pub struct Report {
     pub dictionaries: u64,
     /// The memory of the indexes, in bytes.
     pub index_bytes: u64,
+    /// Personas without entries that have statistics.
+    pub idle_personas: u64,
+    /// The bytes of these statistics, which `index_bytes` includes.
+    pub idle_bytes: u64,
 }
 
 impl Report {
     /// Returns all fields, in the order of the reply.
-    pub fn fields(&self) -> [(&'static str, u64); 42] {
+    pub fn fields(&self) -> [(&'static str, u64); 44] {
         let Report { counters, .. } = self;
         let entries = |tier: Tier| self.entries_by_tier.get(tier as usize).copied().unwrap_or(0);
         [
@@ -141,6 +147,8 @@ impl Report {
             ("waiting-to-compress", self.waiting_to_compress),
             ("dictionaries", self.dictionaries),
             ("index-bytes", self.index_bytes),
+            ("idle-personas", self.idle_personas),
+            ("idle-bytes", self.idle_bytes),
         ]
     }
 }

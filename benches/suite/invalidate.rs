@@ -119,6 +119,7 @@ pub fn run(bench: &mut Bench) {
 
     let mut by_script = Way::new(format!("Lua: SMEMBERS and UNLINK, {}", figure(million as f64)));
     let mut by_unlink = Way::new(format!("SSCAN and pipelined UNLINK, {}", figure(million as f64)));
+    let mut by_del = Way::new(format!("SSCAN and DEL of 400 keys each, {}", figure(million as f64)));
     let mut by_scan = Way::new(format!("SCAN and DEL, key by key, {}", figure(hundred_thousand as f64)));
     let mut by_pages =
         Way::new(format!("SCAN COUNT 1000 and DEL of each page, {}", figure(hundred_thousand as f64)));
@@ -127,7 +128,9 @@ pub fn run(bench: &mut Bench) {
         send(&plain, &native, million);
         by_script.measure(&plain, million, script);
         send(&plain, &native, million);
-        by_unlink.measure(&plain, million, unlink);
+        by_unlink.measure(&plain, million, |con| delete_pages(con, "UNLINK", 1_000));
+        send(&plain, &native, million);
+        by_del.measure(&plain, million, |con| delete_pages(con, "DEL", 400));
         for (way, count) in [(&mut by_scan, 10), (&mut by_pages, 1_000)] {
             send(&plain, &native, hundred_thousand);
             way.measure(&plain, hundred_thousand, |con| scan(con, count));
@@ -148,6 +151,12 @@ pub fn run(bench: &mut Bench) {
         ours: Series::of("stall", "ms", of_million.stalls_ms.clone()),
         other: Some(Series::of("the same server, quiet", "ms", quiet_ms.clone())),
         goal: Some(Goal::Told("at most 3 x + 2 ms".to_owned(), stall <= 3.0 * quiet + 2.0)),
+    });
+    report.add(Row {
+        what: format!("longest stall while {} keys go", figure(million as f64)),
+        ours: Series::of("INVALIDATE and reclaim", "ms", of_million.stalls_ms.clone()),
+        other: Some(Series::of(&by_del.name, "ms", by_del.stalls_ms.clone())),
+        goal: None,
     });
     let goals = [Some(Goal::AtLeast(1000.0)), None, None, None];
     let rivals = [&by_scan, &by_pages, &by_script, &by_unlink];
@@ -173,7 +182,16 @@ pub fn run(bench: &mut Bench) {
         figure(median(&reclaims)),
     ));
 
-    let ways = [&of_thousand, &of_hundred_thousand, &of_million, &by_script, &by_unlink, &by_pages, &by_scan];
+    let ways = [
+        &of_thousand,
+        &of_hundred_thousand,
+        &of_million,
+        &by_script,
+        &by_unlink,
+        &by_del,
+        &by_pages,
+        &by_scan,
+    ];
     report.table(Table {
         title: "Invalidating the responses of a persona".to_owned(),
         columns: ["how", "time", "longest stall of another client", "replication stream"]
@@ -245,19 +263,19 @@ fn script(con: &mut Connection) -> u64 {
     cmd("EVAL").arg(SCRIPT).arg(1).arg(INDEX).query(con).expect("EVAL")
 }
 
-/// Deletes page by page, with the UNLINK of a page in the same round trip as the next SSCAN.
-fn unlink(con: &mut Connection) -> u64 {
-    let sscan = |cursor: u64| cmd("SSCAN").arg(INDEX).arg(cursor).arg("COUNT").arg(1_000).to_owned();
+/// Deletes page by page, with the UNLINK or DEL of a page in the same round trip as the next SSCAN.
+fn delete_pages(con: &mut Connection, command: &str, count: u64) -> u64 {
+    let sscan = |cursor: u64| cmd("SSCAN").arg(INDEX).arg(cursor).arg("COUNT").arg(count).to_owned();
     let (mut cursor, mut keys): (u64, Vec<String>) = sscan(0).query(con).expect("SSCAN");
     let mut deleted = 0;
     while cursor != 0 {
-        let unlink = cmd("UNLINK").arg(&keys).to_owned();
-        let both = redis::pipe().add_command(unlink).add_command(sscan(cursor)).to_owned();
-        let (unlinked, next): (u64, (u64, Vec<String>)) = both.query(con).expect("UNLINK and SSCAN");
-        deleted += unlinked;
+        let delete = cmd(command).arg(&keys).to_owned();
+        let both = redis::pipe().add_command(delete).add_command(sscan(cursor)).to_owned();
+        let (of_page, next): (u64, (u64, Vec<String>)) = both.query(con).expect("a page");
+        deleted += of_page;
         (cursor, keys) = next;
     }
-    let last: u64 = cmd("UNLINK").arg(&keys).query(con).expect("UNLINK");
+    let last: u64 = cmd(command).arg(&keys).query(con).expect("the last page");
     let _: u64 = cmd("UNLINK").arg(INDEX).query(con).expect("UNLINK of the index set");
     deleted + last
 }

@@ -108,7 +108,7 @@ fn the_dashboard_queries_only_metrics_of_the_exporter() {
 #[test]
 fn a_user_without_info_exports_the_counters_of_stats() {
     let server = Server::start();
-    let rule = ["ACL", "SETUSER", "stats", "on", ">secret", "+@connection", "+chatcache.stats"];
+    let rule = ["ACL", "SETUSER", "stats", "on", ">secret", "+client|setname", "+chatcache.stats"];
     cmd(&mut server.connect(), &rule).expect("ACL SETUSER");
     let told = Exporter::start_as("stats:secret@", &server).metrics();
     assert!(told.contains("chatcache_up 1.0") && told.contains("chatcache_hits_total 0.0"), "{told}");

@@ -463,8 +463,8 @@ mod tests {
     #[test]
     fn a_dictionary_is_trained_on_the_last_responses_that_fit() {
         let sampled = |seen, kept, bytes| {
-            let mut compressor = Compressor::default();
-            compressor.training = Training { seen, next: 8000, samples: vec![0; kept], sizes: vec![] };
+            let training = Training { seen, next: 8000, samples: vec![0; kept], sizes: vec![] };
+            let mut compressor = Compressor { training, ..Compressor::default() };
             compressor.learn(&vec![0; bytes]);
             let Training { seen: now, samples, sizes, .. } = compressor.training;
             assert_eq!(samples.len() - kept, sizes.iter().sum());

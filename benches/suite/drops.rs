@@ -177,7 +177,16 @@ pub fn run(bench: &mut Bench) {
         figure(median(&reclaims)),
     ));
 
-    let ways = [&of_thousand, &of_hundred_thousand, &of_million, &by_script, &by_unlink, &by_del, &by_pages, &by_scan];
+    let ways = [
+        &of_thousand,
+        &of_hundred_thousand,
+        &of_million,
+        &by_script,
+        &by_unlink,
+        &by_del,
+        &by_pages,
+        &by_scan,
+    ];
     report.table(Table {
         title: "Dropping the answers of a persona".to_owned(),
         columns: ["how", "time", "longest stall of another client", "replication stream"]

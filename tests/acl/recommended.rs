@@ -13,7 +13,7 @@ fn rules() -> Vec<(String, String)> {
         let rule = line.strip_prefix("ACL SETUSER ").or_else(|| line.strip_prefix("user "))?;
         let (name, rules) = rule.split_once(' ')?;
         let rules: Vec<&str> = rules.split_whitespace().collect();
-        Some((name.to_owned(), rules.join(" ")))
+        (rules.first() == Some(&"on")).then(|| (name.to_owned(), rules.join(" ")))
     };
     page.lines().filter_map(of_line).collect()
 }

@@ -61,3 +61,36 @@ fn a_page_of_personas_ends_after_a_mebibyte_of_names() {
     // 17 names of 65,000 bytes are the first that reach 1 MiB.
     assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [17, 17, 6]);
 }
+
+#[test]
+fn invalidating_ten_thousand_unknown_names_leaves_nothing_behind() {
+    let server = Server::start();
+    let mut con = server.raw();
+    con.ok("CHATCACHE.SET persona ann helper hello answer");
+    let before = con.stats("");
+    for command in ["CHATCACHE.INVALIDATE", "CHATCACHE.SOFTINVALIDATE", "CHATCACHE.FORGET"] {
+        let mut call = vec![command.as_bytes().to_vec()];
+        call.extend((0..10_000).map(|n| format!("unknown-{n}").into_bytes()));
+        assert_eq!(con.call(&call), Raw::Int(0), "{command}");
+    }
+    let after = con.stats("");
+    for name in ["entries", "personas", "users", "index-bytes", "idle-bytes", "pending-reclaim"] {
+        assert_eq!(after[name], before[name], "{name}");
+    }
+}
+
+#[test]
+fn one_invalidate_of_many_personas_deletes_ten_times_the_limit_at_once() {
+    const PERSONAS: i64 = 20;
+    const LIMIT: i64 = 50;
+    let server = Server::builder().config(format!("chatcache.invalidate-sync-limit {LIMIT}")).start();
+    let mut con = server.raw();
+    for n in 0..PERSONAS {
+        testkit::fill_persona(&mut con, "ann", &format!("p{n}"), LIMIT as usize, 10);
+    }
+    let names: Vec<String> = (0..PERSONAS).map(|n| format!("p{n}")).collect();
+    let replies = con.transaction(&[&format!("CHATCACHE.INVALIDATE {}", names.join(" ")), "DBSIZE"]);
+    assert_eq!(replies, [Raw::Int(PERSONAS * LIMIT), Raw::Int((PERSONAS - 10) * LIMIT)]);
+    testkit::reclaimed(&server);
+    assert_eq!(con.number("DBSIZE"), 0);
+}

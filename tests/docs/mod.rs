@@ -45,6 +45,7 @@ pages! {
     dev_architecture "docs/dev/architecture.md"
     dev_performance "docs/dev/performance.md"
     dev_style "docs/dev/style.md"
+    dev_structures "docs/dev/structures.md"
     dev_testing "docs/dev/testing.md"
     guide_alternatives "docs/guide/alternatives.md"
     guide_invalidating "docs/guide/invalidating.md"

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod async_load;
 mod events;
 pub mod reclaim;
 mod value_type;

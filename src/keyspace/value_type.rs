@@ -122,7 +122,7 @@ impl DataType for Entry {
         let record = codec::decode_header(version, &header).map_err(|error| error.to_string())?;
         let payload = loader.bytes()?;
         let entry = Entry::from_parts(record, payload)?;
-        keyspace::expect_arrival();
+        keyspace::expect_arrival(&entry, loader.place());
         Ok(entry)
     }
 

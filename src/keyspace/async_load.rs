@@ -22,7 +22,7 @@ use crate::cache::{CACHE, compressor, hot, names};
 use crate::entry::{Entry, Placement};
 use crate::flight;
 use crate::index::{Handle, Index, Origin, Size, State};
-use crate::keyspace::events::{link, link_in};
+use crate::keyspace::link::{link, link_in};
 use crate::keyspace::reclaim;
 use crate::lease::VoidScope;
 use crate::redis::{AsyncLoad, Content, Ctx, KeyContext, MainThread};
@@ -80,7 +80,7 @@ pub fn follow(ctx: &Ctx<'_>, event: AsyncLoad) {
                 compressor::enqueue(ctx, (database, handle), bytes);
             }
             if !CACHE.with(|cache| cache.databases_to_reclaim()).is_empty() {
-                reclaim::wake(ctx);
+                reclaim::start_slices(ctx);
             }
         }
     }

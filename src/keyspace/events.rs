@@ -5,10 +5,11 @@
 //! SWAPDB's, and are replaced by a full sync that loads beside them (`async_load`). That is all there is: see the life of
 //! an entry in docs/dev/architecture.md.
 
-use crate::cache::{CACHE, compressor, hot, names};
-use crate::entry::{Entry, Placement};
+use crate::cache::{CACHE, compressor, hot};
+use crate::entry::Entry;
 use crate::flight::{self, LeaseKeys};
-use crate::index::{Handle, Index, Origin, State};
+use crate::index::{Origin, State};
+use crate::keyspace::link::link;
 use crate::keyspace::{async_load, reclaim};
 use crate::lease::VoidScope;
 use crate::redis::{Arrival, AsyncLoad, Content, Ctx, EventLoop, Events, Incoming, KeyContext, MainThread};
@@ -59,30 +60,6 @@ pub fn expect_arrival(entry: &Entry, place: KeyContext<'_>) {
     async_load::read(entry, place);
 }
 
-/// Links an entry that stands under a key, and queues it for the compressor.
-pub fn link(ctx: &Ctx<'_>, entry: &Entry, origin: &Origin, place: KeyContext<'_>) {
-    let KeyContext { database, key } = place;
-    let handle = CACHE.with(|cache| {
-        let layout = cache.layout;
-        link_in(cache.index(database), layout, entry, origin, key)
-    });
-    if let Some(response) = entry.raw().filter(|_| origin.state == State::Live) {
-        compressor::enqueue(ctx, (database, handle), response.len());
-    }
-}
-
-/// Links an entry in this index, under this key.
-pub fn link_in(index: &mut Index, layout: Layout, entry: &Entry, origin: &Origin, key: &[u8]) -> Handle {
-    let (tier, persona, user) = (origin.tier, &*origin.persona, &*origin.user);
-    let name = names::index_name(layout, tier, persona, user, key);
-    let handle = match origin.state {
-        State::Live => index.link(tier, persona, user, name, entry.size()),
-        State::Tombstone => index.link_tombstone(tier, persona, user, name),
-    };
-    entry.move_to(Placement::Linked(handle));
-    handle
-}
-
 impl Incoming for Keyspace {
     /// While a slot moves here, all commands about its personas come here: their keys are bare names, which the source
     /// never has. So an answer that stands here is newer than what the source sends under its name.
@@ -103,7 +80,7 @@ impl Events for Keyspace {
     fn loading(ctx: &Ctx<'_>) {
         // During a load beside the old data, clients are served, and the keys of the new data cannot be opened.
         if !async_load::is_under_way() {
-            reclaim::at_once(ctx);
+            reclaim::reclaim_all(ctx);
         }
     }
 
@@ -153,7 +130,7 @@ impl Events for Keyspace {
             return;
         }
         if ctx.is_loading() {
-            reclaim::at_once(ctx);
+            reclaim::reclaim_all(ctx);
         }
         let key = ctx.open_peek(name);
         let Content::Value::<Entry>(entry) = key.content() else { return };
@@ -169,7 +146,7 @@ impl Events for Keyspace {
             if how == Arrival::FromAnotherKey && !ctx.is_replica() && !ctx.is_loading() {
                 ctx.replicate_unlink(name);
             }
-            reclaim::wake(ctx);
+            reclaim::start_slices(ctx);
         } else {
             flight::appeared(
                 ctx,

@@ -9,12 +9,13 @@ use crate::cache::lookup::{Found, count_hit, read};
 use crate::cache::state::{CACHE, Cache};
 use crate::config;
 use crate::entry::{Entry, Response};
-use crate::index::Liveness;
+use crate::index::{Index, Liveness};
 use crate::redis::{Content, Ctx, prefetch};
 use crate::request::error::CommandError;
 use crate::request::{Request, key_name};
 use crate::tier::Tier;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::thread;
 
 /// Milliseconds between two openings of a hot response's key: the server evicts the keys that are used least.
@@ -223,12 +224,30 @@ fn free<T: Send + 'static>(large: bool, gone: T) {
 /// Forgets all entries of one database, or of every one: the server is emptying it.
 pub fn emptied(ctx: &Ctx<'_>, database: Option<i32>) {
     let gone = CACHE.with(|cache| cache.take_indexes(database));
-    let entries: u64 = gone.iter().map(|index| index.entries() + index.pending()).sum();
     // A database without entries has none in L1.
-    if entries > 0 {
+    if entries(&gone) > 0 {
         renew_l1(ctx);
     }
-    free(entries > FREE_INLINE, gone);
+    discard(gone);
+}
+
+/// Replaces what is known of all databases: the server has replaced their contents.
+pub fn replaced(ctx: &Ctx<'_>, databases: BTreeMap<i32, Index>) {
+    let gone = CACHE.with(|cache| cache.replace_indexes(databases));
+    if entries(&gone) > 0 {
+        renew_l1(ctx);
+    }
+    discard(gone);
+}
+
+/// Frees indexes, on a thread of its own if they are large.
+pub fn discard(indexes: Vec<Index>) {
+    free(entries(&indexes) > FREE_INLINE, indexes);
+}
+
+/// Returns the number of entries, tombstones among them.
+fn entries(indexes: &[Index]) -> u64 {
+    indexes.iter().map(|index| index.entries() + index.pending()).sum()
 }
 
 /// Swaps what is known of two databases: the server has swapped their contents.

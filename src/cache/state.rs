@@ -97,6 +97,11 @@ impl Cache {
         }
     }
 
+    /// Replaces the indexes of all databases, and returns the old ones.
+    pub(super) fn replace_indexes(&mut self, databases: BTreeMap<i32, Index>) -> Vec<Index> {
+        std::mem::replace(&mut self.databases, databases).into_values().collect()
+    }
+
     /// Swaps the indexes of two databases.
     pub(super) fn swap_indexes(&mut self, first: i32, second: i32) {
         let (one, other) = (self.databases.remove(&first), self.databases.remove(&second));

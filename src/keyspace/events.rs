@@ -1,16 +1,18 @@
 //! Keeps the indexes in step with a keyspace that anybody may change.
 //!
 //! Values leave through the type's `unlinked`. They arrive without a command of ours by RDB, RESTORE, RENAME,
-//! MOVE and COPY, each of which ends in a notification; whole databases go by a flush event and change places by
-//! SWAPDB's. That is all there is: see the life of an entry in docs/dev/architecture.md.
+//! MOVE and COPY, each of which ends in a notification; whole databases go by a flush event, change places by
+//! SWAPDB's, and are replaced by a full sync that loads beside them (`async_load`). That is all there is: see the life of
+//! an entry in docs/dev/architecture.md.
 
-use crate::cache::{CACHE, compressor, hot, names};
-use crate::entry::{Entry, Placement};
+use crate::cache::{CACHE, compressor, hot};
+use crate::entry::Entry;
 use crate::flight::{self, LeaseKeys};
 use crate::index::{Origin, State};
-use crate::keyspace::reclaim;
+use crate::keyspace::link::link;
+use crate::keyspace::{async_load, reclaim};
 use crate::lease::VoidScope;
-use crate::redis::{Arrival, Content, Ctx, EventLoop, Events, Incoming, KeyContext, MainThread};
+use crate::redis::{Arrival, AsyncLoad, Content, Ctx, EventLoop, Events, Incoming, KeyContext, MainThread};
 use crate::request::fingerprint::Fingerprint;
 use crate::request::key_name::Layout;
 
@@ -52,9 +54,10 @@ pub fn loaded(ctx: &Ctx<'_>) {
     }
 }
 
-/// A value was read from an RDB file or by RESTORE; its arrival comes next, unless the server throws it away.
-pub fn expect_arrival() {
+/// An entry was read from an RDB file or by RESTORE. Its arrival comes next, unless the server discards it.
+pub fn expect_arrival(entry: &Entry, place: KeyContext<'_>) {
     AWAITED.with(|awaited| *awaited = true);
+    async_load::read(entry, place);
 }
 
 impl Incoming for Keyspace {
@@ -75,7 +78,14 @@ impl Events for Keyspace {
     }
 
     fn loading(ctx: &Ctx<'_>) {
-        reclaim::reclaim_all(ctx);
+        // During a load beside the old data, clients are served, and the keys of the new data cannot be opened.
+        if !async_load::is_under_way() {
+            reclaim::reclaim_all(ctx);
+        }
+    }
+
+    fn async_load(ctx: &Ctx<'_>, event: AsyncLoad) {
+        async_load::follow(ctx, event);
     }
 
     fn swapped(ctx: &Ctx<'_>, first: i32, second: i32) {
@@ -113,7 +123,10 @@ impl Events for Keyspace {
     }
 
     fn arrived(ctx: &Ctx<'_>, name: &[u8], how: Arrival) {
-        if how == Arrival::FromOutside && !AWAITED.with(std::mem::take) {
+        if how == Arrival::Loaded && async_load::is_under_way() {
+            return async_load::confirm(KeyContext { database: ctx.database(), key: name });
+        }
+        if how != Arrival::FromAnotherKey && !AWAITED.with(std::mem::take) {
             return;
         }
         if ctx.is_loading() {
@@ -121,21 +134,12 @@ impl Events for Keyspace {
         }
         let key = ctx.open_peek(name);
         let Content::Value::<Entry>(entry) = key.content() else { return };
-        let Some(origin) = entry.origin() else { return };
         let database = key.database();
-        let handle = CACHE.with(|cache| {
-            let (tier, persona, user) = (origin.tier, &*origin.persona, &*origin.user);
-            let kept = names::index_name(cache.layout, tier, persona, user, name);
-            let index = cache.index(database);
-            match origin.state {
-                State::Live => index.link(tier, persona, user, kept, entry.size()),
-                State::Tombstone => index.link_tombstone(tier, persona, user, kept),
-            }
-        });
-        entry.move_to(Placement::Linked(handle));
-        if let Some(response) = entry.raw().filter(|_| origin.state == State::Live) {
-            compressor::enqueue(ctx, (database, handle), response.len());
+        if how == Arrival::Restored {
+            async_load::restored(entry, KeyContext { database, key: name });
         }
+        let Some(origin) = entry.origin() else { return };
+        link(ctx, entry, &origin, KeyContext { database, key: name });
         if origin.state == State::Tombstone {
             // A replica or a replayed AOF may have reclaimed the dropped entry before the command that moves it:
             // there nothing moves, and what stood under this name must go all the same.

@@ -1,13 +1,17 @@
 //! The keyspace: the server's changes to keys, and the keys that the module deletes by itself.
 //!
 //! - `events`: keys that arrive, leave, expire or move, and whole databases that are emptied or swapped
+//! - `async_load`: a full sync that loads beside the old data set
+//! - `link`: an entry's way into the index of its database
 //! - `value_type`: the entry as a value type of the server (RDB, AOF, COPY, MEMORY, DEBUG DIGEST, defragmentation)
 //! - `reclaim`: the deletion of tombstones
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod async_load;
 mod events;
+mod link;
 pub mod reclaim;
 mod value_type;
 

@@ -108,7 +108,7 @@ impl DataType for Entry {
         let record = codec::decode_header(version, &header).map_err(|error| error.to_string())?;
         let payload = loader.bytes()?;
         let entry = Entry::from_parts(record, payload)?;
-        events::expect_arrival();
+        events::expect_arrival(&entry, loader.place());
         Ok(entry)
     }
 

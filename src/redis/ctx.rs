@@ -118,6 +118,12 @@ impl Ctx<'_> {
         unsafe { api!(RedisModule_SelectDb)(self.raw, database) == OK }
     }
 
+    /// Returns the number of keys in the selected database.
+    pub fn keys(&self) -> u64 {
+        // SAFETY: the context is valid while `self` is.
+        unsafe { api!(RedisModule_DbSize)(self.raw) }
+    }
+
     /// Logs a line at the level `notice`.
     pub fn log_notice(&self, text: &str) {
         // SAFETY: the context is valid while `self` is.

@@ -114,6 +114,16 @@ pub struct Loader(
 );
 
 impl Loader {
+    /// Returns the key that the value is read for.
+    pub fn place(&self) -> KeyContext<'_> {
+        // SAFETY: the stream is the running callback's.
+        let database = unsafe { api!(RedisModule_GetDbIdFromIO)(self.0) };
+        // SAFETY: the stream is the running callback's.
+        let key = unsafe { api!(RedisModule_GetKeyNameFromIO)(self.0) };
+        // SAFETY: the server keeps the key's name unchanged during the callback.
+        KeyContext { database, key: unsafe { bytes(key) } }
+    }
+
     /// Returns the next string.
     ///
     /// # Errors

@@ -32,6 +32,8 @@ pub trait Events {
     fn client_gone(ctx: &Ctx<'_>, client: u64);
     /// This server has become a replica.
     fn became_replica(ctx: &Ctx<'_>);
+    /// A full sync loads beside the data set that is served.
+    fn async_load(ctx: &Ctx<'_>, event: AsyncLoad);
     /// The event loop is about to sleep, or has slept. Called often, so it must cost next to nothing.
     fn event_loop(ctx: &Ctx<'_>, event: EventLoop);
 }
@@ -39,8 +41,10 @@ pub trait Events {
 /// The origin of a key that came without a command of the module.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
-    /// An RDB file, a full sync or RESTORE.
-    FromOutside,
+    /// An RDB file or a full sync.
+    Loaded,
+    /// RESTORE.
+    Restored,
     /// A key of this server, by RENAME, MOVE or COPY.
     FromAnotherKey,
 }
@@ -49,11 +53,23 @@ impl Arrival {
     /// Returns the origin that a notification tells of, or None if it tells of no arrival.
     fn of(event: &[u8]) -> Option<Arrival> {
         match event {
-            b"loaded" | b"restore" => Some(Arrival::FromOutside),
+            b"loaded" => Some(Arrival::Loaded),
+            b"restore" => Some(Arrival::Restored),
             b"rename_to" | b"move_to" | b"copy_to" => Some(Arrival::FromAnotherKey),
             _ => None,
         }
     }
+}
+
+/// A moment of a full sync that loads into new databases while the old ones stay (`repl-diskless-load swapdb`).
+#[derive(Clone, Copy)]
+pub enum AsyncLoad {
+    /// `DataType::load` and `Arrival::Loaded` are about the new databases from now on, all else about the old ones.
+    Started,
+    /// The new databases are about to be freed, without `unlinked`.
+    Aborted,
+    /// The new databases have replaced the old ones, which are about to be freed without `unlinked`.
+    Completed,
 }
 
 /// A moment in a turn of the event loop.
@@ -80,6 +96,7 @@ pub(super) fn register<E: Events>(ctx: &Ctx<'_>) -> Result<(), String> {
             subscribe(ctx, raw::REDISMODULE_EVENT_FLUSHDB, Some(flushed::<E>)),
             subscribe(ctx, raw::REDISMODULE_EVENT_SWAPDB, Some(swapped::<E>)),
             subscribe(ctx, raw::REDISMODULE_EVENT_LOADING_PROGRESS, Some(loading::<E>)),
+            subscribe(ctx, raw::REDISMODULE_EVENT_REPL_ASYNC_LOAD, Some(async_load::<E>)),
             subscribe(ctx, raw::REDISMODULE_EVENT_CLIENT_CHANGE, Some(client_changed::<E>)),
             subscribe(ctx, raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, Some(role_changed::<E>)),
             subscribe(ctx, raw::REDISMODULE_EVENT_EVENTLOOP, Some(event_loop::<E>)),
@@ -186,6 +203,25 @@ unsafe extern "C" fn loading<E: Events>(
     guard::run("a loading event", (), || {
         // SAFETY: the context is this callback's.
         E::loading(&unsafe { Ctx::new(ctx) });
+    });
+}
+
+/// # Safety
+/// Only the server may call this, for the event it is subscribed to.
+unsafe extern "C" fn async_load<E: Events>(
+    ctx: *mut RedisModuleCtx,
+    _: RedisModuleEvent,
+    subevent: u64,
+    _: *mut c_void,
+) {
+    guard::run("an async load event", (), || {
+        let event = match subevent {
+            raw::REDISMODULE_SUBEVENT_REPL_ASYNC_LOAD_STARTED => AsyncLoad::Started,
+            raw::REDISMODULE_SUBEVENT_REPL_ASYNC_LOAD_COMPLETED => AsyncLoad::Completed,
+            _ => AsyncLoad::Aborted,
+        };
+        // SAFETY: the context is this callback's.
+        E::async_load(&unsafe { Ctx::new(ctx) }, event);
     });
 }
 

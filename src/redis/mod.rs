@@ -51,7 +51,7 @@ pub use cluster::Incoming;
 pub use commands::{ArgKind, ArgSpec, Command, CommandSpec, KeySpec, Outcome};
 pub use ctx::Ctx;
 pub use datatype::{Aof, DataType, Defrag, Digest, KeyContext, Loader, Saver, TypeSlot};
-pub use events::{Arrival, EventLoop, Events};
+pub use events::{Arrival, AsyncLoad, EventLoop, Events};
 pub use filter::{ArgumentWatch, Watching};
 pub use info::{Info, InfoSection};
 pub use key::{Content, Key};

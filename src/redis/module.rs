@@ -110,9 +110,11 @@ fn register<M: Module>(ctx: Ctx<'_>, args: Args<'_>) -> Result<(), String> {
     }
     settings::take_arguments(M::settings(), M::NAME, args)?;
     settings::register(&ctx, M::settings())?;
-    // The module reports read errors itself, and says itself that a key opened for writing has changed.
-    let options =
-        raw::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS | raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED;
+    // The module reports read errors itself, says itself that a key opened for writing has changed, and follows
+    // the events of a full sync that loads beside the old data.
+    let options = raw::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS
+        | raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED
+        | raw::REDISMODULE_OPTIONS_HANDLE_REPL_ASYNC_LOAD;
     // SAFETY: the context is valid.
     unsafe { api!(RedisModule_SetModuleOptions)(ctx.raw(), options as c_int) };
     info::register::<M>(&ctx);

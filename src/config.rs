@@ -56,6 +56,8 @@ settings! {
     pub TTL_JITTER: i64 = Setting::number(c"ttl-jitter", 0, 0, 50);
     /// Length of a lease without LEASE, in milliseconds.
     pub LEASE_MS: i64 = Setting::number(c"lease-ms", 30_000, 1, MAX_LEASE_MS);
+    /// Most leases at once.
+    pub MAX_LEASES: usize = Setting::number(c"max-leases", 100_000, 1, 10_000_000);
     /// Most clients that wait for a response at once.
     pub MAX_WAITERS: usize = Setting::number(c"max-waiters", 100_000, 0, 10_000_000);
     /// Most bytes of responses in L1; 0 turns L1 off.

@@ -5,6 +5,7 @@
 use crate::cache::{CACHE, compressor};
 use crate::entry::compression;
 use crate::flight;
+use crate::redis::timers_running;
 use crate::stats::Counters;
 use crate::tier::Tier;
 
@@ -16,7 +17,9 @@ pub fn report() -> Report {
         waiters: flight.waiters as u64,
         leases_granted: flight.counters.granted,
         leases_ended: flight.counters.ended.total(),
+        leases_unshared: flight.counters.unshared,
         tokens_refused: flight.counters.refused,
+        timers: timers_running(),
         compressed: compressor.compressed,
         waiting_to_compress: compressor.waiting,
         dictionaries: compression::dictionaries(),
@@ -66,7 +69,11 @@ pub struct Report {
     pub waiters: u64,
     pub leases_granted: u64,
     pub leases_ended: u64,
+    /// Leases that nobody shares, because of `max-leases`.
+    pub leases_unshared: u64,
     pub tokens_refused: u64,
+    /// Timers of the server that run for the module.
+    pub timers: u64,
     /// What L1 holds, and the memory that takes.
     pub l1_entries: u64,
     pub l1_bytes: u64,
@@ -80,7 +87,7 @@ pub struct Report {
 
 impl Report {
     /// All fields, in the order in which they are told.
-    pub fn fields(&self) -> [(&'static str, u64); 42] {
+    pub fn fields(&self) -> [(&'static str, u64); 44] {
         let Report { counters, .. } = self;
         let entries = |tier: Tier| self.entries_by_tier.get(tier as usize).copied().unwrap_or(0);
         [
@@ -102,6 +109,7 @@ impl Report {
             ("leases", self.leases),
             ("leases-granted", self.leases_granted),
             ("leases-ended", self.leases_ended),
+            ("leases-unshared", self.leases_unshared),
             ("tokens-refused", self.tokens_refused),
             ("waiters", self.waiters),
             ("sets", counters.sets),
@@ -126,6 +134,7 @@ impl Report {
             ("waiting-to-compress", self.waiting_to_compress),
             ("dictionaries", self.dictionaries),
             ("index-bytes", self.index_bytes),
+            ("timers", self.timers),
         ]
     }
 }

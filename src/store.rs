@@ -112,7 +112,8 @@ pub fn store(
     let (mut key, handle) = put(ctx, lookup, request, &name, entry)?;
     key.key_mut().set_expires_at(lifetime.expires_at);
     CACHE.with(|cache| cache.counters.sets += 1);
-    flight::stored(ctx, request, response, cost_ms, handle);
+    let fresh_until_ms = lifetime.expires_at.unwrap_or(i64::MAX).min(lifetime.fresh_until);
+    flight::stored(ctx, request, response, cost_ms, handle, fresh_until_ms);
     compressor::enqueue(ctx, (ctx.database(), handle), bytes.len());
 
     ctx.signal_modified(key.key());

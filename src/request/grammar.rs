@@ -96,6 +96,8 @@ options! {
     Cost: c"COST", c"cost-milliseconds", Integer, Alone;
     Wait: c"WAIT", c"wait-milliseconds", Integer, Alone;
     Lease: c"LEASE", c"lease-milliseconds", Integer, Alone;
+    Refresh: c"REFRESH", c"refresh", None, Alone;
+    Detached: c"DETACHED", c"detached", None, Alone;
     Cursor: c"CURSOR", c"cursor", Integer, Alone;
     Count: c"COUNT", c"count", Integer, Alone;
 }

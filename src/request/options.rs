@@ -167,8 +167,29 @@ fn parse_ttl(given: &Given<'_>, now_ms: i64) -> Result<Ttl, CommandError> {
 }
 
 /// The grammar of FETCH.
-pub static FETCH: Grammar =
-    Grammar { command: "CHATCACHE.FETCH", options: &[Word::Id, Word::Wait, Word::Lease], required: &[] };
+pub static FETCH: Grammar = Grammar {
+    command: "CHATCACHE.FETCH",
+    options: &[Word::Id, Word::Wait, Word::Lease, Word::Refresh, Word::Detached],
+    required: &[],
+};
+
+/// The responses that FETCH gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// The fresh one, or the stale one.
+    Present,
+    /// Only one stored from now on (REFRESH): the caller treats the present one as missing.
+    New,
+}
+
+/// The bond between a lease and the connection of its holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bond {
+    /// The lease ends with the connection.
+    Connection,
+    /// The lease outlives the connection (DETACHED).
+    Detached,
+}
 
 /// The options of FETCH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +200,10 @@ pub struct FetchOptions<'a> {
     pub wait_ms: i64,
     /// The time of the lease, in milliseconds; the setting's if not given.
     pub lease_ms: Option<i64>,
+    /// The responses that the caller takes.
+    pub accepted: Accepted,
+    /// The bond between the lease and the caller's connection.
+    pub bond: Bond,
 }
 
 impl<'a> FetchOptions<'a> {
@@ -193,6 +218,8 @@ impl<'a> FetchOptions<'a> {
             id: given.value(Word::Id),
             wait_ms: given.within(Word::Wait, 0, DAY_MS)?.unwrap_or(0),
             lease_ms: given.within(Word::Lease, 1, DAY_MS)?,
+            accepted: if given.has(Word::Refresh) { Accepted::New } else { Accepted::Present },
+            bond: if given.has(Word::Detached) { Bond::Detached } else { Bond::Connection },
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Single flight: of all who miss one answer, one computes it, and nobody waits for one who is gone.
 
+mod bounds;
 mod durability;
 mod errors;
 mod invalidate_lease;
@@ -12,4 +13,5 @@ mod observed;
 mod savings;
 mod soft_invalidate;
 mod stale;
+mod terms;
 mod waiters;

@@ -94,7 +94,10 @@ fn command_docs_tell_how_each_command_is_written() {
             ),
         ),
         ("del", request.clone()),
-        ("fetch", format!("{request} [WAIT wait-milliseconds] [LEASE lease-milliseconds]")),
+        (
+            "fetch",
+            format!("{request} [WAIT wait-milliseconds] [LEASE lease-milliseconds] [REFRESH] [DETACHED]"),
+        ),
         ("release", format!("{request} TOKEN token")),
         ("key", request.clone()),
         ("inspect", request),

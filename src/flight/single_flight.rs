@@ -18,8 +18,8 @@ use crate::entry::Entry;
 use crate::entry::Response;
 use crate::index::Handle;
 use crate::lease::{
-    FetchOutcome, GrantedLease, LeaseKey, LeaseReport, LeaseRequest, LeaseTable, LeaveReason, Step, Tie,
-    Token, VoidScope, Wait, WaitOutcome, WaiterId, Wake,
+    FetchOutcome, GrantedLease, LeaseKey, LeaseReport, LeaseRequest, LeaseTable, LeaveReason, Step, StoredAs,
+    Stream, Tie, Token, VoidScope, Wait, WaitOutcome, WaiterId, Wake,
 };
 use crate::redis::{Blocked, Caller, Content, Ctx, MainThread, Timer, Waiting};
 use crate::request::Request;
@@ -237,6 +237,10 @@ fn perform(ctx: &Ctx<'_>, wake: Wake, stored_response: Option<&StoredResponse>, 
         (WaitOutcome::Hit, Some(_)) => FetchReply::Busy { ms: 0 },
         // An answer that has come by another way, or (a hit without one) has gone again.
         (WaitOutcome::Hit, None) => FetchReply::Busy { ms: 0 },
+        // Only callers with STREAM read a draft, and FETCH does not know that word yet.
+        (WaitOutcome::Part { .. } | WaitOutcome::Rest { .. } | WaitOutcome::Lost, _) => {
+            FetchReply::Busy { ms: 0 }
+        }
         (WaitOutcome::Recheck, _) => match look_again(ctx, wake.waiter) {
             Some(stored_response) => {
                 FLIGHT.with(|flight| {
@@ -416,6 +420,7 @@ fn ask<'a>(ctx: &Ctx<'_>, request: &Request<'a>, lease_ms: i64) -> LeaseRequest<
         client: ctx.client(),
         tie: Tie::Connection,
         lease_ms: lease_ms.unsigned_abs(),
+        stream: Stream::No,
         max_leases: MAX_LEASES,
     }
 }
@@ -437,6 +442,9 @@ pub fn fetch(
     match step(ctx, None, |table, step| table.fetch(&ask, wait, step)) {
         FetchOutcome::Leased(GrantedLease { token, ms }) => Some(FetchReply::Lease { token, ms }),
         FetchOutcome::Unshared => Some(dummy_lease(ctx, lease_ms)),
+        FetchOutcome::Part { .. } | FetchOutcome::Rest { .. } | FetchOutcome::Lost => {
+            Some(FetchReply::Busy { ms: 0 })
+        }
         FetchOutcome::Busy { ms } => Some(FetchReply::Busy { ms }),
         FetchOutcome::Waiting(waiter) => {
             let seat = WaitingClient {
@@ -501,7 +509,7 @@ pub fn stored(ctx: &Ctx<'_>, request: &Request<'_>, response: Response, cost_ms:
         let persona = Arc::from(request.persona);
         let stored_response = StoredResponse { database, tier, persona, handle, response, cost_ms };
         step(ctx, Some(stored_response), |table, step| {
-            lease_keys.each().for_each(|lease_key| table.stored(lease_key, step));
+            lease_keys.each().for_each(|lease_key| table.stored(lease_key, StoredAs::Response, step));
         });
     }
 }

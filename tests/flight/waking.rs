@@ -187,26 +187,28 @@ fn one_who_waits_no_longer_than_the_lease_gets_busy_and_the_next_gets_it() {
 }
 
 #[test]
-fn who_holds_the_lease_does_not_wait_for_himself() {
-    let (_server, mut holder, token, _) = queue(0);
-    let begun = Instant::now();
-    assert!(busy_of(holder.say(&format!("CHATCACHE.FETCH {Q} WAIT 60000"))) > 0);
-    assert!(begun.elapsed() < patient(Duration::from_secs(10)));
-    holder.ok(&set(Q, "hello", &format!("TOKEN {token}")));
-    assert_eq!(holder.say(&format!("CHATCACHE.FETCH {Q}")), hit("hello"));
+fn a_fetch_on_the_holders_connection_waits_as_any_other() {
+    let (server, mut holder, token, _) = queue(0);
+    holder.send(&crate::words::words(&format!("CHATCACHE.FETCH {Q} WAIT 60000")));
+    let mut other = server.raw();
+    eventually(|| waiters(&mut other) == 1);
+    other.ok(&set(Q, "hello", &format!("TOKEN {token}")));
+    assert_eq!(holder.read(), hit("hello"));
 }
 
 #[test]
-fn two_holders_who_wait_for_each_other_do_not_hang() {
-    let (server, _one, _, _) = queue(0);
+fn two_holders_that_wait_for_each_other_wake_with_each_others_response() {
+    let (server, mut one, _, _) = queue(0);
     let mut two = server.raw();
     lease(&mut two, "response ann bot bye");
-    let mut one = _one;
     one.send(&crate::words::words("CHATCACHE.FETCH response ann bot bye WAIT 60000"));
-    eventually(|| waiters(&mut two) == 1);
-    busy_of(two.say(&format!("CHATCACHE.FETCH {Q} WAIT 60000")));
-    two.ok(&set("response ann bot bye", "answer", ""));
-    assert_eq!(one.read(), hit("answer"));
+    two.send(&crate::words::words(&format!("CHATCACHE.FETCH {Q} WAIT 60000")));
+    let mut other = server.raw();
+    eventually(|| waiters(&mut other) == 2);
+    other.ok(&set("response ann bot bye", "response", ""));
+    assert_eq!(one.read(), hit("response"));
+    other.ok(&set(Q, "hello", ""));
+    assert_eq!(two.read(), hit("hello"));
 }
 
 #[test]

@@ -58,12 +58,16 @@ impl LeaseTable {
             }
             VoidScope::Tier(database, tier) => (database, Scope::Mark(Mark::Tier(database, tier))),
             VoidScope::Database(database) => (database, Scope::Database(database)),
-            VoidScope::All => return self.void_before(Scope::All, next),
+            VoidScope::All => {
+                self.void_before(Scope::All, next);
+                return self.tidy();
+            }
         };
         if self.flights.len() > 0 {
             self.invalidated.insert(database, next);
         }
         self.void_before(scope, next);
+        self.tidy();
     }
 
     /// Two databases have swapped their contents. The head of this file tells what follows.
@@ -82,6 +86,7 @@ impl LeaseTable {
                 self.recheck(id, step);
             }
         }
+        self.tidy();
     }
 
     /// Ends all leases, and all waits with `Busy`: the server shuts down or becomes a replica.

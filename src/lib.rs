@@ -57,6 +57,8 @@ impl Module for Chatcache {
         load.command::<commands::Set>()?;
         load.command::<commands::Delete>()?;
         load.command::<commands::Fetch>()?;
+        load.command::<commands::Append>()?;
+        load.command::<commands::Commit>()?;
         load.command::<commands::Release>()?;
         load.command::<commands::Invalidate>()?;
         load.command::<commands::SoftInvalidate>()?;

@@ -15,6 +15,9 @@ pub fn report() -> Report {
     let mut report = Report {
         leases: flight.leases as u64,
         waiters: flight.waiters as u64,
+        readers: flight.readers as u64,
+        drafts: flight.drafts as u64,
+        draft_bytes: flight.draft_bytes as u64,
         leases_granted: flight.counters.granted,
         leases_ended: flight.counters.ended.total(),
         leases_unshared: flight.counters.unshared,
@@ -67,6 +70,12 @@ pub struct Report {
     /// Leases held, and clients that wait, now; leases that were given, and that ended without an answer.
     pub leases: u64,
     pub waiters: u64,
+    /// Of the clients that wait, those that read along.
+    pub readers: u64,
+    /// Drafts that grow.
+    pub drafts: u64,
+    /// Bytes of drafts, growing or remembered after their COMMIT.
+    pub draft_bytes: u64,
     pub leases_granted: u64,
     pub leases_ended: u64,
     /// Leases that nobody shares, because of `max-leases`.
@@ -87,7 +96,7 @@ pub struct Report {
 
 impl Report {
     /// All fields, in the order in which they are told.
-    pub fn fields(&self) -> [(&'static str, u64); 44] {
+    pub fn fields(&self) -> [(&'static str, u64); 47] {
         let Report { counters, .. } = self;
         let entries = |tier: Tier| self.entries_by_tier.get(tier as usize).copied().unwrap_or(0);
         [
@@ -112,6 +121,9 @@ impl Report {
             ("leases-unshared", self.leases_unshared),
             ("tokens-refused", self.tokens_refused),
             ("waiters", self.waiters),
+            ("readers", self.readers),
+            ("drafts", self.drafts),
+            ("draft-bytes", self.draft_bytes),
             ("sets", counters.sets),
             ("deleted", counters.deleted),
             ("drops", counters.drops),

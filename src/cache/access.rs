@@ -94,7 +94,12 @@ pub fn check_all_keys(ctx: &Ctx<'_>, args: Args<'_>, access: Access) -> Result<(
 /// Whether the caller has rights to all keys in any command. False for those whose rules are too many to say it
 /// quickly: what hangs on it is whom they share a lease with.
 pub fn has_all_keys(ctx: &Ctx<'_>, access: Access) -> bool {
-    match ctx.caller() {
+    caller_has_all_keys(&ctx.caller(), access)
+}
+
+/// The same for a caller whose command is over.
+pub fn caller_has_all_keys(caller: &Caller, access: Access) -> bool {
+    match caller {
         Caller::Trusted => true,
         Caller::Unknown => false,
         Caller::User(user) => {

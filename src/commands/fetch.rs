@@ -6,13 +6,14 @@ use crate::cache::lookup::{Lookup, count_miss, count_stale_hit, lookup, read};
 use crate::cache::{access, names};
 use crate::config;
 use crate::flight::{self, FetchTerms};
-use crate::lease::Tie;
+use crate::lease::{Stream, Tie};
 use crate::redis::{Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::request::error::CommandError;
-use crate::request::options::{self, Accepted, Bond, FetchOptions, ReleaseOptions};
+use crate::request::options::{self, Accepted, Bond, FetchOptions, Reading, TokenOptions};
 use crate::request::{Accepts, Request, RequestArgs};
 
-/// `CHATCACHE.FETCH tier user persona message [ID id] [WAIT ms] [LEASE ms] [REFRESH] [DETACHED]`
+/// `CHATCACHE.FETCH tier user persona message [ID id] [WAIT ms] [LEASE ms] [REFRESH] [DETACHED]
+/// [STREAM [FROM draft offset]]`
 pub struct Fetch;
 
 impl Command for Fetch {
@@ -38,10 +39,16 @@ impl Command for Fetch {
                 Bond::Detached => Tie::Detached,
             },
             wait_ms: options.wait_ms,
+            stream: match options.reading {
+                Reading::Whole => Stream::No,
+                Reading::FromStart => Stream::FromStart,
+                Reading::From(draft, offset) => flight::reading_from(ctx, draft, offset),
+            },
         };
-        match options.accepted {
-            Accepted::Present => fetch(ctx, args, &request, terms),
-            Accepted::New => fetch_new(ctx, args, &request, terms),
+        match (options.reading, options.accepted) {
+            (Reading::From(..), _) => read_along(ctx, args, &request, terms),
+            (_, Accepted::Present) => fetch(ctx, args, &request, terms),
+            (_, Accepted::New) => fetch_new(ctx, args, &request, terms),
         }
     }
 }
@@ -98,6 +105,28 @@ fn fetch_new(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, terms: FetchT
     Ok(())
 }
 
+/// Replies what follows in a draft, or blocks the caller until something does.
+fn read_along(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, terms: FetchTerms) -> Outcome {
+    if ctx.is_replica() {
+        return Err(CommandError::LeaseOnReplica.into());
+    }
+    let now_ms = ctx.now_ms();
+    let name = names::key_name(request);
+    let lookup = lookup(ctx, ctx.open_read(&name), request, now_ms)?;
+    let fresh_ms = match access::visible(ctx, args, request, lookup) {
+        Lookup::Fresh(found) => flight::ms_until(hot::ends_at(&found), now_ms),
+        Lookup::Stale(_) | Lookup::Missing(_) | Lookup::Mismatch(_) => Some(0),
+        Lookup::Forbidden => {
+            flight::reply_lost(ctx);
+            return Ok(());
+        }
+    };
+    if let Some(reply) = flight::fetch(ctx, request, &name, fresh_ms, terms) {
+        flight::reply(ctx, &reply);
+    }
+    Ok(())
+}
+
 /// The callers that share the caller's lease.
 #[derive(Clone, Copy)]
 enum Sharing {
@@ -121,7 +150,7 @@ fn lease(
     count_miss(ctx, request.persona);
     let reply = match sharing {
         Sharing::Nobody => Some(flight::dummy_lease(ctx, terms)),
-        Sharing::Others => flight::fetch(ctx, request, name, terms),
+        Sharing::Others => flight::fetch(ctx, request, name, None, terms),
     };
     if let Some(reply) = reply {
         flight::reply(ctx, &reply);
@@ -145,7 +174,7 @@ impl Command for Release {
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        let options = ReleaseOptions::parse(args.from(REQUEST_ARGS))?;
+        let options = TokenOptions::parse(&options::RELEASE, args.from(REQUEST_ARGS))?;
         let asked = RequestArgs::parse(Accepts::Tiers, fixed(args), options.id)?;
         ctx.reply_integer(flight::release(ctx, &asked.request(), options.token).into());
         Ok(())

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod append;
 mod fetch;
 mod get;
 mod help;
@@ -9,6 +10,7 @@ mod inspect;
 mod invalidate;
 mod set;
 
+pub use append::{Append, Commit};
 pub use fetch::{Fetch, Release};
 pub use get::Get;
 pub use help::Help;
@@ -79,6 +81,10 @@ fn option_arg(word: Word) -> ArgSpec {
         Value::String => ArgKind::String,
         Value::Integer => ArgKind::Integer,
         Value::UnixTime => ArgKind::UnixTime,
+        Value::DraftAndOffset => ArgKind::Block(vec![
+            ArgSpec::new(c"draft", ArgKind::String),
+            ArgSpec::new(c"offset", ArgKind::Integer),
+        ]),
     };
     ArgSpec::new(option.name, kind).token(option.token)
 }

@@ -4,7 +4,7 @@
 use crate::cache::access::{self, Access};
 use crate::entry::Response;
 use crate::index::Handle;
-use crate::lease::{LeaseKey, LeaseReport, LeaseTable, Step, VoidScope};
+use crate::lease::{LeaseKey, LeaseReport, LeaseTable, Step, StoredAs, VoidScope};
 use crate::redis::Ctx;
 use crate::request::Request;
 use std::sync::Arc;
@@ -35,6 +35,7 @@ fn step_if_leases(
 pub fn stored(
     ctx: &Ctx<'_>,
     request: &Request<'_>,
+    stored_as: StoredAs,
     response: Response,
     cost_ms: u32,
     handle: Handle,
@@ -49,7 +50,7 @@ pub fn stored(
     let fresh_ms = ms_until(fresh_until_ms, ctx.now_ms());
     let stored = StoredResponse { database, tier, persona, handle, response, cost_ms, fresh_ms };
     step(ctx, Some(stored), |table, step| {
-        lease_keys.each().for_each(|lease_key| table.stored(lease_key, step));
+        lease_keys.each().for_each(|lease_key| table.stored(lease_key, stored_as, step));
     });
 }
 

@@ -55,8 +55,23 @@ pub(super) fn of_request(ctx: &Ctx<'_>, request: &Request<'_>) -> LeaseKeys {
     lease_keys(ctx.database(), request.tier, &request.fingerprint(), request.persona)
 }
 
+/// The callers that share a lease key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Audience {
+    /// Callers that name the same persona.
+    SamePersona,
+    /// Callers with rights to all personas.
+    AllPersonas,
+}
+
 /// Returns the lease key that the caller shares with others.
-pub(super) fn shared(ctx: &Ctx<'_>, request: &Request<'_>) -> LeaseKey {
+pub(super) fn shared(ctx: &Ctx<'_>, request: &Request<'_>) -> (LeaseKey, Audience) {
     let LeaseKeys { open, own } = of_request(ctx, request);
-    if open == own || access::has_all_keys(ctx, Access::Read) { open } else { own }
+    if open == own {
+        (open, Audience::SamePersona)
+    } else if access::has_all_keys(ctx, Access::Read) {
+        (open, Audience::AllPersonas)
+    } else {
+        (own, Audience::SamePersona)
+    }
 }

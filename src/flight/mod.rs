@@ -6,6 +6,7 @@
 //! - `lease_keys`: the lease keys of a request, by the rights of its callers.
 //! - `reply`: the replies of FETCH.
 //! - `state`: the lease table and the waiting clients.
+//! - `read_along`: the rights of readers.
 //! - `recheck`: a look into the key for clients that wait for its response.
 //! - `steps`: one event in the table, its wakes, and the timer.
 //! - `waiting`: blocked clients, from the block to the delivery.
@@ -17,6 +18,7 @@
 mod events;
 mod fetch;
 mod lease_keys;
+mod read_along;
 mod recheck;
 mod reply;
 mod state;
@@ -26,7 +28,7 @@ mod waiting;
 pub use events::{
     appeared, client_gone, end_all, has_leases, report, stored, swapped, void, void_request, void_response,
 };
-pub use fetch::{FetchTerms, check, dummy_lease, fetch, refresh, release};
+pub use fetch::{FetchTerms, append, check, draft, dummy_lease, fetch, reading_from, refresh, release};
 pub use lease_keys::{LeaseKeys, lease_keys};
-pub use reply::{ms_until, reply, reply_hit, reply_stale};
+pub use reply::{ms_until, reply, reply_hit, reply_lost, reply_stale};
 pub use waiting::deliver;

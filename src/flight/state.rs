@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
+use super::lease_keys::Audience;
 use super::reply::FetchReply;
 
 pub(super) static FLIGHT: MainThread<Option<Flight>> = MainThread::new(None);
@@ -44,6 +45,9 @@ pub(super) struct WaitingClient {
     pub fingerprint: Fingerprint,
     /// The user whose rights count when the response comes.
     pub caller: Caller,
+    /// The persona that the request names.
+    pub persona: Arc<[u8]>,
+    pub audience: Audience,
 }
 
 /// A client whose wait is over, and its reply.

@@ -8,6 +8,7 @@ use crate::lease::{LeaseTable, LeaveReason, Step, WaitOutcome, Wake};
 use crate::redis::{Ctx, OneTimer, Timer};
 use std::time::{Duration, Instant};
 
+use super::read_along::Readers;
 use super::recheck::{Look, Sharing};
 use super::reply::FetchReply;
 use super::state::{BEGIN, FLIGHT, Flight, StoredResponse, now_ms};
@@ -37,16 +38,18 @@ pub(super) fn step<R>(
         result
     });
     let mut stored = stored.map(Sharing::new);
-    let mut look = Look::default();
+    let (mut look, mut readers) = (Look::default(), Readers::default());
     for wake in wakes {
-        perform(ctx, wake, stored.as_mut(), &mut look);
+        perform(ctx, wake, stored.as_mut(), &mut look, &mut readers);
     }
     set_timer(ctx);
     result
 }
 
 /// Ends a client's wait, or looks into the key for its response.
-fn perform(ctx: &Ctx<'_>, wake: Wake, stored: Option<&mut Sharing>, look: &mut Look) {
+fn perform(ctx: &Ctx<'_>, wake: Wake, stored: Option<&mut Sharing>, look: &mut Look, readers: &mut Readers) {
+    let reads_along = matches!(wake.outcome, WaitOutcome::Part { .. } | WaitOutcome::Rest { .. });
+    let may_read = reads_along && readers.may_read(wake.waiter);
     let reply = match (wake.outcome, stored) {
         (WaitOutcome::Lease { token, ms }, _) => FetchReply::Lease { token, ms },
         (WaitOutcome::Busy { ms }, _) => FetchReply::Busy { ms },
@@ -55,6 +58,15 @@ fn perform(ctx: &Ctx<'_>, wake: Wake, stored: Option<&mut Sharing>, look: &mut L
             // The user has lost its rights during the wait, or the response is gone again: the next FETCH tells.
             None => FetchReply::Busy { ms: 0 },
         },
+        // A reader that has lost its rights hears what holds now when it asks again.
+        (WaitOutcome::Part { .. } | WaitOutcome::Rest { .. }, _) if !may_read => FetchReply::Lost,
+        (WaitOutcome::Part { name, part, next }, _) => FetchReply::Part { name, part, next },
+        (WaitOutcome::Rest { part }, Some(stored)) => {
+            let stored = stored.response();
+            count_shared(stored);
+            FetchReply::Rest { part, fresh_ms: stored.fresh_ms }
+        }
+        (WaitOutcome::Rest { .. }, None) | (WaitOutcome::Lost, _) => FetchReply::Lost,
         (WaitOutcome::Recheck, _) => match look.find(ctx, wake.waiter) {
             Some(found) => {
                 FLIGHT.with(|flight| {
@@ -73,8 +85,14 @@ fn perform(ctx: &Ctx<'_>, wake: Wake, stored: Option<&mut Sharing>, look: &mut L
     });
 }
 
-/// Returns the hit of a waiter, and counts it: it saved a model call.
+/// Returns the hit of a waiter, and counts it.
 fn hit(stored: &StoredResponse) -> FetchReply {
+    count_shared(stored);
+    FetchReply::Hit { response: stored.response.clone(), fresh_ms: stored.fresh_ms }
+}
+
+/// Counts a shared response: it saved a model call.
+fn count_shared(stored: &StoredResponse) {
     CACHE.with(|cache| {
         cache.counters.coalesced += 1;
         let saved_ms = stored.cost_ms.into();
@@ -84,7 +102,6 @@ fn hit(stored: &StoredResponse) -> FetchReply {
             index.record_hit(resolved, saved_ms);
         }
     });
-    FetchReply::Hit { response: stored.response.clone(), fresh_ms: stored.fresh_ms }
 }
 
 /// Sets the timer for the table's next deadline.

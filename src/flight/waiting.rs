@@ -5,12 +5,19 @@ use crate::redis::{Blocked, Ctx, Waiting};
 use crate::request::Request;
 use std::collections::HashMap;
 
+use super::lease_keys::Audience;
 use super::reply::{self, FetchReply};
 use super::state::{FLIGHT, FinishedWait, Flight, WaitingClient};
 use super::steps::step;
 
 /// Blocks the caller, which the table has made this waiter.
-pub(super) fn block(ctx: &Ctx<'_>, waiter: WaiterId, lease_key: LeaseKey, request: &Request<'_>, key: &[u8]) {
+pub(super) fn block(
+    ctx: &Ctx<'_>,
+    waiter: WaiterId,
+    (lease_key, audience): (LeaseKey, Audience),
+    request: &Request<'_>,
+    key: &[u8],
+) {
     let client = WaitingClient {
         blocked: ctx.block::<Waits>(),
         client: ctx.client(),
@@ -18,6 +25,8 @@ pub(super) fn block(ctx: &Ctx<'_>, waiter: WaiterId, lease_key: LeaseKey, reques
         key: key.into(),
         fingerprint: request.fingerprint(),
         caller: ctx.caller(),
+        persona: request.persona.into(),
+        audience,
     };
     FLIGHT.with(|flight| {
         let flight = flight.get_or_insert_with(Flight::new);

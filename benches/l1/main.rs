@@ -5,13 +5,14 @@
 //! 40,000 answers that are all there, asked for in a random order. The answers are shared bytes, and both caches hold the
 //! key that L1 has: 16 bytes that are a hash already.
 
+use std::cell::Cell;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chatcache::cache::l1::{L1, L1Entry};
-use chatcache::entry::Response;
+use chatcache::entry::{Frequency, Response};
 use chatcache::index::{Index, Name};
 use chatcache::request::{Accepts, RequestArgs};
 use chatcache::tier::Tier;
@@ -153,6 +154,7 @@ fn main() {
                     cost_ms: 0,
                     touched_ms,
                     untouched_hits,
+                    frequency: Cell::new(Frequency::default()),
                 },
             )
         })
@@ -160,7 +162,10 @@ fn main() {
     let mut hot = hot.into_iter();
     let l1_ms = longest(|_| {
         let (key, hot) = hot.next().expect("one for each");
-        l1.insert(key, hot);
+        // Every response is requested once, so L1 admits it only while there is space.
+        if let Some(admission) = l1.weigh(key, hot.response.len(), 1, 0) {
+            l1.admit(admission, hot);
+        }
     });
     println!("| L1, which is split and knows its way back from the entries | {l1_ms:.1} |");
 }

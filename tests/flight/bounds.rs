@@ -11,7 +11,7 @@ fn take_leases(con: &mut RawClient, count: usize, options: &str) {
     for first in (0..count).step_by(1000) {
         let numbers = first..count.min(first + 1000);
         for n in numbers.clone() {
-            con.send(&testkit::words(&format!("CHATCACHE.FETCH response ann bot m{n} {options}")));
+            con.send(&testkit::words(format!("CHATCACHE.FETCH response ann bot m{n} {options}").trim_end()));
         }
         for _ in numbers {
             assert_eq!(items(con.read())[0], Raw::bulk("lease"));
@@ -48,19 +48,27 @@ fn the_end_of_sixty_thousand_leases_does_not_stall_other_clients() {
     take_leases(&mut greedy, 60_000, "LEASE 86400000");
     assert_eq!(other.stats("")["leases"], 60_000);
     let id = greedy.number("CLIENT ID");
-    assert_eq!(other.number(&format!("CLIENT KILL ID {id}")), 1);
-    let mut longest = Duration::ZERO;
-    loop {
-        for _ in 0..20 {
-            let begun = Instant::now();
-            assert_eq!(other.say("PING"), Raw::simple("PONG"));
-            longest = longest.max(begun.elapsed());
+    let mut longest_ping = |during: &mut dyn FnMut(&mut RawClient) -> bool| {
+        let mut longest = Duration::ZERO;
+        while during(&mut other) {
+            for _ in 0..20 {
+                let begun = Instant::now();
+                assert_eq!(other.say("PING"), Raw::simple("PONG"));
+                longest = longest.max(begun.elapsed());
+            }
         }
-        if other.stats("")["leases"] == 0 {
-            break;
-        }
-    }
-    assert!(longest < patient(Duration::from_millis(100)), "{longest:?}");
+        longest
+    };
+    // A busy machine delays any PING: the same number of them before is the measure.
+    let mut rounds = 0;
+    let before = longest_ping(&mut |_| {
+        rounds += 1;
+        rounds < 50
+    });
+    let mut killer = server.raw();
+    assert_eq!(killer.number(&format!("CLIENT KILL ID {id}")), 1);
+    let during = longest_ping(&mut |con| con.stats("")["leases"] > 0);
+    assert!(during < patient(Duration::from_millis(50)) + 5 * before, "{during:?}; before: {before:?}");
 }
 
 #[test]
@@ -103,23 +111,19 @@ fn a_compressed_response_copied_into_place_is_decompressed_once_for_all_waiters(
     eventually(|| operator.stats("")["compressed"] == 1);
     let key = operator.text(&format!("CHATCACHE.KEY {Q}"));
     assert_eq!(operator.number(&format!("COPY {key} elsewhere")), 1);
-    operator.ok("CONFIG SET slowlog-log-slower-than 0");
     let mut copy_us = |waiters: usize| {
         operator.number(&format!("CHATCACHE.DEL {Q}"));
         lease(&mut holder, Q);
         let mut waiting: Vec<RawClient> = (0..waiters).map(|_| waiter(&server, Q)).collect();
-        operator.ok("SLOWLOG RESET");
+        operator.ok("CONFIG RESETSTAT");
         assert_eq!(operator.number(&format!("COPY elsewhere {key}")), 1);
-        let Raw::Array(entries) = operator.say("SLOWLOG GET -1") else { panic!("no slowlog") };
+        let stats = operator.text("INFO commandstats");
         for con in &mut waiting {
             assert_eq!(con.read(), hit(&response));
         }
-        let is_copy = |entry: &Raw| items(items(entry.clone())[3].clone())[0] == Raw::bulk("COPY");
-        let copy = entries.into_iter().find(is_copy).expect("COPY in the slowlog");
-        match items(copy)[2] {
-            Raw::Int(us) => us,
-            ref other => panic!("not a time: {other:?}"),
-        }
+        let copy = stats.lines().find_map(|line| line.strip_prefix("cmdstat_copy:calls=1,usec="));
+        let us = copy.and_then(|rest| rest.split(',').next()).expect("the time of COPY");
+        us.parse::<u64>().expect("a number")
     };
     let (one, many) = (copy_us(1), copy_us(200));
     assert!(many < 10 * one + 50_000, "{one} us for one waiter, {many} us for 200");

@@ -10,9 +10,12 @@ use std::sync::Arc;
 use super::lease_keys::Audience;
 use super::state::FLIGHT;
 
+/// The facts that decide on a reader's rights.
+type Reader = (Caller, Tier, Arc<[u8]>, Audience);
+
 /// The rights of the readers of one event, each user asked once.
 #[derive(Default)]
-pub(super) struct Readers(HashMap<(Caller, Tier, Arc<[u8]>, Audience), bool>);
+pub(super) struct Readers(HashMap<Reader, bool>);
 
 impl Readers {
     /// Returns true if the waiter's user may read the draft by its present rights.

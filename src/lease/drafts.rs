@@ -215,6 +215,7 @@ impl Drafts {
         }
     }
 
+    #[cfg(any(test, fuzzing))]
     pub fn is_empty(&self) -> bool {
         self.growing.is_empty() && self.kept.is_empty()
     }

@@ -532,7 +532,7 @@ mod tests {
             set("KEEPTTL STALE 1").unwrap_err(),
             "ERR syntax error: KEEPTTL and STALE exclude each other"
         );
-        let release = TokenOptions::parse([&b"ID"[..], b"1"]);
+        let release = TokenOptions::parse(&RELEASE, [&b"ID"[..], b"1"]);
         assert_eq!(release, Err(CommandError::OptionMissing("TOKEN")));
     }
 

@@ -4,7 +4,7 @@ mod at_load;
 mod at_run_time;
 
 /// All settings and their defaults.
-const DEFAULTS: [(&str, &str); 17] = [
+const DEFAULTS: [(&str, &str); 18] = [
     ("chatcache.compression", "zstd"),
     ("chatcache.compression-min-bytes", "256"),
     ("chatcache.invalidate-sync-limit", "512"),
@@ -17,6 +17,7 @@ const DEFAULTS: [(&str, &str); 17] = [
     ("chatcache.stale-persona", "0"),
     ("chatcache.stale-response", "0"),
     ("chatcache.stale-session", "0"),
+    ("chatcache.stream-pace-ms", "20"),
     ("chatcache.ttl-jitter", "0"),
     ("chatcache.ttl-msg", "300"),
     ("chatcache.ttl-persona", "3600"),

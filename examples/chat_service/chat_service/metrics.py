@@ -41,6 +41,8 @@ INVALIDATIONS = Counter("chat_l1_invalidations", "Messages from Redis that answe
 GAUGES = (
     "leases",
     "waiters",
+    "readers",
+    "drafts",
     "timers",
     "pending-reclaim",
     "waiting-to-compress",

@@ -62,7 +62,10 @@ fn written(argument: BTreeMap<String, Raw>) -> String {
     let mut text = match kind.as_str() {
         "pure-token" => token.expect("a token"),
         "oneof" => parts("|"),
-        "block" => parts(" "),
+        "block" => {
+            let parts = parts(" ");
+            token.map_or_else(|| parts.clone(), |token| format!("{token} {parts}"))
+        }
         "key" | "string" | "integer" | "unix-time" => {
             let name = text_of(&argument["name"]);
             token.map_or_else(|| name.clone(), |token| format!("{token} {name}"))

@@ -1,6 +1,6 @@
 # Shortcuts, each of which can be read and typed by hand. `make` alone lists them.
 #
-# What they understand: PORT=6380 for run, ARGS for the tests (ARGS='invalidate' runs the tests with that in
+# Their variables: PORT=6380 for run, ARGS for the tests (ARGS='invalidate' runs the tests with that in
 # their name) and for the bench (see scripts/bench), CHATCACHE_SERVER=/path/to/valkey-server for any other
 # server binary than redis-server.
 
@@ -12,9 +12,9 @@ DENY := $(shell cargo deny --version >/dev/null 2>&1 && echo yes)
 .PHONY: help setup build run test lint deny valgrind bench clean top test-top example test-example setup-python bench-chat setup-test
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name what; do printf '  make %-16s %s\n' "$$name" "$$what"; done
 
-setup: ## install what is missing on Debian or Ubuntu (a C compiler, libclang, redis-server)
+setup: ## install the missing packages on Debian or Ubuntu (a C compiler, libclang, redis-server)
 	@scripts/setup
 
 build: setup ## the module, optimised: target/release/libchatcache.so
@@ -62,7 +62,7 @@ example: build setup-python ## start examples/chat_service: a Redis on PORT (637
 test-example: build setup-python ## check and test the example services, in Python and in Rust
 	@scripts/test-example $(ARGS)
 
-# What the documentation's code blocks run with.
+# The Python packages of the documentation's code blocks.
 setup-test:
 	@scripts/setup python3-redis python3-prometheus-client
 
@@ -82,6 +82,10 @@ test-containers: build ## the integration tests in containers of the official im
 test-matrix: setup ## the integration tests on six servers, which it gets itself (some minutes each)
 	@scripts/matrix $(ARGS)
 
+.PHONY: test-redis-suite
+test-redis-suite: build ## Redis's own tests with and without the module, and what differs (half an hour; ARGS='unit/expire')
+	@scripts/redis-suite $(ARGS)
+
 .PHONY: soak
 soak: setup ## the tests of faults at length: 20 power cuts, 100 cycles of filling and invalidating, 20 days of traffic
 	CHATCACHE_ROUNDS=$${CHATCACHE_ROUNDS:-20} CHATCACHE_CYCLES=$${CHATCACHE_CYCLES:-100} \
@@ -98,6 +102,6 @@ bench: setup ## measure speed, memory and single flight (some minutes; reports g
 bench-chat: build setup-python ## measure examples/chat_service against no cache and the guide's (13 minutes; target/bench-chat)
 	@scripts/bench-chat $(ARGS)
 
-clean: ## remove what was built, and the data under ./run
+clean: ## remove all build output, and the data under ./run
 	cargo clean
 	rm -rf run

@@ -1,8 +1,8 @@
 """Metrics for Prometheus of a Redis with chatcache: python dashboards/exporter.py redis://127.0.0.1:6379 9122
 
-For those who do not run examples/chat_service, whose /metrics has the same and more. It wants redis-py and
-prometheus-client (Debian's python3-redis and python3-prometheus-client). A server that does not answer is told by
-`chatcache_up 0`, and asked again at the next scrape.
+The /metrics of examples/chat_service have the same and more. The exporter needs redis-py and prometheus-client (Debian's
+python3-redis and python3-prometheus-client). While the server is down it exports `chatcache_up 0`, and tries again at
+each scrape.
 """
 
 import sys
@@ -21,25 +21,25 @@ from chat_service.metrics import RedisCollector  # noqa: E402
 
 
 class Server(Collector):
-    """Asks the server anew for each scrape."""
+    """Reads the server's counters for each scrape."""
 
     def __init__(self, url: str) -> None:
         self._redis = redis.Redis.from_url(url, decode_responses=True, socket_timeout=5)
 
     def collect(self) -> Iterator[Metric]:
-        stats = self._told("CHATCACHE.STATS")
-        # A server that hangs is not waited for twice: Prometheus gives a scrape 10 seconds.
-        info = self._told("INFO") if stats else {}
+        stats = self._fields("CHATCACHE.STATS")
+        # A server that hangs costs one time-out, not two: Prometheus gives a scrape 10 seconds.
+        info = self._fields("INFO") if stats else {}
         yield from RedisCollector(stats, info).collect()
 
-    def _told(self, command: str) -> dict[str, int]:
-        """Nothing where the server does not answer, or the user may not ask."""
+    def _fields(self, command: str) -> dict[str, int]:
+        """Returns the fields of a reply, or none if the server is down or the user lacks the right."""
         try:
-            told = self._redis.execute_command(command)
+            reply = self._redis.execute_command(command)
         except redis.RedisError as error:
             print(f"exporter: {command}: {error}", file=sys.stderr)
             return {}
-        return told if isinstance(told, dict) else dict(zip(told[::2], told[1::2]))
+        return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2]))
 
 
 def main() -> None:

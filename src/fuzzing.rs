@@ -24,6 +24,7 @@ pub(crate) enum Dice<'a> {
 }
 
 impl Dice<'_> {
+    /// Returns the choices of a seed.
     #[cfg(test)]
     pub fn seeded(seed: u64) -> Dice<'static> {
         Dice::Seeded(Box::new(StdRng::seed_from_u64(seed)))

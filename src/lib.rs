@@ -1,14 +1,23 @@
-//! chatcache: a Redis module that caches the answers of chat and LLM services.
+//! chatcache: a Redis module that caches the responses of chat and LLM services.
 //!
-//! This page is the module's face: its commands, its data type, its settings and its events, and the rooms they
-//! live in. `docs/dev/architecture.md` is the map.
+//! This page is the module's face: `Chatcache` lists its settings, data type, events and commands, each with the room that
+//! holds it. `docs/dev/architecture.md` describes the rooms and their layers.
 
 #![deny(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn)]
 #![deny(clippy::undocumented_unsafe_blocks)]
-// Fuzz targets use of the tests only the models.
+// Fuzz targets use the models of the tests, and no other part of them.
 #![cfg_attr(fuzzing, allow(dead_code, unused_imports))]
 
+mod commands;
+mod config;
+mod flight;
+mod keyspace;
+mod report;
+mod stats;
+mod store;
+
+// Public for tests, benches and fuzz targets.
 pub mod cache;
 pub mod entry;
 pub mod index;
@@ -19,21 +28,13 @@ pub mod tier;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 
-mod commands;
-mod config;
-mod flight;
-mod keyspace;
-mod report;
-mod stats;
-mod store;
-
 #[allow(unsafe_code)]
 mod redis;
 
 use redis::{AnySetting, Ctx, Info, InfoSection, Load, Module};
 use std::ffi::CStr;
 
-// Unit tests and fuzz targets have one that counts.
+// Unit tests and fuzz targets have an allocator that counts.
 #[cfg_attr(not(any(test, fuzzing)), global_allocator)]
 #[cfg_attr(any(test, fuzzing), allow(dead_code))]
 static ALLOCATOR: redis::ServerAlloc = redis::ServerAlloc;
@@ -45,26 +46,34 @@ impl Module for Chatcache {
     /// 0.1.0, as MODULE LIST shows it.
     const VERSION: i32 = 100;
 
+    /// The settings: `config.rs`.
     fn settings() -> &'static [&'static AnySetting] {
         config::ALL
     }
 
     fn register(load: &Load<'_>) -> Result<(), String> {
+        // The data type: its value in `entry/`, its callbacks in `keyspace/value_type.rs`.
         load.data_type::<entry::Entry>()?;
+        // Changes to keys by other commands, flushes, SWAPDB, the event loop: `keyspace/events.rs`.
         load.events::<keyspace::Keyspace>()?;
 
+        // Reads and writes of one response: `commands/get.rs`, `set.rs`, `del.rs`.
         load.command::<commands::Get>()?;
         load.command::<commands::Set>()?;
-        load.command::<commands::Delete>()?;
+        load.command::<commands::Del>()?;
+        // Single flight: `commands/fetch.rs`, over `flight/` and `lease/`.
         load.command::<commands::Fetch>()?;
         load.command::<commands::Append>()?;
         load.command::<commands::Commit>()?;
         load.command::<commands::Release>()?;
+        // Many responses at once: `commands/invalidate.rs`, `forget.rs`, `flush.rs`, over `index/` and
+        // `keyspace/reclaim.rs`.
         load.command::<commands::Invalidate>()?;
         load.command::<commands::SoftInvalidate>()?;
         load.command::<commands::Forget>()?;
         load.command::<commands::Flush>()?;
-        load.command::<commands::KeyName>()?;
+        // Facts: `commands/key.rs`, `inspect.rs`, `personas.rs`, `stats.rs`, `help.rs`.
+        load.command::<commands::Key>()?;
         load.command::<commands::Inspect>()?;
         load.command::<commands::Personas>()?;
         load.command::<commands::Stats>()?;
@@ -77,6 +86,7 @@ impl Module for Chatcache {
     }
 }
 
+/// The module's section of INFO: `report.rs`.
 impl Info for Chatcache {
     fn info(section: &mut InfoSection) {
         for (name, value) in report::report().fields() {

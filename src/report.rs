@@ -1,6 +1,9 @@
-//! The counters and the state of the whole module, as INFO and CHATCACHE.STATS tell them.
+//! The counters and the state of the whole module, for INFO and CHATCACHE.STATS.
 //!
-//! One list, `Report::fields`, feeds both, so that they cannot differ.
+//! Both print one list, `Report::fields`.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 use crate::cache::{CACHE, compressor};
 use crate::entry::compression;
@@ -46,6 +49,8 @@ pub fn report() -> Report {
             report.pending += index.pending();
             report.stale += index.stale();
             report.index_bytes += index.heap_bytes();
+            report.idle_personas += index.idle().personas;
+            report.idle_bytes += index.idle().bytes;
         }
     });
     report
@@ -54,21 +59,27 @@ pub fn report() -> Report {
 /// The state of all databases at one moment, and the counters.
 #[derive(Clone, Copy, Default)]
 pub struct Report {
+    /// Counters since the server started.
     pub counters: Counters,
+    /// Live entries.
     pub entries: u64,
     /// Live entries by tier.
     pub entries_by_tier: [u64; 4],
+    /// Personas with live entries.
     pub personas: u64,
+    /// Users with entries, tombstones included.
     pub users: u64,
-    /// The answers' bytes as they were given, and as they are kept.
+    /// The length of all responses, in bytes.
     pub raw_bytes: u64,
+    /// The bytes that they take in memory, compressed or raw.
     pub stored_bytes: u64,
-    /// Dropped entries whose keys are still to be deleted.
+    /// Tombstones, whose keys are still to be deleted.
     pub pending: u64,
-    /// Live answers that SOFTINVALIDATE has made stale.
+    /// Live entries that SOFTINVALIDATE has made stale.
     pub stale: u64,
-    /// Leases held, and clients that wait, now; leases that were given, and that ended without an answer.
+    /// Leases held.
     pub leases: u64,
+    /// Clients that wait.
     pub waiters: u64,
     /// Of the clients that wait, those that read along.
     pub readers: u64,
@@ -76,27 +87,37 @@ pub struct Report {
     pub drafts: u64,
     /// Bytes of drafts, growing or remembered after their COMMIT.
     pub draft_bytes: u64,
+    /// Leases granted so far.
     pub leases_granted: u64,
+    /// Leases that ended without a response.
     pub leases_ended: u64,
     /// Leases that nobody shares, because of `max-leases`.
     pub leases_unshared: u64,
+    /// Responses refused since their token was void.
     pub tokens_refused: u64,
     /// Timers of the server that run for the module.
     pub timers: u64,
-    /// What L1 holds, and the memory that takes.
+    /// Responses in L1.
     pub l1_entries: u64,
+    /// The bytes that L1 counts for them.
     pub l1_bytes: u64,
-    /// Answers packed so far, those that wait to be looked at for it, and the dictionaries learnt from them.
+    /// Responses compressed so far.
     pub compressed: u64,
+    /// Entries in the compressor's queue.
     pub waiting_to_compress: u64,
+    /// zstd dictionaries trained so far.
     pub dictionaries: u64,
-    /// Memory of the indexes.
+    /// The memory of the indexes, in bytes.
     pub index_bytes: u64,
+    /// Personas without entries that have statistics.
+    pub idle_personas: u64,
+    /// The bytes of these statistics, which `index_bytes` includes.
+    pub idle_bytes: u64,
 }
 
 impl Report {
-    /// All fields, in the order in which they are told.
-    pub fn fields(&self) -> [(&'static str, u64); 47] {
+    /// Returns all fields, in the order of the reply.
+    pub fn fields(&self) -> [(&'static str, u64); 49] {
         let Report { counters, .. } = self;
         let entries = |tier: Tier| self.entries_by_tier.get(tier as usize).copied().unwrap_or(0);
         [
@@ -147,6 +168,8 @@ impl Report {
             ("dictionaries", self.dictionaries),
             ("index-bytes", self.index_bytes),
             ("timers", self.timers),
+            ("idle-personas", self.idle_personas),
+            ("idle-bytes", self.idle_bytes),
         ]
     }
 }

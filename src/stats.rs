@@ -1,33 +1,34 @@
 //! Counters of the whole server since it started.
 //!
-//! They are plain numbers on the main thread, without atomics and without look-ups. `report` adds the state of the moment.
+//! They are plain numbers on the main thread, without atomics and without lookups. `report` adds the state of the moment.
 
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 use crate::tier::Tier;
 
-/// What was counted.
+/// Counts of events.
 #[derive(Clone, Copy, Default)]
 pub struct Counters {
-    /// Answers given, by the tier they came from.
+    /// Fresh responses served, by tier.
     pub hits: [u64; 4],
-    /// Reads that found no answer.
+    /// Reads that found no response.
     pub misses: u64,
-    /// Answers stored.
+    /// Responses stored.
     pub sets: u64,
-    /// Answers deleted one by one, by DEL.
+    /// Responses deleted by DEL.
     pub deleted: u64,
     /// Calls of INVALIDATE, FORGET and FLUSH.
     pub drops: u64,
-    /// Answers that went with them.
+    /// Responses that these calls invalidated.
     pub dropped: u64,
-    /// Of those, the ones whose key has been deleted since.
+    /// Invalidated responses whose keys have been deleted.
     pub reclaimed: u64,
-    /// Stale answers given by FETCH.
+    /// Stale responses served by FETCH.
     pub stale_hits: u64,
-    /// Waits that ended with an answer: model calls that were not made.
+    /// Waits that ended with a response: model calls that were not made.
     pub coalesced: u64,
-    /// Of the hits, those that L1 gave.
+    /// The hits that L1 served.
     pub hits_l1: u64,
     /// Milliseconds of model time that hits, stale hits and shared waits saved, by tier.
     pub saved_ms: [u64; 4],
@@ -51,6 +52,7 @@ impl Counters {
         }
     }
 
+    /// Counts a fresh response that was served, and the model time that it saved, in milliseconds.
     pub fn count_hit(&mut self, tier: Tier, saved_ms: u64) {
         if let Some(hits) = self.hits.get_mut(tier as usize) {
             *hits += 1;
@@ -58,6 +60,7 @@ impl Counters {
         self.count_saved(tier, saved_ms);
     }
 
+    /// Counts model time that was saved, in milliseconds.
     pub fn count_saved(&mut self, tier: Tier, saved_ms: u64) {
         if let Some(saved) = self.saved_ms.get_mut(tier as usize) {
             *saved += saved_ms;

@@ -5,7 +5,7 @@
 //! 1. The key is opened and looked into (WRONGTYPE).
 //! 2. The caller's right to replace the entry there is checked (NOPERM), then the condition, then the token. Up to here
 //!    nothing has changed.
-//! 3. The lifetime is computed, while the old entry can still be asked for it (KEEPTTL).
+//! 3. The lifetime is computed, while the old entry still has its own (KEEPTTL).
 //! 4. The entry is stored in the key: over an old entry in its place in memory, else as a new value. If the server
 //!    refuses the value, nothing has changed.
 //! 5. The old entry leaves L1, and the index links the new one. From here on the entry is live.
@@ -14,6 +14,9 @@
 //! 8. The entry is queued to be compressed.
 //! 9. Watchers and trackers are told, then subscribers: `set`, and `expire` as Redis's own SET does.
 //! 10. Replicas and the AOF get one SET, with absolute times and without the condition and the token, which are decided.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 use crate::cache::compressor;
 use crate::cache::lookup::{Found, Lookup, lookup};
@@ -209,8 +212,8 @@ impl Lifetime {
             Ttl::Relative { ms, .. } => now_ms.saturating_add(jittered(ctx, ms)),
             Ttl::Tier | Ttl::Keep => now_ms.saturating_add(jittered(ctx, config::ttl_ms(request.tier))),
         };
-        // A replayed command states its grace: this server's settings may differ. (`is_replayed` is asked last, as the
-        // server counts its memory to answer.)
+        // A replayed command states its grace: this server's settings may differ. (`is_replayed` comes last: the server
+        // counts its memory for it.)
         let by_setting = || match config::stale_ms(request.tier) {
             stale_ms if stale_ms > 0 && !ctx.is_replayed() => stale_ms,
             _ => 0,

@@ -6,6 +6,8 @@
 mod acl;
 /// The layers of `src/`, and the arrows between its files.
 mod architecture;
+/// One client against the rest: memory and time that it can take are bounded.
+mod bounds;
 /// Redis Cluster: slots, their migration, replicas and failovers.
 mod cluster;
 /// Each command as an application sees it.

@@ -1,43 +1,34 @@
-//! The cost of a look-up in L1, in the cache that L1 is built on and in the one that was asked for first, what finding
-//! the place costs, and how long one insertion may take: `cargo bench --bench l1`. No server, one thread, the best of
-//! several rounds each.
+//! Compares caches for L1: a hit, and the longest insertion, in L1 (an IndexMap that samples the least frequent),
+//! quick_cache and moka; and the time that finding an entry's place takes. `cargo bench --bench l1`, without a server, in
+//! one thread, by its CPU time. Each hit reads the first byte of its response.
 //!
-//! 40,000 answers that are all there, asked for in a random order. The answers are shared bytes, and both caches hold the
-//! key that L1 has: 16 bytes that are a hash already.
+//! The caches hold 40,000 responses, which are read in a random order. Each response is shared bytes under the key of L1,
+//! 16 bytes that are a hash already.
 
-use std::cell::Cell;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use chatcache::cache::l1::{L1, L1Entry};
+use chatcache::cache::l1::{L1, L1Entry, L1Key};
 use chatcache::entry::{Frequency, Response};
 use chatcache::index::{Index, Name};
-use chatcache::request::{Accepts, RequestArgs};
+use chatcache::request::fingerprint::Fingerprint;
+use chatcache::request::{self, Accepts, Parts, RequestArgs};
 use chatcache::tier::Tier;
-use highway::{HighwayHash, HighwayHasher};
 use quick_cache::Weighter;
 
-const ANSWERS: usize = 40_000;
-const ANSWER_BYTES: usize = 1_400;
+const RESPONSES: usize = 40_000;
+const RESPONSE_BYTES: usize = 1_400;
 const MAX_BYTES: u64 = 80_000_000;
 const ROUNDS: usize = 9;
-const LOOK_UPS: usize = 400_000;
+const READS: usize = 400_000;
 
 /// The number of one-byte responses that fill an L1 of this size, which counts each as 512 bytes.
 const FILLED: usize = 500_000;
 const FILLED_BYTES: u64 = 512 * FILLED as u64;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Key([u64; 2]);
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0[0]);
-    }
-}
-
+/// Passes on a key that is a hash already.
 #[derive(Default)]
 struct AsItIs(u64);
 
@@ -58,119 +49,146 @@ type AsIs = BuildHasherDefault<AsItIs>;
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<Key, Arc<[u8]>> for ByBytes {
-    fn weight(&self, _: &Key, answer: &Arc<[u8]>) -> u64 {
-        answer.len() as u64
+impl Weighter<L1Key, Arc<[u8]>> for ByBytes {
+    fn weight(&self, _: &L1Key, response: &Arc<[u8]>) -> u64 {
+        response.len() as u64
     }
 }
 
-type Quick = quick_cache::unsync::Cache<Key, Arc<[u8]>, ByBytes, AsIs>;
+type Quick = quick_cache::unsync::Cache<L1Key, Arc<[u8]>, ByBytes, AsIs>;
+type Moka = moka::sync::Cache<L1Key, Arc<[u8]>, AsIs>;
 
-fn quick_cache(answers: usize, max_bytes: u64) -> Quick {
-    Quick::with(answers, max_bytes, ByBytes, AsIs::default(), Default::default())
+fn quick_cache(responses: usize, max_bytes: u64) -> Quick {
+    Quick::with(responses, max_bytes, ByBytes, AsIs::default(), Default::default())
 }
 
-/// The nanoseconds of one call, in the best round.
+fn moka(max_bytes: u64) -> Moka {
+    moka::sync::Cache::builder()
+        .max_capacity(max_bytes)
+        .weigher(|_, response: &Arc<[u8]>| response.len() as u32)
+        .build_with_hasher(AsIs::default())
+}
+
+fn l1(max_bytes: u64) -> L1 {
+    L1::new(max_bytes, [1, 2, 3, 4])
+}
+
+fn key(l1: &L1, message: &[u8]) -> L1Key {
+    let request = RequestArgs::parse(Accepts::Tiers, [b"msg", b"", b"helper", message], None);
+    l1.key(0, &request.expect("a valid request").request())
+}
+
+fn l1_entry(index: &mut Index, message: &[u8], bytes: &[u8]) -> L1Entry {
+    let handle = index.link(Tier::Msg, b"helper", b"", Name::Own(message), bytes.len() as u64);
+    L1Entry {
+        location: (0, handle),
+        response: Response::new(bytes),
+        until_ms: i64::MAX.into(),
+        cost_ms: 0,
+        frequency: Frequency::default().into(),
+        touched_ms: 0.into(),
+        untouched_hits: 0.into(),
+    }
+}
+
+fn admit(l1: &mut L1, key: L1Key, entry: L1Entry) {
+    let admission = l1.weigh(key, entry.response.len(), 1, 0).expect("L1 is not full");
+    l1.admit(admission, entry);
+}
+
+/// Returns the nanoseconds of CPU time of one call, in the best round.
 fn nanoseconds(calls: usize, mut call: impl FnMut(usize)) -> f64 {
     let round = |call: &mut dyn FnMut(usize)| {
-        let started = Instant::now();
+        let started = processor_time();
         (0..calls).for_each(call);
-        started.elapsed().as_nanos() as f64 / calls as f64
+        (processor_time() - started).as_nanos() as f64 / calls as f64
     };
     (0..ROUNDS).map(|_| round(&mut call)).fold(f64::INFINITY, f64::min)
 }
 
 fn main() {
-    let hash = |bytes: &[u8]| {
-        let mut hasher = HighwayHasher::new(highway::Key([1, 2, 3, 4]));
-        hasher.append(bytes);
-        Key(hasher.finalize128())
-    };
-    let keys: Vec<Key> = (0..ANSWERS).map(|n| hash(&n.to_le_bytes())).collect();
-    // A walk through all of them that no prefetcher foresees.
-    let at = |n: usize| keys[(n * 7_368_787) % ANSWERS];
+    compare_hits();
+    compare_places();
+    compare_insertions();
+}
 
-    let moka = moka::sync::Cache::builder()
-        .max_capacity(MAX_BYTES)
-        .weigher(|_, answer: &Arc<[u8]>| answer.len() as u32)
-        .build_with_hasher(AsIs::default());
-    let mut quick = quick_cache(ANSWERS, MAX_BYTES);
-    for key in &keys {
-        let answer: Arc<[u8]> = vec![b'x'; ANSWER_BYTES].into();
-        moka.insert(*key, Arc::clone(&answer));
-        quick.insert(*key, answer);
+fn compare_hits() {
+    let (mut l1, mut index) = (l1(MAX_BYTES), Index::new());
+    let (moka, mut quick) = (moka(MAX_BYTES), quick_cache(RESPONSES, MAX_BYTES));
+    let bytes = vec![b'x'; RESPONSE_BYTES];
+    let keys: Vec<L1Key> = (0..RESPONSES).map(|n| key(&l1, &n.to_le_bytes())).collect();
+    for (n, key) in keys.iter().enumerate() {
+        let response: Arc<[u8]> = bytes.clone().into();
+        moka.insert(*key, Arc::clone(&response));
+        quick.insert(*key, response);
+        let entry = l1_entry(&mut index, &n.to_le_bytes(), &bytes);
+        admit(&mut l1, *key, entry);
     }
     moka.run_pending_tasks();
+    // A walk through all keys that no prefetcher foresees.
+    let at = |n: usize| keys[(n * 7_368_787) % RESPONSES];
 
     println!("| a hit in | ns |\n| --- | --- |");
-    let moka_ns = nanoseconds(LOOK_UPS, |n| {
-        black_box(moka.get(&at(n)).expect("it is there").len());
+    let l1_ns = nanoseconds(READS, |n| {
+        let entry = l1.get(&at(n)).expect("L1 holds it");
+        // `hot` counts each hit.
+        entry.frequency.set(entry.frequency.get().after_hit(0));
+        black_box(entry.response[0]);
     });
-    println!("| moka::sync | {moka_ns:.0} |");
-    let quick_ns = nanoseconds(LOOK_UPS, |n| {
-        black_box(quick.get(&at(n)).expect("it is there").len());
+    println!("| L1 | {l1_ns:.0} |");
+    let quick_ns = nanoseconds(READS, |n| {
+        black_box(quick.get(&at(n)).expect("the cache holds it")[0]);
     });
     println!("| quick_cache::unsync | {quick_ns:.0} |");
-    println!(
-        "\n| finding the place of a request of | 100 bytes | 1,000 | 4,096 |\n| --- | --- | --- | --- |"
-    );
+    let moka_ns = nanoseconds(READS, |n| {
+        black_box(moka.get(&at(n)).expect("the cache holds it")[0]);
+    });
+    println!("| moka::sync | {moka_ns:.0} |");
+}
+
+fn compare_places() {
+    println!("\n| the place of a request of | 100 bytes | 1,000 | 4,096 |\n| --- | --- | --- | --- |");
     let of_each = |name: &str, find: &dyn Fn(&[u8])| {
         let cells = [100, 1000, 4096].map(|bytes| {
             let message = vec![b'q'; bytes];
-            format!("{:.0} ns", nanoseconds(LOOK_UPS / 10, |_| find(black_box(&message))))
+            format!("{:.0} ns", nanoseconds(READS / 10, |_| find(black_box(&message))))
         });
         println!("| {name} | {} |", cells.join(" | "));
     };
-    of_each("in L1: HighwayHash", &|message| _ = black_box(hash(message)));
-    of_each("in the keyspace: MD5, and BLAKE3 to be sure", &|message| {
-        black_box(chatcache::request::digest(message));
-        black_box(chatcache::request::fingerprint::Fingerprint::of(chatcache::request::Parts::Msg {
-            message,
-        }));
+    let l1 = l1(MAX_BYTES);
+    of_each("in L1: HighwayHash", &|message| _ = black_box(key(&l1, message)));
+    of_each("in the keyspace: MD5 for the name, BLAKE3 for the fingerprint", &|message| {
+        black_box(request::digest(message));
+        black_box(Fingerprint::of(Parts::Msg { message }));
     });
-
-    println!(
-        "\n| the longest insertion while {FILLED_BYTES} bytes fill with one-byte answers | ms |\n| --- | --- |"
-    );
-    let mut unsplit = quick_cache(FILLED, FILLED as u64);
-    let one_byte: Arc<[u8]> = Arc::from(*b"x");
-    let unsplit_ms = longest(|n| unsplit.insert(hash(&n.to_le_bytes()), Arc::clone(&one_byte)));
-    println!("| quick_cache::unsync | {unsplit_ms:.1} |");
-    let (mut l1, mut index) = (L1::new(FILLED_BYTES, [1, 2, 3, 4]), Index::new());
-    let hot: Vec<_> = (0..FILLED)
-        .map(|n: usize| {
-            let message = n.to_le_bytes();
-            let asked = RequestArgs::parse(Accepts::Tiers, [b"msg", b"", b"helper", &message], None);
-            let key = l1.key(0, &asked.expect("a good request").request());
-            let handle = index.link(Tier::Msg, b"helper", b"", Name::Own(&message), 1);
-            let (until_ms, touched_ms, untouched_hits) = Default::default();
-            let answer = Response::new(b"x");
-            (
-                key,
-                L1Entry {
-                    location: (0, handle),
-                    response: answer,
-                    until_ms,
-                    cost_ms: 0,
-                    touched_ms,
-                    untouched_hits,
-                    frequency: Cell::new(Frequency::default()),
-                },
-            )
-        })
-        .collect();
-    let mut hot = hot.into_iter();
-    let l1_ms = longest(|_| {
-        let (key, hot) = hot.next().expect("one for each");
-        // Every response is requested once, so L1 admits it only while there is space.
-        if let Some(admission) = l1.weigh(key, hot.response.len(), 1, 0) {
-            l1.admit(admission, hot);
-        }
-    });
-    println!("| L1, which is split and knows its way back from the entries | {l1_ms:.1} |");
 }
 
-/// The CPU time of the longest of `calls` calls, in milliseconds.
+fn compare_insertions() {
+    println!(
+        "\n| the longest insertion while {FILLED_BYTES} bytes fill with one-byte responses | ms |\n| --- | --- |"
+    );
+    let (mut l1, mut index) = (l1(FILLED_BYTES), Index::new());
+    let keys: Vec<L1Key> = (0..FILLED).map(|n| key(&l1, &n.to_le_bytes())).collect();
+    let mut entries: Vec<L1Entry> =
+        (0..FILLED).map(|n| l1_entry(&mut index, &n.to_le_bytes(), b"x")).collect();
+    let one_byte: Arc<[u8]> = Arc::from(*b"x");
+
+    let l1_ms = longest(|n| {
+        let entry = entries.pop().expect("an entry for each key");
+        if let Some(admission) = l1.weigh(keys[n], 1, 1, 0) {
+            l1.admit(admission, entry);
+        }
+    });
+    println!("| L1, in shards, with the way back from its entries | {l1_ms:.1} |");
+    let mut quick = quick_cache(FILLED, FILLED as u64);
+    let quick_ms = longest(|n| quick.insert(keys[n], Arc::clone(&one_byte)));
+    println!("| quick_cache::unsync, unsplit | {quick_ms:.1} |");
+    let moka = moka(FILLED as u64);
+    let moka_ms = longest(|n| moka.insert(keys[n], Arc::clone(&one_byte)));
+    println!("| moka::sync | {moka_ms:.1} |");
+}
+
+/// Returns the CPU time of the longest of `FILLED` calls, in milliseconds.
 fn longest(mut insert: impl FnMut(usize)) -> f64 {
     let took = |n| {
         let started = processor_time();
@@ -182,7 +200,7 @@ fn longest(mut insert: impl FnMut(usize)) -> f64 {
 
 fn processor_time() -> Duration {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the clock exists, and the time is written to what is there.
+    // SAFETY: the clock exists, and `now` is valid for the write.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut now) };
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }

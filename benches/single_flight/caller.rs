@@ -1,7 +1,7 @@
-//! One of the crowd's processes: so many connections, each of them a caller who wants the same answer.
+//! One of the crowd's processes. Each of its connections is a caller that wants the same response.
 //!
 //! It says `ready`, begins when it reads a line, says `calling` at each call of the model, and at last
-//! `done <answered>`.
+//! `done <served>`.
 
 use redis::{Connection, cmd};
 use std::io::Write;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use testkit::bench::server::PATIENCE;
 
-/// The time of the stand-in model. It answers any number of callers at once, which a real one does not.
+/// The time of the stand-in model. It serves any number of callers at once, unlike a real one.
 pub const MODEL: Duration = Duration::from_millis(500);
 
 /// The length of a lease, and of the polled lock.
@@ -20,7 +20,7 @@ pub const LEASE: Duration = Duration::from_millis(2000);
 /// The interval of polling the lock (redis-py's own Lock: every 100 ms).
 pub const POLL: Duration = Duration::from_millis(50);
 
-const ANSWER: &str = "the answer of the stand-in model";
+const RESPONSE: &str = "the response of the stand-in model";
 
 /// The way in which a caller gets the response.
 #[derive(Clone, Copy)]
@@ -54,7 +54,7 @@ pub fn run(words: &[String]) {
     let count: usize = count.parse().expect("how many connections");
     let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).expect("an address");
     let begin = Barrier::new(count + 1);
-    let answered = scope(|scope| {
+    let served = scope(|scope| {
         let callers: Vec<_> = (0..count)
             .map(|_| {
                 let mut con = client.get_connection().expect("connect to the server");
@@ -73,7 +73,8 @@ pub fn run(words: &[String]) {
             std::process::exit(1);
         }
         begin.wait();
-        let right = |answer: redis::RedisResult<String>| answer.is_ok_and(|answer| answer == ANSWER);
+        let right =
+            |response: redis::RedisResult<String>| response.is_ok_and(|response| response == RESPONSE);
         callers
             .into_iter()
             .filter_map(|caller| caller.join().ok())
@@ -81,7 +82,7 @@ pub fn run(words: &[String]) {
             .filter(|&is_right| is_right)
             .count()
     });
-    say(&format!("done {answered}"));
+    say(&format!("done {served}"));
 }
 
 fn say(line: &str) {
@@ -92,7 +93,7 @@ fn say(line: &str) {
 fn stand_in_model() -> &'static str {
     say("calling");
     sleep(MODEL);
-    ANSWER
+    RESPONSE
 }
 
 fn request(prompt: &str) -> [&str; 4] {
@@ -113,11 +114,11 @@ fn fetch(con: &mut Connection, prompt: &str) -> redis::RedisResult<String> {
         match reply[0].as_deref().unwrap_or_default() {
             "hit" => return Ok(reply[1].clone().unwrap_or_default()),
             "lease" => {
-                let answer = stand_in_model();
+                let response = stand_in_model();
                 let set =
-                    cmd("CHATCACHE.SET").arg(&request).arg(answer).arg("TOKEN").arg(&reply[2]).to_owned();
+                    cmd("CHATCACHE.SET").arg(&request).arg(response).arg("TOKEN").arg(&reply[2]).to_owned();
                 let _: Option<String> = set.query(con)?;
-                return Ok(answer.to_owned());
+                return Ok(response.to_owned());
             }
             _ => sleep(POLL),
         }
@@ -127,23 +128,23 @@ fn fetch(con: &mut Connection, prompt: &str) -> redis::RedisResult<String> {
 
 /// A client-side lock: SET NX PX, and the other callers poll.
 fn lock(con: &mut Connection, prompt: &str) -> redis::RedisResult<String> {
-    let (answer_key, lock_key) = (format!("answer:{prompt}"), format!("lock:{prompt}"));
+    let (response_key, lock_key) = (format!("response:{prompt}"), format!("lock:{prompt}"));
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
-        if let Some(answer) = cmd("GET").arg(&answer_key).query(con)? {
-            return Ok(answer);
+        if let Some(response) = cmd("GET").arg(&response_key).query(con)? {
+            return Ok(response);
         }
         let mut lock = cmd("SET");
         lock.arg(&lock_key).arg("mine").arg("NX").arg("PX").arg(LEASE.as_millis() as u64);
         if lock.query::<Option<String>>(con)?.is_some() {
             // Between the GET and the lock another may have stored it.
-            if let Some(answer) = cmd("GET").arg(&answer_key).query(con)? {
+            if let Some(response) = cmd("GET").arg(&response_key).query(con)? {
                 let _: () = cmd("DEL").arg(&lock_key).query(con)?;
-                return Ok(answer);
+                return Ok(response);
             }
-            let answer = stand_in_model();
-            let _: () = redis::pipe().set(&answer_key, answer).del(&lock_key).query(con)?;
-            return Ok(answer.to_owned());
+            let response = stand_in_model();
+            let _: () = redis::pipe().set(&response_key, response).del(&lock_key).query(con)?;
+            return Ok(response.to_owned());
         }
         sleep(POLL);
     }
@@ -151,11 +152,11 @@ fn lock(con: &mut Connection, prompt: &str) -> redis::RedisResult<String> {
 }
 
 fn unprotected(con: &mut Connection, prompt: &str) -> redis::RedisResult<String> {
-    let key = format!("answer:{prompt}");
-    if let Some(answer) = cmd("GET").arg(&key).query(con)? {
-        return Ok(answer);
+    let key = format!("response:{prompt}");
+    if let Some(response) = cmd("GET").arg(&key).query(con)? {
+        return Ok(response);
     }
-    let answer = stand_in_model();
-    let _: () = cmd("SET").arg(&key).arg(answer).query(con)?;
-    Ok(answer.to_owned())
+    let response = stand_in_model();
+    let _: () = cmd("SET").arg(&key).arg(response).query(con)?;
+    Ok(response.to_owned())
 }

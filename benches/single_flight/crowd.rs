@@ -29,16 +29,16 @@ pub struct Case {
     pub name: &'static str,
     pub way: Way,
     pub accident: Accident,
-    /// At most so many calls of the model.
+    /// The highest number of calls of the model.
     pub calls: Option<usize>,
-    /// All are answered within this.
+    /// The time within which all callers get the response.
     pub goal: Option<Duration>,
 }
 
 /// The result of a crowd.
 pub struct Run {
     pub calls: usize,
-    pub answered: usize,
+    pub served: usize,
     pub expected: usize,
     pub took: Duration,
     pub commands: u64,
@@ -83,7 +83,7 @@ pub fn run(server: &Server, case: &Case, prompt: &str) -> Run {
     let mut left = PROCESSES;
     let calls = usize::from(case.accident == Accident::Silent);
     let mut run =
-        Run { calls, answered: 0, expected: PROCESSES * CONNECTIONS, took: begun.elapsed(), commands };
+        Run { calls, served: 0, expected: PROCESSES * CONNECTIONS, took: begun.elapsed(), commands };
     let mut victim = None;
     while left > 0 {
         let said = hear();
@@ -96,10 +96,10 @@ pub fn run(server: &Server, case: &Case, prompt: &str) -> Run {
                 run.expected -= CONNECTIONS;
                 left -= 1;
             }
-        } else if let Some(answered) = said.line.strip_prefix("done ")
+        } else if let Some(served) = said.line.strip_prefix("done ")
             && victim != Some(said.process)
         {
-            run.answered += answered.parse::<usize>().expect("how many were answered");
+            run.served += served.parse::<usize>().expect("the number of callers with a response");
             run.took = said.at - begun;
             left -= 1;
         }

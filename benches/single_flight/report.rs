@@ -61,26 +61,26 @@ impl Report {
         let times: Vec<f64> = runs.iter().map(|run| run.took.as_secs_f64() * 1e3).collect();
         let calls: Vec<f64> = runs.iter().map(|run| run.calls as f64).collect();
         let commands: Vec<f64> = runs.iter().map(|run| run.commands as f64).collect();
-        let answered: usize = runs.iter().map(|run| run.answered).sum();
+        let served: usize = runs.iter().map(|run| run.served).sum();
         let expected: usize = runs.iter().map(|run| run.expected).sum();
         let (time, (low, high)) = (median(&times), spread(&times));
         let most_calls = spread(&calls).1;
         let goal = case.goal.zip(case.calls).map(|(goal, calls)| {
             let goal_ms = goal.as_secs_f64() * 1e3;
-            let met = time <= goal_ms && most_calls <= calls as f64 && answered == expected;
+            let met = time <= goal_ms && most_calls <= calls as f64 && served == expected;
             (format!("{calls} calls, {goal_ms:.0} ms"), met)
         });
         let goal_text = goal_words(goal.as_ref());
         let _ = writeln!(
             self.crowds,
-            "| {} | {most_calls:.0} | {time:.0} ms ({low:.0} to {high:.0}) | {:.2} | {answered} of {expected} | {:.0} | {goal_text} |",
+            "| {} | {most_calls:.0} | {time:.0} ms ({low:.0} to {high:.0}) | {:.2} | {served} of {expected} | {:.0} | {goal_text} |",
             case.name,
             time / model_ms,
             median(&commands),
         );
         self.json.push(json!({
-            "name": case.name, "model_calls": most_calls, "all_answered_ms": time, "low_ms": low, "high_ms": high,
-            "answered": answered, "expected": expected, "commands": median(&commands),
+            "name": case.name, "model_calls": most_calls, "all_served_ms": time, "low_ms": low, "high_ms": high,
+            "served": served, "expected": expected, "commands": median(&commands),
             "goal_met": goal.map(|(_, met)| met),
         }));
     }
@@ -97,15 +97,15 @@ impl Report {
         let _ = writeln!(
             text,
             "{} connections in {PROCESSES} processes ask for one missing prompt; the stand-in model takes {} ms and \
-             answers any number at once; a lease and a lock live {} ms; a lock is polled every {} ms; the accident \
-             comes {} ms into the first model call; of a killed process, {CONNECTIONS} callers, nobody is waited for.\n",
+             serves any number at once; a lease and a lock live {} ms; a lock is polled every {} ms; the accident \
+             comes {} ms into the first model call; of a killed process, {CONNECTIONS} callers, which the count leaves out.\n",
             PROCESSES * CONNECTIONS,
             MODEL.as_millis(),
             LEASE.as_millis(),
             POLL.as_millis(),
             ACCIDENT_AFTER.as_millis(),
         );
-        text += "| how | model calls (most) | until all are answered: median (range) | x the model's time | answered | \
+        text += "| how | model calls (most) | until all are served: median (range) | x the model's time | served | \
                  commands at the server | goal |\n| --- | --- | --- | --- | --- | --- | --- |\n";
         text += &self.crowds;
         text += "\n| figure | median (range) | goal |\n| --- | --- | --- |\n";

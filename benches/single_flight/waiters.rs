@@ -52,12 +52,12 @@ impl<'a> Waiters<'a> {
         self.all_blocked();
     }
 
-    /// Their answer comes: the time until the last of them has read it.
+    /// Their response comes: the time until the last of them has read it.
     pub fn serve(&mut self, prompt: &str) -> Duration {
         assert_eq!(self.server.info::<usize>("blocked_clients"), self.count(), "somebody waited no longer");
         let begun = Instant::now();
         let mut set = cmd("CHATCACHE.SET");
-        set.arg(&request(prompt)).arg("answer").arg("TOKEN").arg(&self.token);
+        set.arg(&request(prompt)).arg("response").arg("TOKEN").arg(&self.token);
         let stored: Option<String> = set.query(&mut self.holder).expect("SET");
         assert_eq!(stored.as_deref(), Some("OK"));
         self.read_all(b"*2\r\n$3\r\nhit\r\n$6\r\nanswer\r\n");
@@ -71,7 +71,7 @@ impl<'a> Waiters<'a> {
     }
 
     pub fn push(&mut self) {
-        let values = vec!["answer"; self.count()];
+        let values = vec!["response"; self.count()];
         let _: usize = cmd("RPUSH").arg("list").arg(values).query(&mut self.holder).expect("RPUSH");
         self.read_all(b"*2\r\n$4\r\nlist\r\n$6\r\nanswer\r\n");
     }

@@ -1,9 +1,9 @@
 //! Load on a server: 50 connections of one thread, many commands under way on each.
 //!
-//! `top` sends as fast as the server answers: each connection sends the next pipeline when all replies to the last
+//! `top` sends as fast as the server replies: each connection sends the next pipeline when all replies to the last
 //! have come, as redis-benchmark does (and the report compares the two). `at_rate` sends at moments fixed
 //! beforehand, whatever the server does, and measures each reply from the moment its command was due: a server
-//! that stalls has to answer for all who would have come meanwhile.
+//! that stalls has to serve all requests that would have come meanwhile.
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -79,13 +79,13 @@ pub fn top(server: &Server, load: &Load, time: Duration) -> Speed {
     beside_servers(|| Run::new(server, load, u64::MAX).closed(server, Some(time)))
 }
 
-/// Sends so many units, with numbers from 0 on, as fast as the server takes them.
+/// Sends this many units, with numbers from 0 on, as fast as the server takes them.
 pub fn send(server: &Server, template: &Template, units: u64) {
     let load = Load { template: template.clone(), numbers: Numbers::From(0), nulls: Nulls::None };
     beside_servers(|| Run::new(server, &load, units).closed(server, None));
 }
 
-/// Latencies in microseconds, of every reply, while so many units a second are due: pipelines at random moments.
+/// Latencies in microseconds, of every reply, while this many units a second are due: pipelines at random moments.
 pub fn at_rate(server: &Server, load: &Load, per_second: f64, time: Duration) -> Vec<f64> {
     beside_servers(|| Run::new(server, load, u64::MAX).open(per_second, time))
 }
@@ -221,7 +221,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// As fast as the server answers, for some time, or until all units are sent and answered.
+    /// As fast as the server replies, for some time, or until all units have their replies.
     fn closed(mut self, server: &Server, time: Option<Duration>) -> Speed {
         let begun = Instant::now();
         let warm_up = if time.is_some() { WARM_UP } else { Duration::ZERO };
@@ -304,10 +304,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// That the server gave what this load is to measure: answers, or nothing.
+    /// The replies that this load is to measure: responses, or nothing.
     fn check(&self, replies: usize) {
         let nulls: u64 = self.connections.iter().map(|connection| connection.replies.nulls).sum();
         let expected = if self.load.nulls == Nulls::All { replies as u64 } else { 0 };
-        assert_eq!(nulls, expected, "of {replies} replies so many are null");
+        assert_eq!(nulls, expected, "null replies of {replies}");
     }
 }

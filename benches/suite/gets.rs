@@ -13,7 +13,7 @@ use crate::contest::{self, Contestant};
 use crate::generator::{Load, PIPELINE, Speed, send};
 use crate::report::{Goal, Row, Series, figure};
 use crate::requests::{
-    ANSWER_BYTES, HOT, PERSONA, encodings, get, message, native_key, store_hot, store_hot_by_script,
+    HOT, PERSONA, RESPONSE_BYTES, encodings, get, message, native_key, store_hot, store_hot_by_script,
     store_hot_native,
 };
 use crate::resp::{NUMBER, Template};
@@ -28,11 +28,11 @@ const LONG_PROMPT_BYTES: usize = 4_096;
 /// Hot GET against native GET and a script; and this bench's generator against redis-benchmark.
 pub fn hot(bench: &mut Bench) {
     let (plain, ours) = (Server::plain().pinned(), Server::with_chatcache().pinned());
-    let answers = bench.text.pieces(HOT as usize, ANSWER_BYTES);
+    let responses = bench.text.pieces(HOT as usize, RESPONSE_BYTES);
     let (message, key) = (message(&bench.text, PROMPT_BYTES), native_key());
-    store_hot(&ours, &message, &answers);
-    store_hot_native(&plain, &answers);
-    let script = store_hot_by_script(&plain, &message, &answers);
+    store_hot(&ours, &message, &responses);
+    store_hot_native(&plain, &responses);
+    let script = store_hot_by_script(&plain, &message, &responses);
 
     let before = warm(&ours, &message);
     let options = &bench.options;
@@ -49,7 +49,7 @@ pub fn hot(bench: &mut Bench) {
         ],
     );
     note_l1_share(bench, &ours, &before, "100 B prompts");
-    let what = format!("hot GET, {PROMPT_BYTES} B prompt, 1 KB answer");
+    let what = format!("hot GET, {PROMPT_BYTES} B prompt, 1 KB response");
     bench.compare(&what, &hot, &native, Some(Goal::AtLeast(0.9)));
     bench.compare(&what, &hot, &evalsha, Some(Goal::AtLeast(3.0)));
     bench.compare("this bench's generator: native GET", &native, &reference, None);
@@ -70,7 +70,7 @@ fn by_redis_benchmark(plain: &Server, key: &str, is_quick: bool) -> Speed {
     Speed { per_second: speed.per_second, main_us: speed.cpu_us, all_us: speed.cpu_us }
 }
 
-/// GET with L1 off, of raw and of compressed answers, against native GET.
+/// GET with L1 off, of raw and of compressed responses, against native GET.
 pub fn cold(bench: &mut Bench) {
     let plain = Server::plain().pinned();
     let [raw, compressed] = ["none", "zstd"].map(|compression| {
@@ -79,22 +79,22 @@ pub fn cold(bench: &mut Bench) {
         server.config("chatcache.compression", compression);
         server
     });
-    let answers = bench.text.pieces(HOT as usize, ANSWER_BYTES);
+    let responses = bench.text.pieces(HOT as usize, RESPONSE_BYTES);
     let (message, key) = (message(&bench.text, PROMPT_BYTES), native_key());
-    store_hot_native(&plain, &answers);
+    store_hot_native(&plain, &responses);
     for server in [&raw, &compressed] {
-        store_hot(server, &message, &answers);
+        store_hot(server, &message, &responses);
     }
     let begun = Instant::now();
     let raw_left = || encodings(&compressed, &message, HOT).iter().filter(|word| *word == "raw").count();
     while raw_left() > 0 {
-        assert!(begun.elapsed() < PATIENCE, "{} answers are not compressed yet", raw_left());
+        assert!(begun.elapsed() < PATIENCE, "{} responses are not compressed yet", raw_left());
         sleep(Duration::from_millis(100));
     }
 
     let options = &bench.options;
     let ours = || Load::of(&get(&message), HOT);
-    let [native, raw, packed] = contest::run(
+    let [native, raw, compressed] = contest::run(
         "cold-get",
         options,
         options.rounds(),
@@ -104,20 +104,25 @@ pub fn cold(bench: &mut Bench) {
             Contestant::top("GET, compressed", &compressed, ours(), options),
         ],
     );
-    assert_eq!(raw_left(), 0, "answers did not stay compressed while they were measured");
-    bench.compare("GET with L1 off, 100 B prompt, 1 KB answer", &raw, &native, Some(Goal::AtLeast(0.7)));
-    bench.compare("GET of a compressed answer (zstd), L1 off", &packed, &native, Some(Goal::AtLeast(0.45)));
-    bench.bars.extend([bar(&raw, Bar::ours), bar(&packed, Bar::ours)]);
+    assert_eq!(raw_left(), 0, "responses did not stay compressed while they were measured");
+    bench.compare("GET with L1 off, 100 B prompt, 1 KB response", &raw, &native, Some(Goal::AtLeast(0.7)));
+    bench.compare(
+        "GET of a compressed response (zstd), L1 off",
+        &compressed,
+        &native,
+        Some(Goal::AtLeast(0.45)),
+    );
+    bench.bars.extend([bar(&raw, Bar::ours), bar(&compressed, Bar::ours)]);
 }
 
 /// Hot GET of a 4 KB prompt against a script, and against a command that reads as much and does nothing.
 pub fn long_prompt(bench: &mut Bench) {
     let (plain, ours) = (Server::plain().pinned(), Server::with_chatcache().pinned());
     let null = Server::with_module(&null_module()).pinned();
-    let answers = bench.text.pieces(HOT as usize, ANSWER_BYTES);
+    let responses = bench.text.pieces(HOT as usize, RESPONSE_BYTES);
     let message = message(&bench.text, LONG_PROMPT_BYTES);
-    store_hot(&ours, &message, &answers);
-    let script = store_hot_by_script(&plain, &message, &answers);
+    store_hot(&ours, &message, &responses);
+    let script = store_hot_by_script(&plain, &message, &responses);
 
     let before = warm(&ours, &message);
     let options = &bench.options;
@@ -135,20 +140,20 @@ pub fn long_prompt(bench: &mut Bench) {
         ],
     );
     note_l1_share(bench, &ours, &before, "4 KB prompts");
-    bench.compare("hot GET, 4 KB prompt, 1 KB answer", &hot, &evalsha, Some(Goal::AtLeast(3.5)));
-    bench.compare("hot GET, 4 KB prompt, 1 KB answer", &hot, &nothing, Some(Goal::AtLeast(0.75)));
+    bench.compare("hot GET, 4 KB prompt, 1 KB response", &hot, &evalsha, Some(Goal::AtLeast(3.5)));
+    bench.compare("hot GET, 4 KB prompt, 1 KB response", &hot, &nothing, Some(Goal::AtLeast(0.75)));
     bench.bars.extend([bar(&nothing, Bar::other), bar(&hot, Bar::ours), bar(&evalsha, Bar::other)]);
 }
 
 /// One chart of all GETs that were measured.
 pub fn chart(bench: &mut Bench) {
     if !bench.bars.is_empty() {
-        charts::bars("get", "GET: answers a second (50 connections, pipeline 32)", &bench.bars);
-        bench.report.chart("get", "GET: answers a second");
+        charts::bars("get", "GET: responses a second (50 connections, pipeline 32)", &bench.bars);
+        bench.report.chart("get", "GET: responses a second");
     }
 }
 
-/// Asks for the hot answers until they are hot; the server's counters then.
+/// Requests the hot responses until they are in L1. Returns the server's counters then.
 fn warm(server: &Server, message: &str) -> HashMap<String, u64> {
     let passes = Template::new(&[get(message)]);
     for _ in 0..10 {
@@ -161,7 +166,7 @@ fn note_l1_share(bench: &mut Bench, server: &Server, before: &HashMap<String, u6
     let after = server.stats();
     let counted = |name: &str| (after[name] - before[name]) as f64;
     let share = 100.0 * counted("hits-l1") / counted("hits");
-    bench.report.note(format!("Hot GET of {prompts}: {} % of the answers came from L1.", figure(share)));
+    bench.report.note(format!("Hot GET of {prompts}: {} % of the responses came from L1.", figure(share)));
 }
 
 fn bar(series: &Series, bar: fn(&str, f64) -> Bar) -> Bar {

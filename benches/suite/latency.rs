@@ -8,7 +8,7 @@ use crate::charts::{self, Line};
 use crate::contest::{self, Contestant};
 use crate::generator::{Load, at_rate};
 use crate::report::{Goal, Row, Series, Table, figure};
-use crate::requests::{ANSWER_BYTES, HOT, get, message, native_key, store_hot, store_hot_native};
+use crate::requests::{HOT, RESPONSE_BYTES, get, message, native_key, store_hot, store_hot_native};
 use testkit::bench::figures::median;
 use testkit::bench::server::Server;
 
@@ -18,10 +18,10 @@ const QUANTILES: [f64; 6] = [0.5, 0.75, 0.9, 0.99, 0.999, 0.9999];
 
 pub fn run(bench: &mut Bench) {
     let (plain, ours) = (Server::plain().pinned(), Server::with_chatcache().pinned());
-    let answers = bench.text.pieces(HOT as usize, ANSWER_BYTES);
+    let responses = bench.text.pieces(HOT as usize, RESPONSE_BYTES);
     let (message, key) = (message(&bench.text, PROMPT_BYTES), native_key());
-    store_hot(&ours, &message, &answers);
-    store_hot_native(&plain, &answers);
+    store_hot(&ours, &message, &responses);
+    store_hot_native(&plain, &responses);
     let loads = [Load::of(&["GET", &key], HOT), Load::of(&get(&message), HOT)];
     let servers = [&plain, &ours];
     let options = &bench.options;
@@ -84,7 +84,7 @@ pub fn run(bench: &mut Bench) {
         QUANTILES.iter().zip(medians).map(|(quantile, &us)| (1.0 / (1.0 - quantile), us)).collect()
     };
     let lines = [Line::other("native GET", points(&medians[0])), Line::ours("hot GET", points(&medians[1]))];
-    let axes = charts::Axes { x: "one reply in so many is slower", y: "us" };
+    let axes = charts::Axes { x: "one reply in N is slower", y: "us" };
     charts::lines("latency", "Latency of GET at half the top load", axes, &lines);
     bench.report.chart("latency", "Latency of GET at half the top load");
 }

@@ -6,16 +6,16 @@
 //! ratios and their spread, and each goal. Beside each speed stands the CPU time that the server's main thread took
 //! for a command, which other programs on the machine change less than the speed.
 //!
-//! - `options`: the command line. `text`: real questions and answers. `report`, `charts`: what comes of it.
+//! - `options`: the command line. `text`: real questions and answers. `report`, `charts`: the results.
 //! - `resp`, `generator`: load on a server. `prober`: a client that is kept waiting. `contest`: rounds.
-//! - `requests`: what is asked and stored. `gets`, `sets`, `latency`, `drops`, `memory`, `scale`: the parts.
+//! - `requests`: the requests and responses. `gets`, `sets`, `latency`, `invalidate`, `memory`, `scale`: the parts.
 //! - `testkit::bench`: servers, CPUs, medians, files.
 
 mod charts;
 mod contest;
-mod drops;
 mod generator;
 mod gets;
+mod invalidate;
 mod latency;
 mod memory;
 mod options;
@@ -43,7 +43,7 @@ const PARTS: [(&str, Part); 8] = [
     ("long-prompt", gets::long_prompt),
     ("set", sets::run),
     ("latency", latency::run),
-    ("drop", drops::run),
+    ("invalidate", invalidate::run),
     ("memory", memory::run),
     ("scale", scale::run),
 ];

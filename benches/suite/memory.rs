@@ -1,4 +1,4 @@
-//! The memory of real answers, with keys, TTLs and index.
+//! The memory of real responses, with keys, TTLs and index.
 
 use redis::cmd;
 use std::thread::sleep;
@@ -10,48 +10,48 @@ use crate::report::{Goal, Row, Series, figure};
 use crate::requests::{DAY, store};
 use testkit::bench::server::{PATIENCE, Server};
 
-const ANSWERS: u64 = 60_000;
+const RESPONSES: u64 = 60_000;
 
 /// Users and personas: the number that a service of this size may have.
 const PERSONAS: u64 = 10;
 const USERS: u64 = 1_000;
 
 pub fn run(bench: &mut Bench) {
-    let count = bench.options.count(ANSWERS);
+    let count = bench.options.count(RESPONSES);
     let (plain, ours) = (Server::plain(), Server::with_chatcache());
     let before = [&plain, &ours].map(Server::settled_memory);
     let persona = |number: u64| format!("persona-{}", number % PERSONAS);
-    eprintln!("memory: {count} answers");
+    eprintln!("memory: {count} responses");
     let text = &bench.text;
     store(&ours, count, |number| {
-        let (question, answer) = text.pair(number as usize);
+        let (question, response) = text.pair(number as usize);
         let mut set = cmd("CHATCACHE.SET");
         set.arg("persona").arg(format!("user-{}", number * 7 % USERS)).arg(persona(number)).arg(question);
-        set.arg(answer).arg("EX").arg(DAY).to_owned()
+        set.arg(response).arg("EX").arg(DAY).to_owned()
     });
     let key = |number: u64| format!("persona:{}:{number:032}", persona(number));
     store(&plain, count, |number| {
-        let (_, answer) = text.pair(number as usize);
-        cmd("SET").arg(key(number)).arg(answer).arg("EX").arg(DAY).to_owned()
+        let (_, response) = text.pair(number as usize);
+        cmd("SET").arg(key(number)).arg(response).arg("EX").arg(DAY).to_owned()
     });
     store(&plain, count, |number| {
         cmd("SADD").arg(format!("index:{}", persona(number))).arg(key(number)).to_owned()
     });
     let entries = ours.stats()["entries"];
-    assert_eq!(entries, count, "so many answers are in the cache");
+    assert_eq!(entries, count, "responses in the cache");
 
     let compressed_after = wait_until_compressed(&ours);
     let after = [&plain, &ours].map(Server::settled_memory);
     let mib = |at: usize| (after[at] - before[at]) / f64::from(1 << 20);
     let stats = ours.stats();
     bench.report.add(Row {
-        what: format!("memory of {} real answers, keys, TTLs and index", figure(count as f64)),
+        what: format!("memory of {} real responses, keys, TTLs and index", figure(count as f64)),
         ours: Series::of("chatcache", "MiB", vec![mib(1)]),
         other: Some(Series::of("SET EX + SADD", "MiB", vec![mib(0)])),
         goal: Some(Goal::AtMost(0.6)),
     });
     bench.report.note(format!(
-        "Memory: the answers are {} bytes raw and {} stored ({} s until nothing more was compressed); the index takes {} \
+        "Memory: the responses are {} bytes raw and {} stored ({} s until nothing more was compressed); the index takes {} \
          bytes; {} personas, {} users.",
         figure(stats["raw-bytes"] as f64),
         figure(stats["stored-bytes"] as f64),
@@ -61,12 +61,12 @@ pub fn run(bench: &mut Bench) {
         stats["users"],
     ));
     let bars = [Bar::other("SET EX + SADD", mib(0)), Bar::ours("chatcache", mib(1))];
-    let title = format!("Memory of {} real answers, MiB", figure(count as f64));
+    let title = format!("Memory of {} real responses, MiB", figure(count as f64));
     charts::bars("memory", &title, &bars);
     bench.report.chart("memory", &title);
 }
 
-/// Until no answer waits to be compressed any more, and none has become smaller for three seconds: how long that took.
+/// Waits until no response is to be compressed and none has become smaller for three seconds. Returns the time that took.
 fn wait_until_compressed(server: &Server) -> Duration {
     let begun = Instant::now();
     let (mut stored, mut changed) = (0, begun);

@@ -50,7 +50,7 @@ impl Options {
         Duration::from_millis(if self.quick { 250 } else { 1_000 })
     }
 
-    /// A number of answers, a hundredth of it in a quick run.
+    /// A number of responses, a hundredth of it in a quick run.
     pub fn count(&self, count: u64) -> u64 {
         if self.quick { (count / 100).max(2_000) } else { count }
     }

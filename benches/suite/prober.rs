@@ -41,6 +41,6 @@ fn ping(stream: &mut TcpStream) -> Duration {
     let sent = Instant::now();
     stream.write_all(b"PING\r\n").expect("send PING");
     stream.read_exact(&mut pong).expect("read PONG");
-    assert!(&pong == b"+PONG\r\n", "PING was answered {:?}", String::from_utf8_lossy(&pong));
+    assert!(&pong == b"+PONG\r\n", "the reply to PING is {:?}", String::from_utf8_lossy(&pong));
     sent.elapsed()
 }

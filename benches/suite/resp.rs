@@ -64,7 +64,7 @@ impl Replies {
     /// Number of replies that these bytes complete.
     ///
     /// # Panics
-    /// Where a reply is an error: what this bench sends is right.
+    /// The position of an error among the replies. The bench sends no command that may fail.
     pub fn feed(&mut self, mut bytes: &[u8]) -> usize {
         let mut whole = 0;
         loop {

@@ -1,4 +1,4 @@
-//! GET, SET and INVALIDATE from ten thousand answers to three million.
+//! GET, SET and INVALIDATE from ten thousand responses to three million.
 
 use redis::cmd;
 use serde_json::json;
@@ -17,8 +17,8 @@ use testkit::bench::server::{PATIENCE, Server};
 
 const SIZES: [u64; 6] = [10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000];
 
-/// Short answers: this is about how many there are.
-const ANSWER_BYTES: usize = 100;
+/// Short responses: this is about how many there are.
+const RESPONSE_BYTES: usize = 100;
 const PROMPT_BYTES: usize = 100;
 
 /// At small sizes INVALIDATE is measured more than once.
@@ -40,7 +40,7 @@ pub fn run(bench: &mut Bench) {
     let points: Vec<Point> = sizes.iter().map(|&entries| measure(bench, entries)).collect();
     let [first, .., last] = points.as_slice() else { panic!("there are several sizes") };
 
-    let at = |point: &Point| format!("with {} answers", figure(point.entries as f64));
+    let at = |point: &Point| format!("with {} responses", figure(point.entries as f64));
     let mut grown = |what: &str, get: fn(&Point) -> &Series| {
         bench.report.add(Row {
             what: format!("{what} {}", at(last)),
@@ -51,7 +51,7 @@ pub fn run(bench: &mut Bench) {
     };
     grown("GET", |point| &point.get);
     grown("native GET", |point| &point.native_get);
-    grown("SET over an answer", |point| &point.set);
+    grown("SET over an response", |point| &point.set);
     grown("native SET EX over a value", |point| &point.native_set);
     bench.report.add(Row {
         what: format!("INVALIDATE {}", at(last)),
@@ -60,7 +60,7 @@ pub fn run(bench: &mut Bench) {
         goal: Some(Goal::AtMost(4.0)),
     });
 
-    let columns = ["answers", "GET/s", "native GET/s", "SET/s", "native SET EX/s", "INVALIDATE, us"];
+    let columns = ["responses", "GET/s", "native GET/s", "SET/s", "native SET EX/s", "INVALIDATE, us"];
     let row = |point: &Point| {
         let series = [&point.get, &point.native_get, &point.set, &point.native_set];
         let mut words = vec![figure(point.entries as f64)];
@@ -72,14 +72,14 @@ pub fn run(bench: &mut Bench) {
         words
     };
     bench.report.table(Table {
-        title: "From few answers to many".to_owned(),
+        title: "From few responses to many".to_owned(),
         columns: columns.map(str::to_owned).to_vec(),
         rows: points.iter().map(row).collect(),
         json: points
             .iter()
             .map(|point| {
                 json!({
-                    "answers": point.entries, "get": point.get.values, "native_get": point.native_get.values,
+                    "responses": point.entries, "get": point.get.values, "native_get": point.native_get.values,
                     "set": point.set.values, "native_set": point.native_set.values,
                     "get_us": point.get.main_us, "native_get_us": point.native_get.main_us,
                     "set_us": point.set.main_us, "native_set_us": point.native_set.main_us,
@@ -102,8 +102,8 @@ pub fn run(bench: &mut Bench) {
             points.iter().map(|point| (point.entries as f64, median(&point.invalidate_us))).collect(),
         ),
     ];
-    let axes = Axes { x: "answers", y: "us (GET, SET: the server's CPU time)" };
-    let title = "From ten thousand answers to three million";
+    let axes = Axes { x: "responses", y: "us (GET, SET: the server's CPU time)" };
+    let title = "From ten thousand responses to three million";
     charts::lines("scale", title, axes, &lines);
     bench.report.chart("scale", title);
 }
@@ -111,11 +111,11 @@ pub fn run(bench: &mut Bench) {
 fn measure(bench: &Bench, entries: u64) -> Point {
     let options = &bench.options;
     let (plain, ours) = (Server::plain().pinned(), Server::with_chatcache().pinned());
-    let answer = bench.text.prompt(ANSWER_BYTES);
+    let response = bench.text.prompt(RESPONSE_BYTES);
     let (message, key) = (message(&bench.text, PROMPT_BYTES), native_key());
-    let chatcache = Template::new(&[set(&message, &answer)]);
-    let native = Template::new(&[native_set(&key, &answer)]);
-    let part = format!("scale, {} answers", figure(entries as f64));
+    let chatcache = Template::new(&[set(&message, &response)]);
+    let native = Template::new(&[native_set(&key, &response)]);
+    let part = format!("scale, {} responses", figure(entries as f64));
     eprintln!("{part}: storing");
     send(&plain, &native, entries);
     send(&ours, &chatcache, entries);
@@ -148,13 +148,13 @@ fn measure(bench: &Bench, entries: u64) -> Point {
     Point { entries, get, native_get, set, native_set, invalidate_us }
 }
 
-/// Time to the reply, in microseconds. Waits for the reclaim where another drop may follow.
+/// Time to the reply, in microseconds. Then waits until the tombstones are reclaimed, as another invalidation may follow.
 fn invalidate(server: &Server, entries: u64) -> f64 {
     let mut con = server.connect();
     let us = beside_servers(|| {
         let begun = Instant::now();
-        let dropped: u64 = cmd("CHATCACHE.INVALIDATE").arg(PERSONA).query(&mut con).expect("INVALIDATE");
-        assert_eq!(dropped, entries, "so many were dropped");
+        let invalidated: u64 = cmd("CHATCACHE.INVALIDATE").arg(PERSONA).query(&mut con).expect("INVALIDATE");
+        assert_eq!(invalidated, entries);
         begun.elapsed().as_secs_f64() * 1e6
     });
     let begun = Instant::now();

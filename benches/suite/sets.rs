@@ -4,7 +4,7 @@ use crate::Bench;
 use crate::contest::{self, Contestant};
 use crate::generator::{Load, Nulls, Numbers, send, top};
 use crate::report::{Goal, Row};
-use crate::requests::{ANSWER_BYTES, INDEX, message, native_key, native_set, set};
+use crate::requests::{INDEX, RESPONSE_BYTES, message, native_key, native_set, set};
 use crate::resp::Template;
 use testkit::bench::server::Server;
 
@@ -15,10 +15,10 @@ const OLD: u64 = 20_000;
 
 pub fn run(bench: &mut Bench) {
     let (plain, ours) = (Server::plain().pinned(), Server::with_chatcache().pinned());
-    let answer = bench.text.prompt(ANSWER_BYTES);
+    let response = bench.text.prompt(RESPONSE_BYTES);
     let (message, key) = (message(&bench.text, PROMPT_BYTES), native_key());
-    let chatcache = Template::new(&[set(&message, &answer)]);
-    let native = Template::new(&[native_set(&key, &answer), vec!["SADD", INDEX, &key]]);
+    let chatcache = Template::new(&[set(&message, &response)]);
+    let native = Template::new(&[native_set(&key, &response), vec!["SADD", INDEX, &key]]);
     let options = &bench.options;
 
     let new = |server, template: &Template| {
@@ -27,7 +27,7 @@ pub fn run(bench: &mut Bench) {
         top(server, &load, options.time())
     };
     let [rival, new] = contest::run(
-        "set, new answers",
+        "set, new responses",
         options,
         options.rounds(),
         [
@@ -35,7 +35,7 @@ pub fn run(bench: &mut Bench) {
             Contestant::new("SET", "/s", || new(&ours, &chatcache)),
         ],
     );
-    let what = "SET of new 1 KB answers".to_owned();
+    let what = "SET of new 1 KB responses".to_owned();
     bench.report.add(Row { what, ours: new, other: Some(rival), goal: Some(Goal::AtLeast(1.5)) });
 
     let options = &bench.options;
@@ -49,7 +49,7 @@ pub fn run(bench: &mut Bench) {
         send(server, template, OLD);
     }
     let [rival, old] = contest::run(
-        "set, over old answers",
+        "set, over old responses",
         options,
         options.rounds(),
         [
@@ -57,7 +57,7 @@ pub fn run(bench: &mut Bench) {
             Contestant::top("SET", &ours, old(&chatcache), options),
         ],
     );
-    let what = "SET of 1 KB over old answers".to_owned();
+    let what = "SET of 1 KB over old responses".to_owned();
     bench.report.add(Row { what, ours: old, other: Some(rival), goal: Some(Goal::AtLeast(1.5)) });
 }
 

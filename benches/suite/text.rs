@@ -52,7 +52,7 @@ impl Text {
         Text { pairs, source }
     }
 
-    /// A pair and a number that tells it from its copies, for any index: small sets are used more than once.
+    /// Returns the pair of any index, with a number that tells it from its copies: small sets are used more than once.
     pub fn pair(&self, at: usize) -> (String, &str) {
         let pair = &self.pairs[at % self.pairs.len()];
         let question = match at / self.pairs.len() {

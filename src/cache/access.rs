@@ -1,15 +1,15 @@
-//! Rights to the answers of other personas.
+//! Rights to the entries of other personas.
 //!
-//! The server has checked the persona that a command names, which is its key. But a key of the msg and session tiers
-//! does not hold the persona, and RENAME, COPY and RESTORE put any answer under any key: what stands there may be
-//! another persona's. Then this room asks the server whether the caller might have given the same command for that
-//! persona. If not, a read finds nothing there, and a write is refused. Where the personas agree nothing is asked.
+//! The server checks the persona that a command names, which is its key. A key of the tiers msg and session does not hold
+//! the persona, and RENAME, COPY and RESTORE put any entry under any key: the entry under a key may be another
+//! persona's. Then this file asks the server if the caller might give the same command for that persona. If not, a read
+//! finds nothing and a write is refused. If the personas agree, nothing is checked.
 //!
-//! FORGET, FLUSH and PERSONAS are about all personas, and need rights to all keys. No call of the server's tells
-//! that, so it is read from the user's rules, as SORT with BY does it inside the server: the very pattern `*`, in the
-//! part of the rules (the root, or a selector) that allows the command.
+//! FORGET, FLUSH and PERSONAS concern all personas and need rights to all keys. No call of the API tells that, so it is
+//! read from the text of the user's rules, as SORT with BY does inside the server: the very pattern `*`, in the part of
+//! the rules (the root, or a selector) that allows the command.
 //!
-//! What a master, an AOF or another module asks for is not checked, as the server checks none of it.
+//! Commands of a master, an AOF or another module are not checked, as the server checks none of them.
 
 use crate::cache::lookup::{Found, Lookup};
 use crate::cache::state::CACHE;
@@ -20,14 +20,16 @@ use crate::request::error::CommandError;
 use crate::tier::Tier;
 use std::sync::Arc;
 
-/// What is to be done with keys.
+/// The use of keys that a right allows.
 #[derive(Clone, Copy)]
 pub enum Access {
+    /// Reads of their entries.
     Read,
+    /// Writes and deletions.
     Write,
 }
 
-/// Hides the response of a persona that the caller may not read: a read finds nothing there.
+/// Returns the lookup, or `Forbidden` if the response belongs to a persona that the caller may not read.
 pub fn visible<'c>(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, lookup: Lookup<'c>) -> Lookup<'c> {
     // In the other tiers the fingerprint holds the persona.
     if !is_shared(request.tier) {
@@ -68,12 +70,15 @@ pub fn may_replace(ctx: &Ctx<'_>, request: &Request<'_>, found: &Found<'_>) -> b
     may_give(&ctx.caller(), (b"CHATCACHE.SET", request.tier.name().as_bytes()), &persona)
 }
 
-/// Whether who waits in FETCH may have an answer of this persona.
+/// Returns true if a waiter in FETCH may have a response of this persona.
 pub fn may_fetch(caller: &Caller, tier: Tier, persona: &[u8]) -> bool {
     may_give(caller, (b"CHATCACHE.FETCH", tier.name().as_bytes()), persona)
 }
 
-/// Refuses a command that is about all personas to who may not access all keys.
+/// Checks that the caller may give a command that concerns all personas.
+///
+/// # Errors
+/// `AllKeysNeeded` if the caller has no right to all keys in this command.
 pub fn check_all_keys(ctx: &Ctx<'_>, args: Args<'_>, access: Access) -> Result<(), CommandError> {
     let user = match ctx.caller() {
         Caller::Trusted => return Ok(()),
@@ -91,8 +96,8 @@ pub fn check_all_keys(ctx: &Ctx<'_>, args: Args<'_>, access: Access) -> Result<(
     Err(CommandError::AllKeysNeeded)
 }
 
-/// Whether the caller has rights to all keys in any command. False for those whose rules are too many to say it
-/// quickly: what hangs on it is whom they share a lease with.
+/// Returns true if the caller has a right to all keys in any command. Callers share leases by it. Returns false if the
+/// user has selectors, whose rules would take longer to read.
 pub fn has_all_keys(ctx: &Ctx<'_>, access: Access) -> bool {
     caller_has_all_keys(&ctx.caller(), access)
 }
@@ -109,7 +114,7 @@ pub fn caller_has_all_keys(caller: &Caller, access: Access) -> bool {
     }
 }
 
-/// Whether personas share the keys of this tier (in a cluster, only by RESTORE or RENAME).
+/// Returns true if personas share the keys of this tier (in a cluster, only by RESTORE or RENAME).
 pub fn is_shared(tier: Tier) -> bool {
     match tier {
         Tier::Msg | Tier::Session => true,
@@ -117,7 +122,7 @@ pub fn is_shared(tier: Tier) -> bool {
     }
 }
 
-/// The words of a command that rights may depend on, beside its persona: its name, and what stands before its user.
+/// The words of a command that rights may depend on beside its persona: its name and its first argument.
 type Command<'a> = (&'a [u8], &'a [u8]);
 
 fn command(args: Args<'_>) -> Command<'_> {
@@ -135,7 +140,7 @@ fn other_persona(ctx: &Ctx<'_>, found: &Found<'_>, request: &Request<'_>) -> Opt
     })
 }
 
-/// Whether the caller might have given the command for this persona.
+/// Returns true if the caller might have given the command for this persona.
 fn may_give(caller: &Caller, (name, tier): Command<'_>, persona: &[u8]) -> bool {
     match caller {
         Caller::Trusted => true,
@@ -162,7 +167,8 @@ impl Part<'_> {
     }
 }
 
-/// The parts of a user's rules, as ACL LIST shows them: words, of which none has a space, and selectors in brackets.
+/// Returns the parts of a user's rules, which are written as in ACL LIST: words without spaces, and selectors in
+/// brackets.
 fn parts(rules: &[u8]) -> Vec<Part<'_>> {
     let mut parts = vec![Part::default()];
     for word in rules.split(|byte| *byte == b' ') {

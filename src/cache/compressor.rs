@@ -78,7 +78,7 @@ struct Queue {
     stored: VecDeque<(u32, Location)>,
     /// Entries that have left L1, due at once.
     cooled: VecDeque<Location>,
-    /// All of both. None before the first.
+    /// All entries of both, or None before the first.
     queued: Option<HashSet<Location, ByLocation>>,
 }
 

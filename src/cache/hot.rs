@@ -17,7 +17,7 @@ use crate::tier::Tier;
 use std::cell::Cell;
 use std::thread;
 
-/// The key of a hot response is opened once in so many milliseconds, as the server evicts the keys that are used least.
+/// Milliseconds between two openings of a hot response's key: the server evicts the keys that are used least.
 const TOUCH_MS: i64 = 1000;
 
 /// An index or an L1 with more entries than this is freed on a thread of its own: that many take some milliseconds.
@@ -32,11 +32,11 @@ pub enum HotLookup {
         /// The end of its freshness or of its key, in Unix milliseconds; `i64::MAX` for never.
         until_ms: i64,
     },
-    /// No response to serve from L1: the key must be asked.
+    /// No response to serve from L1: the caller reads the key.
     Miss(L1Miss),
 }
 
-/// What L1 knows of a request that it did not serve, kept so that admission looks into it no second time.
+/// The state of L1 for a request that it did not serve. Admission uses it in place of a second look into L1.
 pub enum L1Miss {
     /// L1 is off.
     Off,
@@ -218,7 +218,7 @@ pub fn renew_l1(ctx: &Ctx<'_>) {
     }
 }
 
-/// Drops a large value on a thread of its own.
+/// Frees a large value on a thread of its own.
 fn free<T: Send + 'static>(large: bool, gone: T) {
     if large {
         // If the system gives no thread, the closure is dropped here, and the value with it.

@@ -3,7 +3,7 @@
 //! A lookup gives an entry to a request only where three agree: the key has the request's name, the entry has the
 //! request's fingerprint, and the index says that the entry is live.
 
-use crate::cache::state::CACHE;
+use crate::cache::state::{CACHE, Cache};
 use crate::entry::{ALWAYS_FRESH, Entry};
 use crate::index::{Liveness, Resolved};
 use crate::redis::{Ctx, Key, MainThread, Typed, TypedKey, prefetch};
@@ -135,12 +135,33 @@ pub fn count_stale_hit(ctx: &Ctx<'_>, tier: Tier, found: &Found<'_>, now_ms: i64
     });
 }
 
+/// The most bytes that the statistics of personas without entries take in all databases after a miss: as many as the
+/// index allows in one database.
+const MAX_IDLE_BYTES: u64 = 1 << 20;
+
 /// Counts a read that found no response, for the server and for the persona.
 pub fn count_miss(ctx: &Ctx<'_>, persona: &[u8]) {
     CACHE.with(|cache| {
         cache.counters.misses += 1;
-        cache.index(ctx.database()).record_miss(persona);
+        let index = cache.index(ctx.database());
+        let before = index.idle().bytes;
+        index.record_miss(persona);
+        if index.idle().bytes > before {
+            bound_idle(cache);
+        }
     });
+}
+
+/// Keeps the statistics of personas without entries within `MAX_IDLE_BYTES`. The database with the most forgets all of
+/// them, so a client that floods one database takes nothing from the others.
+fn bound_idle(cache: &mut Cache) {
+    let bytes: u64 = cache.indexes().map(|index| index.idle().bytes).sum();
+    if bytes <= MAX_IDLE_BYTES {
+        return;
+    }
+    if let Some(largest) = cache.databases.values_mut().max_by_key(|index| index.idle().bytes) {
+        largest.forget_idle();
+    }
 }
 
 /// Compressed responses are decompressed into this buffer, to be sent.

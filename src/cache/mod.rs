@@ -1,9 +1,15 @@
-//! The main thread's state, and the only ways to read it.
+//! The state of the main thread, and the ways to read it.
 //!
-//! `state` holds the indexes, L1 and the counters. `hot` reads from L1, `lookup` from an open key. `access` decides on the
-//! rights to entries of other personas, `names` makes the names of keys, and `compressor` compresses cold entries.
+//! - `state`: the indexes, L1 and the counters
+//! - `lookup`: the entry of a request, from an open key
+//! - `hot`: the hot response of a request, from L1
+//! - `l1`: L1 itself
+//! - `access`: the rights to entries of other personas
+//! - `names`: the names of keys
+//! - `compressor`: the compression of cold entries
 
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 pub(crate) mod access;
 pub(crate) mod compressor;

@@ -15,12 +15,13 @@ pub static CACHE: MainThread<Cache> = MainThread::new(Cache::new());
 
 /// See the head of this file.
 pub struct Cache {
+    /// The index of each database that has held an entry.
     pub(super) databases: BTreeMap<i32, Index>,
     /// Counters since the server started.
     pub counters: Counters,
     /// The layout of key names. It is fixed once the module has loaded.
     pub layout: Layout,
-    /// None while L1 is off.
+    /// L1, or None while it is off.
     pub(super) l1: Option<L1>,
     /// Entries that have left L1. The compressor takes them over before the event loop sleeps.
     pub(super) cooled: Vec<Location>,
@@ -82,7 +83,7 @@ impl Cache {
     }
 
     /// Returns the origin of the entry with this handle. The entry is in this database; but MIGRATE saves a value in the
-    /// name of its target's database, so the other indexes are asked after it.
+    /// name of its target's database, so the other indexes are searched after it.
     pub fn origin(&self, database: i32, handle: Handle) -> Option<Origin> {
         let here = self.known_index(database).and_then(|index| index.origin(handle));
         here.or_else(|| self.databases.values().find_map(|index| index.origin(handle)))

@@ -1,6 +1,6 @@
 //! APPEND and COMMIT: a response that comes in pieces, and its end.
 
-use super::{PERSONA_AT, REQUEST_ARGS, fixed, request_args, with_options};
+use super::arguments::{PERSONA_AT, REQUEST_ARGS, request_args, request_words, with_options};
 use crate::config;
 use crate::flight;
 use crate::lease::AppendOutcome;
@@ -31,7 +31,7 @@ impl Command for Append {
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         let options = TokenOptions::parse(&options::APPEND, args.from(REQUEST_ARGS + 1))?;
-        let asked = RequestArgs::parse(Accepts::Tiers, fixed(args), options.id)?;
+        let asked = RequestArgs::parse(Accepts::Tiers, request_words(args), options.id)?;
         match flight::append(ctx, &asked.request(), options.token, args.get(REQUEST_ARGS)) {
             AppendOutcome::Appended(length) => ctx.reply_count(length as u64),
             AppendOutcome::Refused => ctx.reply_null(),
@@ -62,7 +62,7 @@ impl Command for Commit {
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         let now_ms = ctx.now_ms();
         let options = CommitOptions::parse(args.from(REQUEST_ARGS), now_ms)?;
-        let asked = RequestArgs::parse(Accepts::Tiers, fixed(args), options.id)?;
+        let asked = RequestArgs::parse(Accepts::Tiers, request_words(args), options.id)?;
         let write = Write {
             source: Source::Draft,
             ttl: options.ttl,

@@ -1,6 +1,6 @@
 //! FETCH and RELEASE: a response, or the lease to compute it.
 
-use super::{PERSONA_AT, REQUEST_ARGS, fixed, request_args, with_options};
+use super::arguments::{PERSONA_AT, REQUEST_ARGS, request_args, request_words, with_options};
 use crate::cache::hot::{self, HotLookup};
 use crate::cache::lookup::{Lookup, count_miss, count_stale_hit, lookup, read};
 use crate::cache::{access, names};
@@ -30,7 +30,7 @@ impl Command for Fetch {
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         let options = FetchOptions::parse(args.from(REQUEST_ARGS))?;
-        let asked = RequestArgs::parse(Accepts::Tiers, fixed(args), options.id)?;
+        let asked = RequestArgs::parse(Accepts::Tiers, request_words(args), options.id)?;
         let request = asked.request();
         let terms = FetchTerms {
             lease_ms: options.lease_ms.unwrap_or_else(|| config::LEASE_MS.get()),
@@ -175,7 +175,7 @@ impl Command for Release {
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         let options = TokenOptions::parse(&options::RELEASE, args.from(REQUEST_ARGS))?;
-        let asked = RequestArgs::parse(Accepts::Tiers, fixed(args), options.id)?;
+        let asked = RequestArgs::parse(Accepts::Tiers, request_words(args), options.id)?;
         ctx.reply_integer(flight::release(ctx, &asked.request(), options.token).into());
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! GET: the response to a message, or null.
 
-use super::{PERSONA_AT, parse_request, request_args, with_options};
+use super::arguments::{PERSONA_AT, parse_request, request_args, with_options};
 use crate::cache::hot::{self, HotLookup};
 use crate::cache::lookup::{Lookup, count_miss, lookup};
 use crate::cache::{access, names};
@@ -23,9 +23,9 @@ impl Command for Get {
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        let asked = parse_request(Accepts::TiersAndAny, &options::GET, args)?;
+        let parsed = parse_request(Accepts::TiersAndAny, &options::GET, args)?;
         let now_ms = ctx.now_ms();
-        for request in asked.requests() {
+        for request in parsed.requests() {
             let miss = match hot::get(ctx, &request, now_ms) {
                 HotLookup::Hit { response, .. } => {
                     ctx.reply_bytes(&response);
@@ -40,7 +40,7 @@ impl Command for Get {
                 return Ok(());
             }
         }
-        count_miss(ctx, asked.persona);
+        count_miss(ctx, parsed.persona);
         ctx.reply_null();
         Ok(())
     }

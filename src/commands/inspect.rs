@@ -1,39 +1,14 @@
-//! KEY, INSPECT, PERSONAS and STATS: what there is, without touching it.
+//! INSPECT: the facts about a response. It counts no use of the response.
 
-use super::{PERSONA_AT, parse_request, persona_arg, request_args, with_options};
-use crate::cache::access::{self, Access};
+use super::arguments::{PERSONA_AT, parse_request, request_args, with_options};
+use super::fields::{number, text};
 use crate::cache::lookup::{Lookup, lookup};
-use crate::cache::{CACHE, names};
+use crate::cache::{CACHE, access, names};
 use crate::entry::ALWAYS_FRESH;
 use crate::entry::compression::Encoding;
 use crate::index::Origin;
 use crate::redis::{Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
-use crate::report;
-use crate::request::error::CommandError;
-use crate::request::options::{self, PageOptions};
-use crate::request::{self, Accepts};
-
-/// `CHATCACHE.KEY tier user persona message [ID id]`
-pub struct KeyName;
-
-impl Command for KeyName {
-    const SPEC: CommandSpec = CommandSpec {
-        name: c"chatcache.key",
-        summary: c"Returns the name of the key that holds the response to a message",
-        complexity: c"O(N) where N is the length of the message",
-        tips: None,
-        flags: c"readonly fast",
-        arity: -5,
-        keys: KeySpec::Named(PERSONA_AT),
-        args: || with_options(request_args(Accepts::Tiers), &options::KEY),
-    };
-
-    fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        let asked = parse_request(Accepts::Tiers, &options::KEY, args)?;
-        ctx.reply_bytes(&names::key_name(&asked.request()));
-        Ok(())
-    }
-}
+use crate::request::{Accepts, options};
 
 /// `CHATCACHE.INSPECT tier user persona message [ID id]`
 pub struct Inspect;
@@ -51,8 +26,8 @@ impl Command for Inspect {
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        let asked = parse_request(Accepts::Tiers, &options::INSPECT, args)?;
-        let request = asked.request();
+        let parsed = parse_request(Accepts::Tiers, &options::INSPECT, args)?;
+        let request = parsed.request();
         let name = names::key_name(&request);
         let now_ms = ctx.now_ms();
         let lookup = lookup(ctx, ctx.open_peek(&name), &request, now_ms)?;
@@ -68,7 +43,7 @@ impl Command for Inspect {
             ctx.reply_null();
             return Ok(());
         };
-        // As PTTL says it: -1 for a key that never expires.
+        // -1 for a key that never expires, as in PTTL.
         let ttl_ms = entry.key.key().expires_at().map_or(-1, |at| at.saturating_sub(now_ms).max(0));
         let fresh_ms = match entry.fresh_until_ms.get() {
             _ if stale => 0,
@@ -99,104 +74,4 @@ impl Command for Inspect {
         text(ctx, "encoding", encoding);
         Ok(())
     }
-}
-
-/// `CHATCACHE.PERSONAS [CURSOR c] [COUNT n]`
-pub struct Personas;
-
-impl Command for Personas {
-    const SPEC: CommandSpec = CommandSpec {
-        name: c"chatcache.personas",
-        summary: c"Iterates over the personas that have cached responses",
-        complexity:
-            c"O(N) where N is COUNT for every call, or the number of personas for a complete iteration",
-        tips: Some(c"nondeterministic_output request_policy:special response_policy:special"),
-        flags: c"readonly",
-        arity: -1,
-        keys: KeySpec::None,
-        args: || with_options(vec![], &options::PERSONAS),
-    };
-
-    fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        access::check_all_keys(ctx, args, Access::Read)?;
-        let PageOptions { cursor, count } = PageOptions::parse(args.from(1))?;
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let page =
-            CACHE.with(|cache| cache.known_index(ctx.database()).map(|index| index.personas(cursor, count)));
-        let (next, personas) = page.unwrap_or_default();
-        ctx.reply_array(2);
-        ctx.reply_bytes(next.to_string().as_bytes());
-        ctx.reply_array(personas.len());
-        for (name, report) in personas {
-            ctx.reply_map(5);
-            text(ctx, "name", &name);
-            count_of(ctx, "entries", report.entries);
-            count_of(ctx, "bytes", report.bytes);
-            count_of(ctx, "hits", report.hits);
-            count_of(ctx, "misses", report.misses);
-        }
-        Ok(())
-    }
-}
-
-/// `CHATCACHE.STATS [persona]`
-pub struct Stats;
-
-impl Command for Stats {
-    const SPEC: CommandSpec = CommandSpec {
-        name: c"chatcache.stats",
-        summary: c"Returns the counters of the server, or of a persona",
-        complexity: c"O(1)",
-        tips: Some(c"nondeterministic_output"),
-        flags: c"readonly fast",
-        arity: -1,
-        keys: KeySpec::Read(1),
-        args: || vec![persona_arg().optional()],
-    };
-
-    fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        match args.len() {
-            1 => server_stats(ctx),
-            2 => persona_stats(ctx, args.get(1))?,
-            _ => ctx.reply_wrong_arity(),
-        }
-        Ok(())
-    }
-}
-
-fn server_stats(ctx: &Ctx<'_>) {
-    let fields = report::report().fields();
-    ctx.reply_map(fields.len());
-    for (name, value) in fields {
-        count_of(ctx, name, value);
-    }
-}
-
-fn persona_stats(ctx: &Ctx<'_>, persona: &[u8]) -> Result<(), CommandError> {
-    request::check_persona(persona)?;
-    let report =
-        CACHE.with(|cache| cache.known_index(ctx.database()).and_then(|index| index.persona_stats(persona)));
-    let report = report.unwrap_or_default();
-    ctx.reply_map(5);
-    count_of(ctx, "entries", report.entries);
-    count_of(ctx, "bytes", report.bytes);
-    count_of(ctx, "hits", report.hits);
-    count_of(ctx, "misses", report.misses);
-    count_of(ctx, "saved-ms", report.saved_ms);
-    Ok(())
-}
-
-fn text(ctx: &Ctx<'_>, name: &str, value: &[u8]) {
-    ctx.reply_bytes(name.as_bytes());
-    ctx.reply_bytes(value);
-}
-
-fn number(ctx: &Ctx<'_>, name: &str, value: i64) {
-    ctx.reply_bytes(name.as_bytes());
-    ctx.reply_integer(value);
-}
-
-fn count_of(ctx: &Ctx<'_>, name: &str, value: u64) {
-    ctx.reply_bytes(name.as_bytes());
-    ctx.reply_count(value);
 }

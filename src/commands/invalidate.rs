@@ -1,22 +1,17 @@
-//! INVALIDATE, FORGET and FLUSH: all answers of a persona, a user or a tier, at once.
+//! INVALIDATE and SOFTINVALIDATE: all responses of a persona at once.
 //!
-//! Each marks in the index, replies how many live answers went, and leaves their keys to `reclaim`. The command
-//! is replicated as it came, whatever it found: a replica's clients may follow the persona too.
+//! INVALIDATE marks the persona's responses in the index and replies their number; `keyspace/reclaim.rs` deletes their
+//! keys. FORGET and FLUSH do so for a user and a tier, through `invalidate` and `finish`.
 
-use super::{persona_arg, tier_arg};
-use crate::cache::access::{self, Access};
+use super::arguments::persona_arg;
 use crate::cache::{CACHE, names};
 use crate::flight;
 use crate::index::{Index, Invalidated};
-use crate::keyspace::reclaim::AtOnce;
+use crate::keyspace::reclaim::SyncBudget;
 use crate::lease::VoidScope;
-use crate::redis::{ArgKind, ArgSpec, Args, Class, Command, CommandSpec, Ctx, KeySpec, Outcome};
+use crate::redis::{Args, Class, Command, CommandSpec, Ctx, KeySpec, Outcome};
+use crate::request;
 use crate::request::error::CommandError;
-use crate::request::{self, Accepts};
-use crate::tier::Tier;
-
-/// Among up to so many personas FLUSH tells who tracks one that it is of those that lost answers: 2 ms of it.
-const MOST_TOLD_OF: usize = 10_000;
 
 /// `CHATCACHE.INVALIDATE persona [persona ...]`
 pub struct Invalidate;
@@ -35,10 +30,10 @@ impl Command for Invalidate {
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         args.from(1).try_for_each(|persona| check_persona(ctx, persona))?;
-        let mut at_once = AtOnce::for_command(ctx);
+        let mut budget = SyncBudget::of_command(ctx);
         let mut responses = 0;
         for persona in args.from(1) {
-            responses += drop_answers(ctx, &mut at_once, |index| index.invalidate_persona(persona));
+            responses += invalidate(ctx, &mut budget, |index| index.invalidate_persona(persona));
             flight::void(ctx, VoidScope::Persona(ctx.database(), persona));
             ctx.signal_modified(persona);
             ctx.notify(Class::Module, c"invalidate", persona);
@@ -68,7 +63,7 @@ impl Command for SoftInvalidate {
         let mut responses = 0;
         for persona in args.from(1) {
             responses += CACHE.with(|cache| cache.index(database).soft_invalidate_persona(persona));
-            // What is being computed was begun with the old prompt.
+            // Responses that are being computed are of the old prompt.
             flight::void(ctx, VoidScope::Persona(database, persona));
             ctx.signal_modified(persona);
             ctx.notify(Class::Module, c"softinvalidate", persona);
@@ -79,102 +74,34 @@ impl Command for SoftInvalidate {
     }
 }
 
-/// `CHATCACHE.FORGET user [user ...]`
-pub struct Forget;
-
-impl Command for Forget {
-    const SPEC: CommandSpec = CommandSpec {
-        name: c"chatcache.forget",
-        summary: c"Invalidates all cached responses to one or more users",
-        complexity: c"O(N) where N is the number of users and of their personas",
-        tips: Some(c"request_policy:all_shards response_policy:agg_sum"),
-        flags: c"write",
-        arity: -2,
-        keys: KeySpec::None,
-        args: || vec![ArgSpec::new(c"user", ArgKind::String).repeated()],
-    };
-
-    fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        access::check_all_keys(ctx, args, Access::Write)?;
-        args.from(1).try_for_each(request::check_user)?;
-        let database = ctx.database();
-        let mut at_once = AtOnce::for_command(ctx);
-        let mut responses = 0;
-        for user in args.from(1) {
-            let personas = CACHE.with(|cache| cache.index(database).personas_of_user(user));
-            responses += drop_answers(ctx, &mut at_once, |index| index.invalidate_user(user));
-            flight::void(ctx, VoidScope::User(database, user));
-            for persona in personas {
-                ctx.signal_modified(&*persona);
-            }
-        }
-        finish(ctx, responses)
-    }
-}
-
-/// `CHATCACHE.FLUSH [tier ...]`
-pub struct Flush;
-
-impl Command for Flush {
-    const SPEC: CommandSpec = CommandSpec {
-        name: c"chatcache.flush",
-        summary: c"Invalidates all cached responses of one or more tiers, or of all tiers",
-        complexity: c"O(N) where N is the number of tiers and personas, however many responses they have",
-        tips: Some(c"request_policy:all_shards response_policy:agg_sum"),
-        flags: c"write",
-        arity: -1,
-        keys: KeySpec::None,
-        args: || {
-            let tiers = ArgKind::Block(vec![tier_arg(Accepts::Tiers)]);
-            vec![ArgSpec::new(c"tiers", tiers).optional().repeated()]
-        },
-    };
-
-    fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        access::check_all_keys(ctx, args, Access::Write)?;
-        let named: Vec<Tier> = args.from(1).map(request::parse_tier).collect::<Result<_, CommandError>>()?;
-        let tiers = if named.is_empty() { &Tier::ALL[..] } else { &named };
-        let mut at_once = AtOnce::for_command(ctx);
-        let mut responses = 0;
-        for &tier in tiers {
-            let personas =
-                CACHE.with(|cache| cache.index(ctx.database()).personas_of_tier(tier, MOST_TOLD_OF));
-            responses += drop_answers(ctx, &mut at_once, |index| index.invalidate_tier(tier));
-            flight::void(ctx, VoidScope::Tier(ctx.database(), tier));
-            for persona in personas.unwrap_or_default() {
-                ctx.signal_modified(&*persona);
-            }
-        }
-        // A flush of all tiers also returns the memory of personas without entries.
-        if Tier::ALL.iter().all(|tier| tiers.contains(tier)) {
-            CACHE.with(|cache| cache.index(ctx.database()).forget_idle());
-        }
-        finish(ctx, responses)
-    }
-}
-
-/// Refuses what cannot be a persona's name, and a persona that two nodes have answers of.
+/// Checks the name of a persona, and that all its entries are on this node: its slot may be moving.
 fn check_persona(ctx: &Ctx<'_>, persona: &[u8]) -> Result<(), CommandError> {
     request::check_persona(persona)?;
     names::check_slot_is_stable(ctx, persona)
 }
 
-/// Counts the command, sends it on as it came, and replies how many answers went.
-fn finish(ctx: &Ctx<'_>, responses: u64) -> Outcome {
+/// Invalidates responses in the index of the caller's database, and reclaims them as far as the budget allows. Returns
+/// the number of responses that were live.
+pub fn invalidate(
+    ctx: &Ctx<'_>,
+    budget: &mut SyncBudget,
+    mark: impl FnOnce(&mut Index) -> Invalidated,
+) -> u64 {
+    let database = ctx.database();
+    let invalidated = CACHE.with(|cache| {
+        let invalidated = mark(cache.index(database));
+        cache.counters.dropped += invalidated.responses;
+        invalidated
+    });
+    budget.reclaim(ctx, &invalidated);
+    invalidated.responses
+}
+
+/// Counts the command, replicates it verbatim, and replies the number of responses that it invalidated. A command that
+/// found none is replicated too: clients of a replica may track the persona there.
+pub fn finish(ctx: &Ctx<'_>, responses: u64) -> Outcome {
     CACHE.with(|cache| cache.counters.drops += 1);
     ctx.replicate_verbatim();
     ctx.reply_count(responses);
     Ok(())
-}
-
-/// Drops answers of the caller's database; how many there were.
-fn drop_answers(ctx: &Ctx<'_>, at_once: &mut AtOnce, mark: impl FnOnce(&mut Index) -> Invalidated) -> u64 {
-    let database = ctx.database();
-    let dropped = CACHE.with(|cache| {
-        let dropped = mark(cache.index(database));
-        cache.counters.dropped += dropped.responses;
-        dropped
-    });
-    at_once.reclaim(ctx, &dropped);
-    dropped.responses
 }

@@ -1,6 +1,6 @@
-//! SET and DEL: one answer stored or deleted.
+//! SET: stores a response.
 
-use super::{PERSONA_AT, REQUEST_ARGS, fixed, parse_request, request_args, with_options};
+use super::arguments::{PERSONA_AT, REQUEST_ARGS, request_args, request_words, with_options};
 use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::request::options::{self, SetOptions};
 use crate::request::{Accepts, RequestArgs};
@@ -29,7 +29,7 @@ impl Command for Set {
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         let now_ms = ctx.now_ms();
         let options = SetOptions::parse(args.from(REQUEST_ARGS + 1), now_ms)?;
-        let asked = RequestArgs::parse(Accepts::Tiers, fixed(args), options.id)?;
+        let parsed = RequestArgs::parse(Accepts::Tiers, request_words(args), options.id)?;
         let write = Write {
             source: Source::Argument(args.get(REQUEST_ARGS)),
             ttl: options.ttl,
@@ -39,33 +39,10 @@ impl Command for Set {
             cost_ms: options.cost_ms,
             command: options::SET.command,
         };
-        match store::store(ctx, args, &asked.request(), &write, now_ms)? {
+        match store::store(ctx, args, &parsed.request(), &write, now_ms)? {
             store::Outcome::Stored => ctx.reply_status(c"OK"),
             store::Outcome::Forbidden => ctx.reply_null(),
         }
-        Ok(())
-    }
-}
-
-/// `CHATCACHE.DEL tier user persona message [ID id]`
-pub struct Delete;
-
-impl Command for Delete {
-    const SPEC: CommandSpec = CommandSpec {
-        name: c"chatcache.del",
-        summary: c"Deletes the cached response to a message in a tier",
-        complexity: c"O(N) where N is the length of the message",
-        tips: None,
-        flags: c"write fast",
-        arity: -5,
-        keys: KeySpec::Delete(PERSONA_AT),
-        args: || with_options(request_args(Accepts::Tiers), &options::DEL),
-    };
-
-    fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        let asked = parse_request(Accepts::Tiers, &options::DEL, args)?;
-        let deleted = store::delete(ctx, args, &asked.request())?;
-        ctx.reply_integer(deleted.into());
         Ok(())
     }
 }

@@ -414,6 +414,24 @@ mod tests {
     }
 
     #[test]
+    fn a_tombstone_with_one_name_left_is_refused() {
+        for record in [Record { user: vec![], ..a_response() }, Record { persona: vec![], ..a_response() }] {
+            let mut bytes = encode_header(&record.borrow());
+            bytes[0] = RecordState::Tombstone as u8;
+            assert_eq!(decoded(&bytes), Err(CodecError::NameLeft));
+        }
+    }
+
+    #[test]
+    fn a_compressed_payload_has_any_length_but_none() {
+        for encoding in [RecordEncoding::Lz4, RecordEncoding::Zstd] {
+            let compressed = Record { encoding, ..a_response() };
+            assert_eq!([1, 5, 600].map(|bytes| compressed.check_payload(bytes)), [Ok(()); 3]);
+            assert_eq!(compressed.check_payload(0), Err(CodecError::PayloadLength));
+        }
+    }
+
+    #[test]
     fn names_are_read_up_to_the_limit() {
         let longest = vec![b'x'; MAX_NAME_BYTES];
         let record = Record { persona: longest.clone(), user: longest, ..a_response() };

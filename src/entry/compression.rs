@@ -8,6 +8,8 @@
 //! Bytes from outside are decompressed once before they are trusted, and never into more than `MAX_RATIO` times their
 //! length.
 
+use super::codec::RecordEncoding;
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::OnceLock;
 use zstd_safe::{CCtx, CDict, DCtx, DDict};
@@ -23,6 +25,16 @@ pub enum Encoding {
     Zstd,
     /// One zstd frame that needs this dictionary of the process.
     Trained(DictionaryId),
+}
+
+impl From<RecordEncoding> for Encoding {
+    fn from(encoding: RecordEncoding) -> Encoding {
+        match encoding {
+            RecordEncoding::Raw => Encoding::Raw,
+            RecordEncoding::Lz4 => Encoding::Lz4,
+            RecordEncoding::Zstd => Encoding::Zstd,
+        }
+    }
 }
 
 /// A dictionary of this process.
@@ -51,7 +63,7 @@ pub const MAX_RATIO: usize = 250;
 /// `max-response-bytes`.
 const MAX_RAW_BYTES: usize = 512 * 1024 * 1024;
 
-/// zstd's level; `docs/architecture.md` compares it with others.
+/// zstd's level; `docs/dev/performance.md` compares it with others.
 const LEVEL: i32 = 3;
 
 /// The level of `portable`, which runs while a forked child saves or DUMP waits.
@@ -138,18 +150,31 @@ pub fn decompress(
     if out.len() == raw_bytes { Ok(()) } else { Err(Damaged) }
 }
 
-/// Returns the response in an encoding that needs no dictionary: Zstd, or Raw if compression without a dictionary is not
-/// worth it. Returns None if the encoding needs none already.
-pub fn portable(encoding: Encoding, compressed: &[u8], raw_bytes: usize) -> Option<(Encoding, Vec<u8>)> {
-    let Encoding::Trained(_) = encoding else { return None };
+/// Returns the response in an encoding that any process can decompress. A response that needs a dictionary becomes zstd
+/// without one, or raw if that is not worth it; others stay as they are.
+pub fn portable(encoding: Encoding, compressed: &[u8], raw_bytes: usize) -> (RecordEncoding, Cow<'_, [u8]>) {
+    match encoding {
+        Encoding::Raw => (RecordEncoding::Raw, Cow::Borrowed(compressed)),
+        Encoding::Lz4 => (RecordEncoding::Lz4, Cow::Borrowed(compressed)),
+        Encoding::Zstd => (RecordEncoding::Zstd, Cow::Borrowed(compressed)),
+        Encoding::Trained(_) => without_dictionary(encoding, compressed, raw_bytes),
+    }
+}
+
+fn without_dictionary(
+    encoding: Encoding,
+    compressed: &[u8],
+    raw_bytes: usize,
+) -> (RecordEncoding, Cow<'_, [u8]>) {
     let mut raw = Vec::new();
     // This process can decompress its own bytes. Were it not so, the reader of the bytes would find them damaged.
-    decompress(encoding, compressed, raw_bytes, &mut raw).ok()?;
-    let mut compressed = Vec::with_capacity(zstd_safe::compress_bound(raw.len()));
-    let done = CCtx::create().compress(&mut compressed, &raw, PORTABLE_LEVEL);
-    match done {
-        Ok(_) if is_worth_it(raw.len(), compressed.len()) => Some((Encoding::Zstd, compressed)),
-        _ => Some((Encoding::Raw, raw)),
+    if decompress(encoding, compressed, raw_bytes, &mut raw).is_err() {
+        return (RecordEncoding::Raw, Cow::Borrowed(compressed));
+    }
+    let mut plain = Vec::with_capacity(zstd_safe::compress_bound(raw.len()));
+    match CCtx::create().compress(&mut plain, &raw, PORTABLE_LEVEL) {
+        Ok(_) if is_worth_it(raw.len(), plain.len()) => (RecordEncoding::Zstd, Cow::Owned(plain)),
+        _ => (RecordEncoding::Raw, Cow::Owned(raw)),
     }
 }
 
@@ -337,7 +362,8 @@ mod tests {
             let (encoding, compressed) = Compressor::default().compress(method, &raw).expect("text shrinks");
             assert!(compressed.len() < raw.len() * 7 / 8, "{method:?}");
             assert_eq!(decompressed(encoding, &compressed, raw.len()).as_ref(), Ok(&raw));
-            assert_eq!(portable(encoding, &compressed, raw.len()), None, "{method:?} needs no dictionary");
+            let (portable, bytes) = portable(encoding, &compressed, raw.len());
+            assert_eq!((Encoding::from(portable), &*bytes), (encoding, &*compressed), "{method:?}");
         }
         assert!(Compressor::default().compress(Method::None, &raw).is_none());
     }
@@ -385,12 +411,139 @@ mod tests {
         assert!(dictionaries() > 0);
 
         let raw = responses.last().expect("there are some");
-        let (encoding, bytes) = portable(last.0, &last.1, raw.len()).expect("it needs a dictionary");
-        assert_eq!(encoding, Encoding::Zstd);
-        assert_eq!(decompressed(encoding, &bytes, raw.len()).as_ref(), Ok(raw));
+        let (encoding, bytes) = portable(last.0, &last.1, raw.len());
+        assert_eq!(encoding, RecordEncoding::Zstd);
+        assert_eq!(decompressed(encoding.into(), &bytes, raw.len()).as_ref(), Ok(raw));
         // On a server with other dictionaries:
         assert_eq!(decompressed(Encoding::Trained(DictionaryId(11)), &last.1, raw.len()), Err(Damaged));
         assert_eq!(decompressed(Encoding::Zstd, &last.1, raw.len()), Err(Damaged));
+    }
+
+    #[test]
+    fn compression_is_worth_it_from_an_eighth_to_the_highest_ratio() {
+        assert!(is_worth_it(800, 700) && !is_worth_it(800, 701));
+        assert!(is_worth_it(1000, 4) && !is_worth_it(1001, 4));
+    }
+
+    #[test]
+    fn a_response_of_exactly_the_highest_ratio_decompresses() {
+        // lz4 takes one byte for 255 zeros, and a few more for each block.
+        let (zeros, block) = (500..900)
+            .map(|bytes| vec![0; bytes * MAX_RATIO])
+            .map(|zeros| (lz4_flex::block::compress(&zeros), zeros))
+            .find_map(|(block, zeros)| (zeros.len() == block.len() * MAX_RATIO).then_some((zeros, block)))
+            .expect("a block of this ratio");
+        assert_eq!(decompressed(Encoding::Lz4, &block, zeros.len()), Ok(zeros));
+    }
+
+    #[test]
+    fn a_long_response_survives_compression_and_its_buffer_is_not_kept() {
+        let kept = |raw: &[u8], method| {
+            let mut compressor = Compressor::default();
+            let (encoding, compressed) = compressor.compress(method, raw).expect("text shrinks");
+            assert_eq!(decompressed(encoding, &compressed, raw.len()).as_deref(), Ok(raw));
+            compressor.buffer.capacity()
+        };
+        let texts = |count| (0..count).flat_map(text).collect::<Vec<u8>>();
+        for method in [Method::Lz4, Method::Zstd] {
+            assert_eq!(kept(&texts(4000), method), 0);
+            assert!(kept(&texts(100), method) > 0);
+        }
+        let mut compressor = Compressor { buffer: Vec::with_capacity(1 << 20), ..Compressor::default() };
+        compressor.compress(Method::None, b"");
+        assert_eq!(compressor.buffer.capacity(), 1 << 20);
+    }
+
+    /// Returns a compressor with a dictionary of this number.
+    fn trained(id: u8) -> Compressor {
+        let dictionary = CDict::try_create(&text(0), LEVEL).expect("a dictionary");
+        Compressor { trained: Some((DictionaryId(id), dictionary)), ..Compressor::default() }
+    }
+
+    #[test]
+    fn a_dictionary_is_trained_on_the_last_responses_that_fit() {
+        let sampled = |seen, kept, bytes| {
+            let mut compressor = Compressor::default();
+            compressor.training = Training { seen, next: 8000, samples: vec![0; kept], sizes: vec![] };
+            compressor.learn(&vec![0; bytes]);
+            let Training { seen: now, samples, sizes, .. } = compressor.training;
+            assert_eq!(samples.len() - kept, sizes.iter().sum());
+            (now - seen, sizes.len())
+        };
+        assert_eq!(sampled(3999, 0, 10), (1, 0));
+        assert_eq!(sampled(4000, 0, 10), (1, 1));
+        assert_eq!(sampled(5000, (3 << 20) - 10, 10), (1, 1));
+        assert_eq!(sampled(5000, (3 << 20) - 10, 11), (1, 0));
+        assert_eq!(sampled(5000, 0, 32 << 10), (1, 1));
+        assert_eq!(sampled(5000, 0, (32 << 10) + 1), (0, 0));
+    }
+
+    #[test]
+    fn no_dictionary_is_trained_after_the_last() {
+        let seen = |id| {
+            let mut compressor = trained(id);
+            compressor.learn(&text(1));
+            compressor.training.seen
+        };
+        assert_eq!((seen(10), seen(11)), (1, 0));
+        let before = dictionaries();
+        for slot in &DICTIONARIES[9..11] {
+            assert!(slot.set(DDict::try_create(&text(0)).expect("a dictionary")).is_ok());
+        }
+        assert!(dictionaries() >= before + 2);
+    }
+
+    #[test]
+    fn a_dictionary_is_for_responses_up_to_the_longest_sample() {
+        let encoding = |bytes| {
+            let raw: Vec<u8> = text(1).into_iter().cycle().take(bytes).collect();
+            trained(5).compress(Method::Zstd, &raw).map(|(encoding, _)| encoding)
+        };
+        assert_eq!(encoding(32 << 10), Some(Encoding::Trained(DictionaryId(5))));
+        assert_eq!(encoding((32 << 10) + 1), Some(Encoding::Zstd));
+    }
+
+    #[test]
+    fn a_response_that_shrinks_with_a_dictionary_only_is_portable_raw() {
+        let mut compressor = trained(8);
+        DICTIONARIES[8].set(DDict::try_create(&text(0)).expect("a dictionary")).ok().expect("a free slot");
+        let raw = b"Dear customer 0, thank you for your question about our product.";
+        let (encoding, compressed) = compressor.compress(Method::Zstd, raw).expect("the dictionary holds it");
+        assert_eq!(encoding, Encoding::Trained(DictionaryId(8)));
+        let (portable_encoding, bytes) = portable(encoding, &compressed, raw.len());
+        assert_eq!((portable_encoding, &*bytes), (RecordEncoding::Raw, &raw[..]));
+    }
+
+    #[test]
+    fn a_dictionary_is_weighed_by_every_eighth_sample() {
+        let samples: Vec<_> = (0..17).map(text).collect();
+        let sizes: Vec<_> = samples.iter().map(Vec::len).collect();
+        let mut compressor = Compressor::default();
+        let alone = [0, 8, 16].map(|n: usize| {
+            compressor.compress_zstd(&samples[n]).expect("zstd compresses text");
+            compressor.buffer.len()
+        });
+        assert_eq!(compressor.compressed_bytes(&samples.concat(), &sizes), alone.into_iter().sum());
+    }
+
+    #[test]
+    fn a_dictionary_that_is_no_better_is_not_kept() {
+        let mut compressor = trained(5);
+        let samples = |from: u64| {
+            let texts: Vec<_> = (from..from + 200).map(text).collect();
+            (texts.concat(), texts.iter().map(Vec::len).collect::<Vec<_>>())
+        };
+        let (first, sizes) = samples(0);
+        let before = compressor.compressed_bytes(&first, &sizes);
+        let better = compressor.train(&first, &sizes).expect("a better dictionary");
+        assert_eq!(better.0, DictionaryId(6));
+        compressor.trained = Some(better);
+        // It holds much of the samples.
+        assert!(compressor.compressed_bytes(&first, &sizes) < before / 2);
+        // A few other samples: the dictionary would save less than 5 %.
+        let (second, sizes) = samples(4);
+        assert!(compressor.train(&second, &sizes).is_none());
+        assert_eq!(compressor.trained.map(|(id, _)| id), Some(DictionaryId(6)));
     }
 
     proptest! {

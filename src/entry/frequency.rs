@@ -1,4 +1,4 @@
-//! How often a response is requested: a count that is halved every minute.
+//! The frequency of requests for a response: a count that is halved every minute.
 //!
 //! Admission to L1 compares these counts. They take two bytes, so that every entry has one.
 

@@ -26,6 +26,12 @@ pub struct PersonaReport {
     pub saved_ms: u64,
 }
 
+/// The most slots that one page of personas looks at, about 6 ms.
+pub(super) const MAX_SLOTS_A_PAGE: usize = 10_000;
+
+/// The bytes of names that end a page of personas.
+const MAX_NAME_BYTES_A_PAGE: usize = 1 << 20;
+
 /// Personas with their names.
 pub type PersonaList = Vec<(Arc<[u8]>, PersonaReport)>;
 
@@ -97,23 +103,26 @@ impl Index {
 
     /// Returns at most `count` personas with live entries, and the next cursor. An iteration begins and ends
     /// with cursor 0. As with SCAN, it returns every persona that has live entries from the first call to the
-    /// last, and a call may return no persona before the end. A call looks at ten slots for each of `count`.
+    /// last, and a call may return no persona before the end. A call looks at ten slots for each of `count`,
+    /// at most at `MAX_SLOTS_A_PAGE`, and ends after the name that completes `MAX_NAME_BYTES_A_PAGE`.
     pub fn personas(&self, cursor: u64, count: usize) -> (u64, PersonaList) {
         let records = self.personas.records();
         let slots = records.slots();
         let count = count.max(1);
         let start = usize::try_from(cursor).unwrap_or(usize::MAX);
         // Vacant slots may come in long runs, and one call must not visit them all.
-        let end = slots.min(start.saturating_add(count.saturating_mul(10)));
-        let mut found = Vec::new();
+        let end = slots.min(start.saturating_add(count.saturating_mul(10).min(MAX_SLOTS_A_PAGE)));
+        let (mut found, mut name_bytes) = (Vec::new(), 0);
         for slot in start..end {
             let Some(record) = records.at(slot) else { continue };
             let report = self.report(record);
             if report.entries == 0 {
                 continue;
             }
+            name_bytes += record.name.len();
             found.push((Arc::clone(&record.name), report));
-            if found.len() == count && slot + 1 < slots {
+            let is_full = found.len() == count || name_bytes >= MAX_NAME_BYTES_A_PAGE;
+            if is_full && slot + 1 < slots {
                 return ((slot + 1) as u64, found);
             }
         }

@@ -75,7 +75,7 @@ impl Events for Keyspace {
     }
 
     fn loading(ctx: &Ctx<'_>) {
-        reclaim::at_once(ctx);
+        reclaim::reclaim_all(ctx);
     }
 
     fn swapped(ctx: &Ctx<'_>, first: i32, second: i32) {
@@ -117,7 +117,7 @@ impl Events for Keyspace {
             return;
         }
         if ctx.is_loading() {
-            reclaim::at_once(ctx);
+            reclaim::reclaim_all(ctx);
         }
         let key = ctx.open_peek(name);
         let Content::Value::<Entry>(entry) = key.content() else { return };
@@ -142,7 +142,7 @@ impl Events for Keyspace {
             if how == Arrival::FromAnotherKey && !ctx.is_replica() && !ctx.is_loading() {
                 ctx.replicate_unlink(name);
             }
-            reclaim::wake(ctx);
+            reclaim::start_slices(ctx);
         } else {
             flight::appeared(
                 ctx,

@@ -8,7 +8,7 @@ use crate::entry::compression::{self, Encoding};
 use crate::entry::dump;
 use crate::entry::{ALWAYS_FRESH, Entry, NEVER_FRESH, Placement};
 use crate::index::{NODE_BYTES, Origin, State};
-use crate::keyspace;
+use crate::keyspace::events;
 use crate::redis::{Aof, DataType, Defrag, Digest, KeyContext, Loader, Saver, TypeSlot};
 use crate::request::fingerprint::Fingerprint;
 use crate::tier::Tier;
@@ -21,7 +21,8 @@ static SLOT: TypeSlot = TypeSlot::empty();
 const TYPE_NAME: &str = "chatcache";
 
 impl Entry {
-    /// Whose the entry is. One that the index does not know is nobody's, and so dropped.
+    /// Returns the entry's tier, persona, user and state. An entry that the index does not know is a tombstone without
+    /// names.
     fn origin_in(&self, database: i32) -> Origin {
         let known = match self.handle() {
             Some(handle) => CACHE.with(|cache| cache.origin(database, handle)),
@@ -35,16 +36,17 @@ impl Entry {
         })
     }
 
-    /// Header and payload, as they are saved. What is dropped is saved without its answer, and the rest as any server
-    /// can read it.
+    /// Returns the header and the payload to save. A tombstone is saved without its response. The payload needs no
+    /// dictionary, so any server with the module can read it.
     fn parts(&self, database: i32) -> (Vec<u8>, Cow<'_, [u8]>) {
         let origin = self.origin_in(database);
         let (state, encoding, payload) = match origin.state {
             State::Live => {
-                let (encoding, payload) = self.portable();
+                let (encoding, payload) =
+                    compression::portable(self.encoding(), self.stored(), self.raw_bytes() as usize);
                 (RecordState::Live, encoding, payload)
             }
-            State::Tombstone => (RecordState::Tombstone, Encoding::Raw, Cow::Borrowed(&[][..])),
+            State::Tombstone => (RecordState::Tombstone, RecordEncoding::Raw, Cow::Borrowed(&[][..])),
         };
         let header = codec::encode_header(&RecordRef {
             state,
@@ -61,21 +63,9 @@ impl Entry {
             hits: self.hits(),
             cost_ms: self.cost_ms,
             raw_bytes: self.raw_bytes(),
-            encoding: match encoding {
-                Encoding::Lz4 => RecordEncoding::Lz4,
-                Encoding::Zstd => RecordEncoding::Zstd,
-                Encoding::Raw | Encoding::Trained(_) => RecordEncoding::Raw,
-            },
+            encoding,
         });
         (header, payload)
-    }
-
-    /// The answer in a form that needs no dictionary.
-    fn portable(&self) -> (Encoding, Cow<'_, [u8]>) {
-        match compression::portable(self.encoding(), self.stored(), self.raw_bytes() as usize) {
-            Some((encoding, bytes)) => (encoding, Cow::Owned(bytes)),
-            None => (self.encoding(), Cow::Borrowed(self.stored())),
-        }
     }
 
     fn from_parts(record: Record, payload: Vec<u8>) -> Result<Self, String> {
@@ -88,11 +78,7 @@ impl Entry {
             Origin { tier: record.tier, persona: record.persona.into(), user: record.user.into(), state };
         let fingerprint = Fingerprint::from_bytes(record.fingerprint);
         let home = Placement::Unlinked(Box::new(origin));
-        let encoding = match record.encoding {
-            RecordEncoding::Raw => Encoding::Raw,
-            RecordEncoding::Lz4 => Encoding::Lz4,
-            RecordEncoding::Zstd => Encoding::Zstd,
-        };
+        let encoding = Encoding::from(record.encoding);
         let stored_at_ms = record.stored_at_ms;
         let mut entry = if encoding == Encoding::Raw || state == State::Tombstone {
             Entry::new(home, fingerprint, Response::new(&payload), stored_at_ms)
@@ -100,7 +86,7 @@ impl Entry {
             let compressed = (encoding, payload.into_boxed_slice());
             Entry::compressed(home, fingerprint, compressed, record.raw_bytes, stored_at_ms)
         };
-        // Unpacked once, so that whoever asks for it will not be the first to find it damaged.
+        // A damaged payload is found here, and not by the first reader.
         read(&entry, |_| ()).map_err(|_| "its payload is damaged")?;
         entry.set_hits(record.hits);
         entry.fresh_until_ms.set(record.fresh_until_ms.unwrap_or(ALWAYS_FRESH));
@@ -122,7 +108,7 @@ impl DataType for Entry {
         let record = codec::decode_header(version, &header).map_err(|error| error.to_string())?;
         let payload = loader.bytes()?;
         let entry = Entry::from_parts(record, payload)?;
-        keyspace::expect_arrival();
+        events::expect_arrival();
         Ok(entry)
     }
 
@@ -144,7 +130,7 @@ impl DataType for Entry {
     fn unlinked(&self, place: KeyContext<'_>) {
         let database = place.database;
         let Some(handle) = self.handle() else { return };
-        // The index forgets that it was made stale; the entry takes that with it.
+        // The index forgets that the entry was made stale, so the entry itself keeps that.
         if is_softly_stale(database, self) {
             self.fresh_until_ms.set(NEVER_FRESH);
         }
@@ -152,10 +138,9 @@ impl DataType for Entry {
             cache.remove_from_l1((database, handle));
             cache.index(database).unlink(handle, self.size())
         });
-        // An index that was emptied, or never knew the entry, has nothing to say of it: then it stays as it is,
-        // and is not live anywhere.
+        // An entry that the index does not know stays as it is: its outdated handle is live nowhere.
         if let Some(origin) = origin {
-            keyspace::left(place, &origin, &self.fingerprint);
+            events::left(place, &origin, &self.fingerprint);
             self.move_to(Placement::Unlinked(Box::new(origin)));
         }
     }
@@ -179,13 +164,13 @@ impl DataType for Entry {
         digest.bytes(&origin.persona);
         digest.bytes(&origin.user);
         if origin.state == State::Live {
-            // However it is packed, it is the same answer.
+            // The response's bytes, whatever their encoding in memory.
             let _ = read(self, |response| digest.bytes(response));
         }
     }
 
     fn defrag(&mut self, defrag: &mut Defrag) {
-        // Raw bytes may be shared, and so must stay; soon they are packed anyway.
+        // Raw bytes may be shared and must not move. Most are compressed soon.
         if let Some(compressed) = self.compressed_mut() {
             defrag.boxed(compressed);
         }

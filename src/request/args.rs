@@ -365,6 +365,16 @@ mod tests {
     }
 
     #[test]
+    fn the_requests_of_any_have_the_fingerprints_of_their_own_tiers() {
+        let asked =
+            RequestArgs::parse(Accepts::TiersAndAny, ask("any", "ann", "helper", b"hello"), None).unwrap();
+        for request in asked.requests() {
+            let computed = Fingerprint::of(request.parts());
+            assert_eq!([request.fingerprint(), request.fingerprint()], [computed; 2]);
+        }
+    }
+
+    #[test]
     fn an_unknown_tier_is_refused_with_the_names_of_the_tiers() {
         let arguments = ask("all", "ann", "helper", b"hello");
         let text = "ERR unknown tier: use msg, persona, session or response";

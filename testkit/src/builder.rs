@@ -1,5 +1,5 @@
 //! The options of a server before it starts. They become the lines of a redis.conf in the server's own
-//! directory, so CONFIG REWRITE works and a restart reads what was rewritten.
+//! directory, so CONFIG REWRITE works and a restart reads the rewritten file.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -97,7 +97,7 @@ impl Builder {
         self
     }
 
-    /// A running server that answers PING, or a failed test with the server's log.
+    /// A running server that replies to PING, or a failed test with the server's log.
     #[track_caller]
     pub fn start(self) -> Server {
         match self.try_start() {
@@ -173,7 +173,7 @@ fn quoted(word: &str) -> String {
     quoted
 }
 
-/// The module under test: `CHATCACHE_MODULE`, or what cargo built in the profile of this test.
+/// The module under test: `CHATCACHE_MODULE`, or the build of this test's profile.
 fn module_path() -> PathBuf {
     if let Some(path) = std::env::var_os("CHATCACHE_MODULE") {
         return std::fs::canonicalize(&path)

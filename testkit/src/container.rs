@@ -17,7 +17,7 @@ use testcontainers::{ContainerRequest, GenericImage, ImageExt};
 /// Time limit for the end of a server, in seconds.
 const GRACE: i32 = 30;
 
-/// A container that has been started and not been seen to end. It goes when this is dropped.
+/// A container that has been started and not been seen to end. It ends when this is dropped.
 pub(super) struct Container(testcontainers::Container<GenericImage>);
 
 impl Container {

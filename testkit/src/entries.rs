@@ -1,4 +1,4 @@
-//! Words that the tests of persistence, replication and reclaim share: answers by the thousand, commands that
+//! Words that the tests of persistence, replication and reclaim share: responses by the thousand, commands that
 //! run with nothing in between, a server that is kept busy, and two states to compare.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,15 +29,15 @@ pub fn count<A: AsRef<[u8]>>(con: &mut Connection, args: &[A]) -> i64 {
 }
 
 #[track_caller]
-pub fn set(con: &mut Connection, tier: &str, user: &str, persona: &str, message: &str, answer: &str) {
-    assert_eq!(ask(con, &args!["CHATCACHE.SET", tier, user, persona, message, answer]), Value::Okay);
+pub fn set(con: &mut Connection, tier: &str, user: &str, persona: &str, message: &str, response: &str) {
+    assert_eq!(ask(con, &args!["CHATCACHE.SET", tier, user, persona, message, response]), Value::Okay);
 }
 
 #[track_caller]
 pub fn get(con: &mut Connection, tier: &str, user: &str, persona: &str, message: &str) -> Option<String> {
     match ask(con, &args!["CHATCACHE.GET", tier, user, persona, message]) {
         Value::Nil => None,
-        answer => Some(text(&answer)),
+        response => Some(text(&response)),
     }
 }
 
@@ -47,7 +47,7 @@ pub fn fill(con: &mut Connection, tier: &str, user: &str, persona: &str, count: 
     fill_with(con, tier, user, persona, count, "");
 }
 
-/// As `fill`, with more arguments after the answers, such as `PX 5000`.
+/// As `fill`, with more arguments after the responses, such as `PX 5000`.
 #[track_caller]
 pub fn fill_with(con: &mut Connection, tier: &str, user: &str, persona: &str, count: usize, more: &str) {
     const SCRIPT: &str = "for i = ARGV[4], ARGV[5] do
@@ -114,7 +114,7 @@ pub fn pending_in(info: &Raw) -> i64 {
     line.unwrap_or_else(|| panic!("no pending_reclaim in {text}")).trim().parse().expect("a number")
 }
 
-/// DBSIZE, the live answers and those that wait to be reclaimed, of one moment.
+/// DBSIZE, the live entries and the tombstones, of one moment.
 #[track_caller]
 pub fn sizes(server: &Server) -> (i64, i64, i64) {
     let replies = in_one_go(server, &[&["MULTI"], &["DBSIZE"], &["CHATCACHE.STATS"], &["EXEC"]]);
@@ -161,7 +161,7 @@ impl Drop for Busy {
     }
 }
 
-/// The personas of the selected database, each with its number of answers and their bytes.
+/// The personas of the selected database, each with its number of responses and their bytes.
 #[track_caller]
 pub fn personas(con: &mut Connection) -> BTreeMap<String, (String, String)> {
     let mut all = BTreeMap::new();
@@ -184,8 +184,8 @@ pub fn personas(con: &mut Connection) -> BTreeMap<String, (String, String)> {
 /// A request as arguments: tier, user, persona, message, and `ID id` if it has one.
 pub type Request = Vec<Vec<u8>>;
 
-/// What a user sees of one answer that time does not change: INSPECT without the times that run, the moment
-/// of expiry, the answer.
+/// The facts of one response that do not change with time: INSPECT without the times that run, the moment of expiry, the
+/// response.
 #[track_caller]
 pub fn seen(con: &mut Connection, request: &Request) -> (BTreeMap<String, Vec<u8>>, i64) {
     let command = |name: &str| {
@@ -225,7 +225,7 @@ pub fn saved_in_background(con: &mut Connection) {
     assert_eq!(info_field(con, "persistence", "aof_last_bgrewrite_status"), "ok");
 }
 
-/// Every kind of answer there is, of two personas, stored and read: the requests, each of which has a TTL of
+/// Stores and reads every kind of response, of two personas: the requests, each of which has a TTL of
 /// its own and a number of hits.
 #[track_caller]
 pub fn one_of_each(con: &mut Connection) -> Vec<Request> {
@@ -239,14 +239,14 @@ pub fn one_of_each(con: &mut Connection) -> Vec<Request> {
         requests.push(args!["persona", "", persona, ""].into());
     }
     for (number, request) in requests.iter().enumerate() {
-        let answer = match number {
+        let response = match number {
             0 => Vec::new(),
             1 => vec![b'x'; 1 << 20],
             _ => format!("the answer\r\n\0 {number}").into_bytes(),
         };
         let mut command: Vec<Vec<u8>> = args!["CHATCACHE.SET"].into();
         command.extend(request[..4].iter().cloned());
-        command.push(answer);
+        command.push(response);
         command.extend(request[4..].iter().cloned());
         command.extend(args!["PX", 7_000_000 + 1_237 * number]);
         assert_eq!(ask(con, &command), Value::Okay);
@@ -259,7 +259,7 @@ pub fn one_of_each(con: &mut Connection) -> Vec<Request> {
     requests
 }
 
-/// Splits what stands in an AOF, or in a replication stream, into commands.
+/// Splits an AOF, or a replication stream, into commands.
 #[track_caller]
 pub fn commands_in(bytes: &[u8]) -> Vec<Vec<Vec<u8>>> {
     fn line<'a>(rest: &mut &'a [u8]) -> &'a str {
@@ -295,7 +295,7 @@ pub fn as_text(command: &[Vec<u8>]) -> String {
     command.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// What `redis-check-rdb` or `redis-check-aof` of the running server's own version says of a file, and whether
+/// Returns the report of `redis-check-rdb` or `redis-check-aof`, of the running server's version, on a file, and whether
 /// it found it good. The server's binary is its own checker under another name.
 #[track_caller]
 pub fn checked(server: &Server, what: &str, file: &Path) -> (bool, String) {

@@ -83,7 +83,7 @@ pub fn refresh_of(reply: Raw) -> (String, String) {
     }
 }
 
-/// Fetches what nobody has, and gives the token.
+/// Fetches a missing response, and returns the token.
 #[track_caller]
 pub fn lease(con: &mut RawClient, request: &str) -> String {
     lease_of(con.say(&format!("CHATCACHE.FETCH {request}"))).0
@@ -111,7 +111,7 @@ pub fn patient_ms(ms: u64) -> u128 {
     patient(Duration::from_millis(ms)).as_millis()
 }
 
-/// The same as `waiter`, for one that waits so many (stretched) milliseconds.
+/// The same as `waiter`, for one that waits this many (stretched) milliseconds.
 #[track_caller]
 pub fn waiter_for(server: &Server, request: &str, ms: u64) -> RawClient {
     let (mut con, mut operator) = (server.raw(), server.raw());
@@ -156,7 +156,7 @@ pub fn comes_too_late(con: &mut RawClient, request: &str, token: &str) {
     assert_ne!(con.say(&format!("CHATCACHE.GET {request}")), Raw::bulk("late"));
 }
 
-/// For how long an answer is fresh and there, at one moment, and what it cost.
+/// The remaining freshness and TTL of a response, at one moment, and its cost.
 #[track_caller]
 pub fn instants(con: &mut RawClient, request: &str) -> [i64; 3] {
     let seen = fields(con.say(&format!("CHATCACHE.INSPECT {request}")));

@@ -16,13 +16,13 @@ impl RawClient {
         self.call(&words(line))
     }
 
-    /// Sends a line that must be answered `OK`.
+    /// Sends a line that gets the reply `OK`.
     #[track_caller]
     pub fn ok(&mut self, line: &str) {
         assert_eq!(self.say(line), Raw::simple("OK"), "{line}");
     }
 
-    /// Sends a line that must be answered with a whole number.
+    /// Sends a line that gets a whole number.
     #[track_caller]
     pub fn number(&mut self, line: &str) -> i64 {
         match self.say(line) {
@@ -31,7 +31,7 @@ impl RawClient {
         }
     }
 
-    /// Sends a line that must be answered with text.
+    /// Sends a line that gets text.
     #[track_caller]
     pub fn text(&mut self, line: &str) -> String {
         match self.say(line) {
@@ -130,11 +130,12 @@ pub fn texts(reply: Raw) -> Vec<String> {
     items(reply).iter().map(text_of).collect()
 }
 
-/// Stores `count` answers of `size` bytes by a user with a persona, to the messages `m-0`, `m-1`, …
+/// Stores `count` responses of `size` bytes by a user with a persona, to the messages `m-0`, `m-1`, …
 #[track_caller]
 pub fn fill_persona(con: &mut RawClient, user: &str, persona: &str, count: usize, size: usize) {
-    let answer = "x".repeat(size);
-    let set = |n| ["CHATCACHE.SET", "response", user, persona, &format!("m-{n}"), &answer].map(String::from);
+    let response = "x".repeat(size);
+    let set =
+        |n| ["CHATCACHE.SET", "response", user, persona, &format!("m-{n}"), &response].map(String::from);
     let sets: Vec<_> = (0..count).map(|n| set(n).to_vec()).collect();
     assert!(con.pipeline(&sets).iter().all(|reply| *reply == Raw::simple("OK")));
 }

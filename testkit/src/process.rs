@@ -18,7 +18,7 @@ pub(super) enum Process {
 }
 
 impl Process {
-    /// Starts a server with the redis.conf of its directory; what it prints goes to `output` there.
+    /// Starts a server with the redis.conf of its directory; its output goes to `output` there.
     pub(super) fn start(dir: &Path) -> Process {
         #[cfg(feature = "containers")]
         if let Some(container) = Container::start(dir) {
@@ -111,8 +111,8 @@ fn spawn_dying_with_us(mut command: Command) -> Child {
     static SPAWNER: LazyLock<mpsc::Sender<Job>> = LazyLock::new(|| {
         let (jobs, inbox) = mpsc::channel::<Job>();
         thread::spawn(move || {
-            for (mut command, answer) in inbox {
-                let _ = answer.send(command.spawn());
+            for (mut command, response) in inbox {
+                let _ = response.send(command.spawn());
             }
         });
         jobs
@@ -127,7 +127,7 @@ fn spawn_dying_with_us(mut command: Command) -> Child {
                 if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
                     return Err(std::io::Error::last_os_error());
                 }
-                // Gone already, before the kernel knew what to do then.
+                // Gone already, before the kernel knew its parent.
                 if libc::getppid() != parent {
                     return Err(std::io::Error::other("the test process is gone"));
                 }
@@ -138,8 +138,8 @@ fn spawn_dying_with_us(mut command: Command) -> Child {
         unsafe { command.pre_exec(die_with_parent) };
     }
     let program = command.get_program().to_owned();
-    let (answer, child) = mpsc::channel();
-    SPAWNER.send((command, answer)).expect("the spawner lives");
+    let (response, child) = mpsc::channel();
+    SPAWNER.send((command, response)).expect("the spawner lives");
     let child = child.recv().expect("the spawner answers");
     child.unwrap_or_else(|error| panic!("start {}: {error} (see `make setup`)", program.display()))
 }

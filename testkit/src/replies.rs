@@ -1,4 +1,4 @@
-//! Short words for talking through the redis crate, and for looking into what it answers.
+//! Short words for talking through the redis crate, and for looking into its replies.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

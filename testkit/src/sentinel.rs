@@ -32,7 +32,7 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// A master with so many replicas in step, and three sentinels that know of all.
+    /// A master with this many replicas in step, and three sentinels that know of all.
     #[track_caller]
     pub fn start(replicas: usize, options: impl Fn(Builder) -> Builder) -> Watched {
         let master = options(Server::builder()).start();
@@ -67,7 +67,7 @@ impl Watched {
         agreed.then_some(server)
     }
 
-    /// A client that counts what it writes as kept where so many replicas have it.
+    /// A client that counts a write as kept once this many replicas have it.
     pub fn client(&self, replicas: usize) -> SentinelClient {
         let sentinels = self.sentinels.iter().map(|sentinel| sentinel.port.number).collect();
         SentinelClient { sentinels, connection: None, replicas }

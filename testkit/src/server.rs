@@ -142,14 +142,14 @@ impl Server {
         CRASH_MARKS.iter().any(|mark| log.contains(mark))
     }
 
-    /// SHUTDOWN SAVE and start again: what a planned restart with an RDB keeps.
+    /// SHUTDOWN SAVE and start again: a planned restart with an RDB.
     #[track_caller]
     pub fn restart(&mut self) {
         self.shutdown("SAVE");
         self.start_again();
     }
 
-    /// SHUTDOWN NOSAVE and start again: what the AOF alone keeps, or nothing without one.
+    /// SHUTDOWN NOSAVE and start again: a restart from the AOF alone, or from nothing.
     #[track_caller]
     pub fn restart_without_saving(&mut self) {
         self.shutdown("NOSAVE");
@@ -179,7 +179,7 @@ impl Server {
         }
     }
 
-    /// As `start_again`, for servers that may refuse what is on their disk: the log, if they do.
+    /// As `start_again`, for servers that may refuse their files. Returns the log if they do.
     #[track_caller]
     pub fn try_start_again(&mut self) -> Result<(), String> {
         assert!(self.process.is_none(), "the server is running");
@@ -201,13 +201,13 @@ impl Server {
         }
     }
 
-    /// Starts the process and waits until it answers; the log, if it ends instead.
+    /// Starts the process and waits until it replies. Returns the log if it ends instead.
     fn spawn_and_wait(&mut self) -> Result<(), String> {
         let mut process = Process::start(self.dir());
         let socket = self.dir().join("redis.sock");
         let ended = poll(LIFECYCLE_TIMEOUT, || match process.ended() {
             Some(status) => Some(Some(status)),
-            None if answers_ping(&socket) => Some(None),
+            None if replies_to_ping(&socket) => Some(None),
             None => None,
         });
         match ended {
@@ -223,7 +223,7 @@ impl Server {
         }
     }
 
-    /// Waits for what comes after PING: slots served, the link to the master up.
+    /// Waits for the state after PING: slots served, the link to the master up.
     fn settle(&self) {
         if self.builder.cluster == Cluster::Whole {
             let mut con = self.connect();
@@ -310,7 +310,7 @@ static VERSION: LazyLock<(bool, (u32, u32, u32))> = LazyLock::new(|| {
 });
 
 /// Returns true if a server there serves clients (a server that loads its data does not yet).
-fn answers_ping(socket: &Path) -> bool {
+fn replies_to_ping(socket: &Path) -> bool {
     let ping = || -> std::io::Result<String> {
         let mut stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(patient(Duration::from_secs(1))))?;
@@ -319,7 +319,7 @@ fn answers_ping(socket: &Path) -> bool {
         BufReader::new(stream).read_line(&mut line)?;
         Ok(line)
     };
-    // Any other error (NOAUTH, MASTERDOWN) is the answer of a server that is up.
+    // Any other error (NOAUTH, MASTERDOWN) is the reply of a server that is up.
     ping().is_ok_and(|line| !line.is_empty() && !line.starts_with("-LOADING"))
 }
 

@@ -1,5 +1,5 @@
 //! A service under failovers: it stores, reads, computes under leases and invalidates, one persona by one
-//! client, and remembers what it was promised.
+//! client, and remembers the acknowledged writes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,7 +18,7 @@ impl Drop for Stop<'_> {
 
 /// A client that finds a persona's master, whoever that is by now.
 pub trait FailoverClient {
-    /// The reply to a command, however long it takes to find who gives one.
+    /// Returns the reply to a command, from the first server that gives one.
     fn call<A: AsRef<[u8]>>(&mut self, persona: &str, command: &[A]) -> RedisResult<Value>;
 
     /// Returns true if the last write will outlive its master.
@@ -48,19 +48,19 @@ impl FailoverClient for SentinelClient {
 /// A service's record of its persona.
 pub struct Story {
     persona: String,
-    /// The answers that are promised to be there.
+    /// The responses that must be there.
     kept: Vec<usize>,
     /// All before this one are promised to be gone.
     gone: usize,
-    /// The answers so far.
+    /// The responses so far.
     next: usize,
     /// Number of acknowledged invalidations.
-    pub drops: usize,
+    pub invalidations: usize,
 }
 
 impl Story {
     pub fn new(persona: impl Into<String>) -> Story {
-        Story { persona: persona.into(), kept: Vec::new(), gone: 0, next: 0, drops: 0 }
+        Story { persona: persona.into(), kept: Vec::new(), gone: 0, next: 0, invalidations: 0 }
     }
 
     /// Goes on until told to stop; fails the test where a promise is broken.
@@ -70,7 +70,7 @@ impl Story {
         }
     }
 
-    /// One answer, and now and then more.
+    /// Stores one response, and now and then more.
     pub fn step(&mut self, client: &mut impl FailoverClient) {
         let n = self.next;
         self.next += 1;
@@ -82,11 +82,11 @@ impl Story {
         }
         if n % 40 == 39 {
             self.call(client, &args!["CHATCACHE.INVALIDATE", self.persona]);
-            // Promised or not, its answers are no longer promised to be there.
+            // Acknowledged or not, its responses need no longer be there.
             self.kept.clear();
             if client.is_kept(&self.persona) {
                 self.gone = self.next;
-                self.drops += 1;
+                self.invalidations += 1;
             }
         }
     }
@@ -140,7 +140,7 @@ impl Story {
         let command = args!["CHATCACHE.GET", "persona", "", self.persona, format!("q{n}")];
         match self.call(client, &command) {
             Value::Nil => None,
-            answer => Some(text(&answer)),
+            response => Some(text(&response)),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Waiting for what is true soon: a condition is polled until it holds, and its time-out fails the test at
+//! Waiting for a condition: it is polled until it holds, and its time-out fails the test at
 //! the line that waited. Time-outs are generous, since only a failing test ever spends them.
 
 use std::sync::LazyLock;

@@ -40,8 +40,8 @@ fn connect(container: &Container<GenericImage>) -> Connection {
     })
 }
 
-fn set(con: &mut Connection, persona: &str, answer: &str) -> RedisResult<Value> {
-    cmd("CHATCACHE.SET").arg(&["persona", "ann", persona, "What is a list?", answer]).query(con)
+fn set(con: &mut Connection, persona: &str, response: &str) -> RedisResult<Value> {
+    cmd("CHATCACHE.SET").arg(&["persona", "ann", persona, "What is a list?", response]).query(con)
 }
 
 fn get(con: &mut Connection, persona: &str) -> Option<String> {
@@ -54,7 +54,7 @@ fn invalidate(con: &mut Connection, persona: &str) -> i64 {
 }
 
 #[test]
-fn answers_and_drops_outlive_a_restart_of_the_container() {
+fn responses_and_invalidations_outlive_a_restart_of_the_container() {
     let server = ready(image(&["--appendonly", "yes", "--appendfsync", "always"]));
     let mut con = connect(&server);
     for persona in ["helper", "poet"] {
@@ -84,7 +84,7 @@ fn a_snapshot_is_taken_when_the_container_stops_and_read_when_it_starts() {
     for persona in ["helper", "poet"] {
         set(&mut con, persona, "A sequence of elements.").expect("CHATCACHE.SET");
     }
-    // It is dropped and not yet reclaimed, perhaps, when the snapshot is taken.
+    // It is perhaps a tombstone when the snapshot is taken.
     assert_eq!(invalidate(&mut con, "poet"), 1);
     server.stop().expect("stop the container");
     server.start().expect("start it again");

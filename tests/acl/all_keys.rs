@@ -1,4 +1,4 @@
-//! FORGET, FLUSH and PERSONAS are about all personas: they are for who has rights to all keys.
+//! FORGET, FLUSH and PERSONAS concern all personas and need rights to all keys.
 
 use testkit::{Raw, RawClient, Server, set_line};
 
@@ -19,7 +19,7 @@ fn assert_allowed(con: &mut RawClient, line: &str) {
     assert!(!matches!(reply, Raw::Error(_)), "{line} gave {reply:?}");
 }
 
-/// Asserts what a user with these rights may do.
+/// Asserts the results of these commands for a user with these rights.
 #[track_caller]
 fn may(server: &Server, rights: &str, reads: bool, writes: bool) {
     let mut con = user(server, "cy", rights);

@@ -4,6 +4,7 @@
 mod all_keys;
 mod categories;
 mod read_rights;
+mod recommended;
 mod replayed;
 mod users;
 mod waits;

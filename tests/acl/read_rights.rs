@@ -1,4 +1,4 @@
-//! Reads: another persona's entry is not there for who may not read it.
+//! Reads: a user without rights to another persona does not see its entry.
 
 use testkit::{
     Raw, RawClient, Server, fields, hit, lease, refresh, skipped_as_copy_changes_the_database, stale,
@@ -7,8 +7,8 @@ use testkit::{
 
 use super::users::{SHARED, of, set_rights, store, user};
 
-/// A server with the helper's answer to every shared request, and a user with rights to the coder only.
-fn helper_answers() -> (Server, RawClient) {
+/// Returns a server with the helper's response to every shared request, and a user with rights to the coder only.
+fn helper_responses() -> (Server, RawClient) {
     let server = Server::start();
     let mut admin = server.raw();
     for request in SHARED {
@@ -20,7 +20,7 @@ fn helper_answers() -> (Server, RawClient) {
 
 #[test]
 fn an_entry_of_a_persona_without_read_rights_is_a_miss() {
-    let (server, mut cy) = helper_answers();
+    let (server, mut cy) = helper_responses();
     for request in SHARED {
         assert_eq!(cy.say(&format!("CHATCACHE.GET {request}")), Raw::NullBulk, "{request}");
         assert_eq!(cy.say(&format!("CHATCACHE.INSPECT {request}")), Raw::NullBulk, "{request}");
@@ -38,7 +38,7 @@ fn an_entry_of_a_persona_without_read_rights_is_a_miss() {
 
 #[test]
 fn any_looks_on_in_the_next_tier() {
-    let (server, mut cy) = helper_answers();
+    let (server, mut cy) = helper_responses();
     assert_eq!(cy.say("CHATCACHE.GET any ann coder hi"), Raw::NullBulk);
     let mut admin = server.raw();
     for tier in ["persona", "response"] {
@@ -50,7 +50,7 @@ fn any_looks_on_in_the_next_tier() {
 
 #[test]
 fn a_script_a_function_and_a_transaction_read_no_more_than_their_user() {
-    let (server, mut cy) = helper_answers();
+    let (server, mut cy) = helper_responses();
     let mut admin = server.raw();
     let code = "#!lua name=lib\nredis.register_function{function_name='ask', \
                 callback=function(keys, args) return redis.call('chatcache.get', args[1], 'ann', keys[1], 'hi') end, \
@@ -76,7 +76,7 @@ fn a_script_a_function_and_a_transaction_read_no_more_than_their_user() {
 
 #[test]
 fn a_right_to_read_both_personas_is_enough() {
-    let (server, _) = helper_answers();
+    let (server, _) = helper_responses();
     for rights in ["~coder ~helper", "~coder %R~help*", "%R~*", "~coder (+@all ~coder %R~helper)"] {
         let mut user = user(&server, "dee", rights);
         for request in SHARED {
@@ -90,7 +90,7 @@ fn a_right_to_read_both_personas_is_enough() {
 
 #[test]
 fn a_selector_gives_its_keys_to_its_own_commands_only() {
-    let (server, _) = helper_answers();
+    let (server, _) = helper_responses();
     let mut user = user(&server, "dee", "~coder (-@all +chatcache.inspect ~helper)");
     assert_eq!(user.say("CHATCACHE.GET msg ann coder hi"), Raw::NullBulk);
     let seen = fields(user.say("CHATCACHE.INSPECT msg ann coder hi"));
@@ -99,7 +99,7 @@ fn a_selector_gives_its_keys_to_its_own_commands_only() {
 
 #[test]
 fn rights_that_change_hold_at_once() {
-    let (server, mut cy) = helper_answers();
+    let (server, mut cy) = helper_responses();
     for (rights, expected) in [
         ("+@all ~coder ~helper", Raw::bulk("helpers")),
         ("+@all ~coder", Raw::NullBulk),
@@ -116,7 +116,7 @@ fn an_entry_that_was_moved_or_copied_is_still_its_personas() {
     if skipped_as_copy_changes_the_database() {
         return;
     }
-    let (server, mut cy) = helper_answers();
+    let (server, mut cy) = helper_responses();
     let mut admin = server.raw();
     let key = admin.text("CHATCACHE.KEY msg ann coder hi");
     assert_eq!(admin.number(&format!("COPY {key} {key} DB 1")), 1);

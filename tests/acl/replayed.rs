@@ -40,7 +40,7 @@ fn assert_overwritten(con: &mut RawClient) {
 }
 
 #[test]
-fn a_replica_does_what_its_master_says_and_keeps_its_own_users_apart() {
+fn a_replica_runs_all_commands_of_its_master_and_checks_its_own_users() {
     let master = Server::start();
     let replica = Server::builder()
         .replica_of(&master)

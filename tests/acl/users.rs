@@ -11,15 +11,15 @@ pub fn of(persona: &str, request: &str) -> String {
 }
 
 /// The line that stores a response to a request, which may have an ID.
-pub fn store(request: &str, answer: &str, options: &str) -> String {
+pub fn store(request: &str, response: &str, options: &str) -> String {
     let (request, id) = match request.split_once(" ID ") {
         Some((request, id)) => (request, format!("ID {id} ")),
         None => (request, String::new()),
     };
-    format!("CHATCACHE.SET {request} {answer} {id}{options}").trim_end().to_owned()
+    format!("CHATCACHE.SET {request} {response} {id}{options}").trim_end().to_owned()
 }
 
-/// The connection of a user with these rights, who may use all commands unless they say otherwise.
+/// Returns the connection of a user with these rights, and with all commands unless the rights say otherwise.
 #[track_caller]
 pub fn user(server: &Server, name: &str, rights: &str) -> RawClient {
     set_rights(server, name, &format!("+@all {rights}"));
@@ -46,7 +46,7 @@ pub fn assert_denied(server: &Server, con: &mut RawClient, line: &str) {
     assert_eq!((admin.text("DEBUG DIGEST"), admin.stats("")), before, "{line}");
 }
 
-/// Asserts that a script is refused what it does, for want of rights.
+/// Asserts that a script's command is refused for want of rights.
 #[track_caller]
 pub fn assert_denied_in_script(con: &mut RawClient, body: &str, key: &str) {
     match con.call(&["EVAL", body, "1", key]) {

@@ -1,4 +1,4 @@
-//! Single flight: nobody waits for an answer that it may not have, and nobody is held up by those who compute one.
+//! Single flight: no client waits for a response that it may not read, and no holder holds others up.
 
 use testkit::{
     Raw, RawClient, Server, all_quiet, busy_of, eventually, hit, lease, lease_of, set_line, waiter, waiters,
@@ -11,7 +11,7 @@ use super::users::{assert_denied, set_rights, user};
 const HELPERS: &str = "msg ann helper hi";
 const CODERS: &str = "msg ann coder hi";
 
-/// A new connection of a user, who waits for this.
+/// Returns a new connection of a user that waits for this.
 #[track_caller]
 fn waiter_of(server: &Server, name: &str, request: &str) -> RawClient {
     let mut operator = server.raw();

@@ -1,4 +1,4 @@
-//! Writes: who may not write a persona neither replaces nor removes its answers, under whatever name.
+//! Writes: a user without rights to a persona neither replaces nor removes its responses, under any name.
 
 use testkit::{Raw, Server, eventually, fields, fill_persona, items, set_line, text_of};
 

@@ -131,7 +131,7 @@ impl Code {
         arrows
     }
 
-    /// The file that defines what a path names, if it is a file of ours.
+    /// The file that defines the item of a path, if it is a file of ours.
     fn resolve(&self, here: &[String], path: &[String]) -> Option<String> {
         let mut module = match path.first()?.as_str() {
             "crate" => Vec::new(),

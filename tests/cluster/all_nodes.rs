@@ -1,4 +1,4 @@
-//! Commands that are not about one persona: each node answers for itself, and clients are told to ask all.
+//! Commands that are not about one persona: each node replies for itself, and tips tell clients to send them to all.
 
 use std::process::Command;
 
@@ -39,7 +39,7 @@ fn clients_are_told_which_commands_go_to_all_nodes() {
     }
 }
 
-/// Two answers that Ann asked for and one of everybody's, on each of three masters.
+/// Stores two responses to Ann and one for all users, on each of three masters.
 fn filled(cluster: &Cluster) -> Vec<Connection> {
     (0..3)
         .map(|master| {

@@ -30,7 +30,7 @@ fn replace(master: &Server, replica: &Server) {
     });
 }
 
-/// Runs stories of two personas of the first master while `disturb` does what it does to the cluster, until some more
+/// Runs stories of two personas of the first master while `disturb` acts on the cluster, until some more
 /// of each has been told after it.
 fn under_load(cluster: &mut Cluster, disturb: impl FnOnce(&mut Cluster)) -> Vec<Story> {
     let stop = AtomicBool::new(false);

@@ -16,7 +16,7 @@ use testkit::{
 const SLOTS: u16 = 48;
 
 /// Number of entries of a persona before the move and, roughly, during it.
-const ANSWERS: usize = 300;
+const RESPONSES: usize = 300;
 
 /// Time limit for a reshard.
 const RESHARD: Duration = Duration::from_secs(60);
@@ -24,15 +24,15 @@ const RESHARD: Duration = Duration::from_secs(60);
 /// The entries that a service has stored for a persona, and the number of the next: each is used once.
 struct Owner {
     persona: String,
-    answers: BTreeMap<usize, String>,
+    responses: BTreeMap<usize, String>,
     next: usize,
-    drops: usize,
+    invalidations: usize,
     hits: usize,
 }
 
 impl Owner {
     fn new(persona: String) -> Owner {
-        Owner { persona, answers: BTreeMap::new(), next: 0, drops: 0, hits: 0 }
+        Owner { persona, responses: BTreeMap::new(), next: 0, invalidations: 0, hits: 0 }
     }
 
     fn request(&self, name: &str, question: usize) -> Vec<Vec<u8>> {
@@ -40,32 +40,32 @@ impl Owner {
     }
 
     fn store(&mut self, client: &mut ClusterClient, question: usize) {
-        let answer = format!("{} a{}", self.persona, self.next);
+        let response = format!("{} a{}", self.persona, self.next);
         self.next += 1;
         let mut command = self.request("CHATCACHE.SET", question);
-        command.push(answer.clone().into_bytes());
+        command.push(response.clone().into_bytes());
         assert_eq!(client.ask(&self.persona, &command), Value::Okay);
-        self.answers.insert(question, answer);
+        self.responses.insert(question, response);
     }
 
     fn get(&mut self, client: &mut ClusterClient, question: usize) -> Option<String> {
         match client.ask(&self.persona, &self.request("CHATCACHE.GET", question)) {
             Value::Nil => None,
-            answer => Some(text(&answer)),
+            response => Some(text(&response)),
         }
     }
 
-    /// One of the things that a service does; whatever it is given is what it stored last.
+    /// Runs one command of a service. A response that it gets is the one that it stored last.
     fn step(&mut self, client: &mut ClusterClient, n: usize) {
-        let question = n * 7 % ANSWERS;
+        let question = n * 7 % RESPONSES;
         match n % 10 {
             0..4 => self.store(client, question),
             4..8 => {
-                // A miss is no failure while a slot moves: half of its answers are elsewhere.
-                if let Some(answer) = self.get(client, question) {
+                // A miss is no failure while a slot moves: half of its entries are elsewhere.
+                if let Some(response) = self.get(client, question) {
                     assert_eq!(
-                        Some(&answer),
-                        self.answers.get(&question),
+                        Some(&response),
+                        self.responses.get(&question),
                         "undead, or older than it should be"
                     );
                     self.hits += 1;
@@ -73,12 +73,12 @@ impl Owner {
             }
             8 => {
                 client.ask(&self.persona, &self.request("CHATCACHE.DEL", question));
-                self.answers.remove(&question);
+                self.responses.remove(&question);
             }
             _ if n % 400 == 399 => {
                 client.ask(&self.persona, &args!["CHATCACHE.INVALIDATE", self.persona]);
-                self.answers.clear();
-                self.drops += 1;
+                self.responses.clear();
+                self.invalidations += 1;
             }
             _ => {
                 client.ask(&self.persona, &args!["CHATCACHE.STATS", self.persona]);
@@ -87,9 +87,9 @@ impl Owner {
     }
 
     fn check(&mut self, client: &mut ClusterClient) {
-        for question in 0..ANSWERS {
-            let answer = self.get(client, question);
-            assert_eq!(answer.as_ref(), self.answers.get(&question), "{} q{question}", self.persona);
+        for question in 0..RESPONSES {
+            let response = self.get(client, question);
+            assert_eq!(response.as_ref(), self.responses.get(&question), "{} q{question}", self.persona);
         }
     }
 }
@@ -105,8 +105,8 @@ fn a_service_through(cluster: &Cluster, reshard: impl FnOnce()) {
     }
     owners.push(Owner::new(cluster.persona_of(0, "stays")));
     // A large persona in a slot that moves is being reclaimed all the while.
-    let dropped = names.find(|name| slot_of(&mut con, name.as_bytes()) < SLOTS).expect("a name");
-    fill(&mut con, "persona", "", &dropped, 30_000);
+    let invalidated = names.find(|name| slot_of(&mut con, name.as_bytes()) < SLOTS).expect("a name");
+    fill(&mut con, "persona", "", &invalidated, 30_000);
     let (stop, ready) = (AtomicBool::new(false), AtomicUsize::new(0));
     let running = owners.len();
     thread::scope(|scope| {
@@ -116,7 +116,7 @@ fn a_service_through(cluster: &Cluster, reshard: impl FnOnce()) {
             .map(|owner| {
                 let mut client = cluster.client();
                 scope.spawn(move || {
-                    for question in 0..ANSWERS {
+                    for question in 0..RESPONSES {
                         owner.store(&mut client, question);
                     }
                     ready.fetch_add(1, Ordering::Relaxed);
@@ -134,7 +134,7 @@ fn a_service_through(cluster: &Cluster, reshard: impl FnOnce()) {
         eventually_within(RESHARD, || {
             ready.load(Ordering::Relaxed) == running || services.iter().any(|service| service.is_finished())
         });
-        assert_eq!(count(&mut con, &args!["CHATCACHE.INVALIDATE", dropped]), 30_000);
+        assert_eq!(count(&mut con, &args!["CHATCACHE.INVALIDATE", invalidated]), 30_000);
         reshard();
         drop(stopping);
         for service in services {
@@ -147,9 +147,9 @@ fn a_service_through(cluster: &Cluster, reshard: impl FnOnce()) {
         reclaimed(cluster.node(node));
         let mut con = cluster.node(node).connect();
         let here =
-            owners.iter().zip(homes).filter(|(owner, home)| *home == node && !owner.answers.is_empty());
+            owners.iter().zip(homes).filter(|(owner, home)| *home == node && !owner.responses.is_empty());
         let wanted: BTreeMap<String, usize> =
-            here.map(|(owner, _)| (owner.persona.clone(), owner.answers.len())).collect();
+            here.map(|(owner, _)| (owner.persona.clone(), owner.responses.len())).collect();
         let told = personas(&mut con)
             .into_iter()
             .map(|(name, (entries, _))| (name, entries.parse().expect("a number")));
@@ -157,7 +157,7 @@ fn a_service_through(cluster: &Cluster, reshard: impl FnOnce()) {
         let entries: usize = wanted.values().sum();
         assert_eq!((dbsize(&mut con), stat(&mut con, "entries")), (entries as i64, entries as i64));
     }
-    assert!(owners.iter().all(|owner| owner.hits > 0 && owner.next > ANSWERS), "the service hardly ran");
+    assert!(owners.iter().all(|owner| owner.hits > 0 && owner.next > RESPONSES), "the service hardly ran");
 }
 
 #[test]

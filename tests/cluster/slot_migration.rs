@@ -16,13 +16,13 @@ struct Moving {
 }
 
 impl Moving {
-    /// The source has the answers `a1` … to `q1` …, so many of them.
-    fn with_answers(cluster: Cluster, answers: usize) -> Moving {
+    /// Returns a source that has this number of responses `a1` … to `q1` ….
+    fn with_responses(cluster: Cluster, responses: usize) -> Moving {
         let persona = cluster.persona_of(0, "helper");
         let mut source = cluster.node(0).connect();
         let target = cluster.node(1).connect();
         let slot = slot_of(&mut source, persona.as_bytes());
-        fill_alone(&mut source, &persona, answers);
+        fill_alone(&mut source, &persona, responses);
         Moving { cluster, slot, persona, source, target }
     }
 
@@ -40,12 +40,12 @@ impl Moving {
         let command = args!["CHATCACHE.GET", "persona", "", self.persona, message];
         match self.asking(&command).expect("GET") {
             Value::Nil => None,
-            answer => Some(text(&answer)),
+            response => Some(text(&response)),
         }
     }
 
-    fn set_asking(&mut self, message: &str, answer: &str) {
-        let command = args!["CHATCACHE.SET", "persona", "", self.persona, message, answer];
+    fn set_asking(&mut self, message: &str, response: &str) {
+        let command = args!["CHATCACHE.SET", "persona", "", self.persona, message, response];
         assert_eq!(self.asking(&command).expect("SET"), Value::Okay);
     }
 
@@ -107,7 +107,7 @@ fn commands(persona: &str) -> Vec<Vec<Vec<u8>>> {
 
 #[test]
 fn clients_are_sent_to_where_a_persona_is_going() {
-    let mut moving = Moving::with_answers(Cluster::start(2, 0), 2);
+    let mut moving = Moving::with_responses(Cluster::start(2, 0), 2);
     let Moving { slot, ref persona, .. } = moving;
     let commands = commands(persona);
     let there =
@@ -129,14 +129,14 @@ fn clients_are_sent_to_where_a_persona_is_going() {
         expect_error(cmd(&mut moving.source, command), &moved_back);
     }
     let persona = moving.persona.clone();
-    for (message, answer) in [("q1", "a1"), ("q2", "a2"), ("q3", "new")] {
-        assert_eq!(get(&mut moving.target, "persona", "", &persona, message), Some(answer.into()));
+    for (message, response) in [("q1", "a1"), ("q2", "a2"), ("q3", "new")] {
+        assert_eq!(get(&mut moving.target, "persona", "", &persona, message), Some(response.into()));
     }
 }
 
 #[test]
 fn invalidate_replies_tryagain_while_two_nodes_have_entries_of_the_persona() {
-    let mut moving = Moving::with_answers(Cluster::start(2, 0), 4);
+    let mut moving = Moving::with_responses(Cluster::start(2, 0), 4);
     let persona = moving.persona.clone();
     moving.open();
     let half = [moving.key("q1"), moving.key("q2")];
@@ -155,11 +155,11 @@ fn invalidate_replies_tryagain_while_two_nodes_have_entries_of_the_persona() {
     ] {
         expect_error(moving.asking(&command), "TRYAGAIN Multiple keys request during rehashing of slot");
     }
-    // Nothing was dropped, and nothing is lost.
+    // No entry was invalidated, and none is lost.
     moving.finish();
     for n in 1..=5 {
-        let answer = get(&mut moving.target, "persona", "", &persona, &format!("q{n}"));
-        assert_eq!(answer, Some(format!("a{n}")));
+        let response = get(&mut moving.target, "persona", "", &persona, &format!("q{n}"));
+        assert_eq!(response, Some(format!("a{n}")));
     }
     assert_eq!(count(&mut moving.target, &args!["CHATCACHE.DEL", "persona", "", persona, "q5"]), 1);
     assert_eq!(count(&mut moving.target, &args!["CHATCACHE.INVALIDATE", persona]), 4);
@@ -168,7 +168,7 @@ fn invalidate_replies_tryagain_while_two_nodes_have_entries_of_the_persona() {
 
 #[test]
 fn an_entry_stored_on_the_way_outlives_the_older_one_that_follows() {
-    let mut moving = Moving::with_answers(Cluster::start(2, 1), 4);
+    let mut moving = Moving::with_responses(Cluster::start(2, 1), 4);
     let persona = moving.persona.clone();
     moving.open();
     moving.set_asking("q1", "newer");
@@ -178,8 +178,8 @@ fn an_entry_stored_on_the_way_outlives_the_older_one_that_follows() {
     moving.migrate(0, 1, &keys[1..], &[]).expect("MIGRATE of a key that is there and one that is not");
     assert_eq!(stat(&mut moving.source, "entries"), 1);
     moving.finish();
-    for (message, answer) in [("q1", "newer"), ("q2", "newer"), ("q3", "a3"), ("q4", "a4")] {
-        assert_eq!(get(&mut moving.target, "persona", "", &persona, message), Some(answer.into()));
+    for (message, response) in [("q1", "newer"), ("q2", "newer"), ("q3", "a3"), ("q4", "a4")] {
+        assert_eq!(get(&mut moving.target, "persona", "", &persona, message), Some(response.into()));
     }
     for n in [0, 1] {
         let mut replica = moving.cluster.node(2 + n).connect();
@@ -193,12 +193,12 @@ fn an_entry_stored_on_the_way_outlives_the_older_one_that_follows() {
 
 #[test]
 fn a_slot_that_goes_back_is_moved_as_keys_of_other_types_are() {
-    let mut moving = Moving::with_answers(Cluster::start(2, 0), 2);
+    let mut moving = Moving::with_responses(Cluster::start(2, 0), 2);
     let persona = moving.persona.clone();
     moving.open();
     moving.set_asking("q1", "newer");
     let keys = [moving.key("q1")];
-    // The source owns the slot: what it has is not outdated by itself.
+    // The source owns the slot: its entries are not outdated by themselves.
     let error = expect_error(moving.migrate(1, 0, &keys, &[]), "BUSYKEY");
     assert!(error.contains("Target key name already exists"), "{error}");
     moving.migrate(1, 0, &keys, &["REPLACE"]).expect("MIGRATE back");
@@ -210,7 +210,7 @@ fn a_slot_that_goes_back_is_moved_as_keys_of_other_types_are() {
 
 #[test]
 fn a_key_of_another_type_is_no_older_entry() {
-    let mut moving = Moving::with_answers(Cluster::start(2, 0), 1);
+    let mut moving = Moving::with_responses(Cluster::start(2, 0), 1);
     moving.open();
     let key = moving.key("q1");
     assert_eq!(moving.asking(&args!["SET", key, "somebody's"]).expect("SET"), Value::Okay);
@@ -221,15 +221,15 @@ fn a_key_of_another_type_is_no_older_entry() {
 
 #[test]
 fn tombstones_from_before_a_slot_migration_are_reclaimed_on_both_nodes() {
-    const ANSWERS: usize = 20_000;
+    const RESPONSES: usize = 20_000;
     let cluster = Cluster::start_with(2, 0, &[NOTHING_AT_ONCE]);
-    let mut moving = Moving::with_answers(cluster, 0);
+    let mut moving = Moving::with_responses(cluster, 0);
     let persona = moving.persona.clone();
-    fill(&mut moving.source, "response", "ann", &persona, ANSWERS);
+    fill(&mut moving.source, "response", "ann", &persona, RESPONSES);
     let busy = Busy::keep(moving.cluster.node(0));
-    assert_eq!(count(&mut moving.source, &args!["CHATCACHE.INVALIDATE", persona]), ANSWERS as i64);
+    assert_eq!(count(&mut moving.source, &args!["CHATCACHE.INVALIDATE", persona]), RESPONSES as i64);
     moving.open();
-    // Some of what is left goes with the slot as it is.
+    // Some of the remaining entries go with the slot as they are.
     let keys = keys_in_slot(&mut moving.source, moving.slot);
     moving.migrate(0, 1, &keys, &[]).expect("MIGRATE");
     assert!(pending(&mut moving.source) > 0, "the reclaim was over");

@@ -19,10 +19,10 @@ fn requests(persona: &[u8]) -> Vec<Vec<Vec<u8>>> {
     requests
 }
 
-fn command(name: &str, request: &[Vec<u8>], answer: Option<&str>) -> Vec<Vec<u8>> {
+fn command(name: &str, request: &[Vec<u8>], response: Option<&str>) -> Vec<Vec<u8>> {
     let mut command: Vec<Vec<u8>> = vec![format!("CHATCACHE.{name}").into_bytes()];
     command.extend(request[..4].iter().cloned());
-    command.extend(answer.map(|answer| answer.as_bytes().to_vec()));
+    command.extend(response.map(|response| response.as_bytes().to_vec()));
     command.extend(request[4..].iter().cloned());
     command
 }
@@ -145,11 +145,11 @@ fn an_invalidation_of_many_slots_works_inside_a_transaction_and_a_script_of_one(
                 set(&mut con, "response", "ann", &format!("p{n}"), "q", "a");
             }
             let reply = if within == 0 { transaction(&mut con, drop) } else { script(&mut con, drop) };
-            let dropped = match reply {
+            let invalidated = match reply {
                 Value::Array(replies) => replies[1].clone(),
                 reply => reply,
             };
-            assert_eq!(dropped, Value::Int(20), "{drop:?}");
+            assert_eq!(invalidated, Value::Int(20), "{drop:?}");
             reclaimed(&server);
             eventually(|| dbsize(&mut con) == 0);
             assert_eq!(stat(&mut con, "entries"), 0);

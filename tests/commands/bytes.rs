@@ -5,7 +5,7 @@ use testkit::{Raw, Server, args, fields, items};
 
 use super::TIERS;
 
-/// Names and messages that break what takes bytes for text: each is another one.
+/// Names and messages that break code that takes bytes for text. Each is another one.
 const STRANGE: [&[u8]; 16] = [
     b"\0",
     b"\0\0",
@@ -105,17 +105,17 @@ fn an_entry_of_any_length_comes_back_byte_for_byte() {
     let server = Server::start();
     let mut con = server.raw();
     let long: Vec<u8> = (0..5_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    let answers = [vec![], vec![0], vec![b'x'; 64], long[..65_536].to_vec(), long, vec![b'a'; 16 << 20]];
-    for answer in answers {
+    let responses = [vec![], vec![0], vec![b'x'; 64], long[..65_536].to_vec(), long, vec![b'a'; 16 << 20]];
+    for response in responses {
         assert_eq!(
-            con.call(&args!["CHATCACHE.SET", "msg", "ann", "helper", "hello", answer]),
+            con.call(&args!["CHATCACHE.SET", "msg", "ann", "helper", "hello", response]),
             Raw::simple("OK")
         );
         let got = con.say("CHATCACHE.GET any ann helper hello");
-        assert!(got == Raw::Bulk(answer.clone()), "an answer of {} bytes", answer.len());
+        assert!(got == Raw::Bulk(response.clone()), "an answer of {} bytes", response.len());
         let known = fields(con.say("CHATCACHE.INSPECT msg ann helper hello"));
-        assert_eq!(known["raw-bytes"], Raw::Int(answer.len() as i64));
-        assert_eq!(con.stats("helper")["bytes"], answer.len() as i64);
+        assert_eq!(known["raw-bytes"], Raw::Int(response.len() as i64));
+        assert_eq!(con.stats("helper")["bytes"], response.len() as i64);
     }
 }
 
@@ -147,8 +147,8 @@ fn a_thousand_commands_may_be_under_way_at_once() {
     let sets: Vec<_> = (0..1000).map(|n| line(about("CHATCACHE.SET", n) + &format!(" answer-{n}"))).collect();
     assert_eq!(con.pipeline(&sets), vec![Raw::simple("OK"); 1000]);
     let gets: Vec<_> = (0..1000).map(|n| line(about("CHATCACHE.GET", n))).collect();
-    let answers: Vec<_> = (0..1000).map(|n| Raw::bulk(format!("answer-{n}"))).collect();
-    assert_eq!(con.pipeline(&gets), answers);
+    let responses: Vec<_> = (0..1000).map(|n| Raw::bulk(format!("answer-{n}"))).collect();
+    assert_eq!(con.pipeline(&gets), responses);
     let mixed: Vec<_> = (0..1000)
         .map(|n| match n % 4 {
             0 => line(about("CHATCACHE.DEL", n)),
@@ -204,7 +204,7 @@ fn a_message_with_the_md5_of_another_never_gets_its_entry() {
         assert_eq!(con.call(&about("CHATCACHE.SET", second, &["to-second", "XX"])), Raw::NullBulk);
         assert_eq!(con.call(&about("CHATCACHE.GET", first, &[])), Raw::bulk("to-first"));
 
-        // The key has room for one: the later one, with a TTL of its own.
+        // The key holds one entry: the later one, with a TTL of its own.
         assert_eq!(
             con.call(&about("CHATCACHE.SET", second, &["to-second", "NX", "KEEPTTL"])),
             Raw::simple("OK")

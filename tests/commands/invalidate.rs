@@ -1,18 +1,18 @@
-//! INVALIDATE, FORGET and FLUSH: many answers invalidated with one command.
+//! INVALIDATE, FORGET and FLUSH: many responses invalidated with one command.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 use testkit::{Raw, RawClient, Server, eventually};
 
 use super::TIERS;
 
-/// One answer in each tier, by this user with this persona, to a message of their own.
-fn answers(con: &mut RawClient, user: &str, persona: &str) {
+/// Stores one response in each tier, of this persona to this user, to a message of their own.
+fn responses(con: &mut RawClient, user: &str, persona: &str) {
     for tier in TIERS {
         con.ok(&format!("CHATCACHE.SET {tier} {user} {persona} {user}-{persona} answer"));
     }
 }
 
-/// In how many tiers that message has its answer.
+/// Returns the number of tiers in which that message has its response.
 fn found(con: &mut RawClient, user: &str, persona: &str) -> usize {
     let is_there = |tier: &&&str| {
         con.say(&format!("CHATCACHE.GET {tier} {user} {persona} {user}-{persona}")) == Raw::bulk("answer")
@@ -26,7 +26,7 @@ fn invalidate_removes_the_entries_of_one_persona_from_every_tier() {
     let mut con = server.raw();
     // One name is the beginning of the other, and one is a pattern.
     for persona in ["helper", "helper2", "help", "helper:", "*"] {
-        answers(&mut con, "ann", persona);
+        responses(&mut con, "ann", persona);
     }
     con.ok("CHATCACHE.SET session ann helper hello answer ID m-1");
     assert_eq!(con.number("CHATCACHE.INVALIDATE helper"), 5);
@@ -46,7 +46,7 @@ fn invalidate_takes_several_personas_and_counts_each_entry_once() {
     let server = Server::start();
     let mut con = server.raw();
     for persona in ["one", "two", "three"] {
-        answers(&mut con, "ann", persona);
+        responses(&mut con, "ann", persona);
     }
     assert_eq!(con.number("CHATCACHE.INVALIDATE one ghost two one two"), 8);
     assert_eq!(found(&mut con, "ann", "three"), 4);
@@ -59,7 +59,7 @@ fn an_entry_stored_after_an_invalidate_stays() {
     let server = Server::start();
     let mut con = server.raw();
     for _ in 0..3 {
-        answers(&mut con, "ann", "helper");
+        responses(&mut con, "ann", "helper");
         assert_eq!(found(&mut con, "ann", "helper"), 4);
         assert_eq!(con.number("CHATCACHE.INVALIDATE helper"), 4);
         assert_eq!(found(&mut con, "ann", "helper"), 0);
@@ -87,7 +87,7 @@ fn forget_invalidates_the_entries_of_one_user_in_every_tier() {
     let mut con = server.raw();
     for user in ["ann", "bob", "annabel"] {
         for persona in ["helper", "coder"] {
-            answers(&mut con, user, persona);
+            responses(&mut con, user, persona);
         }
     }
     // It is ann's request, although others share the entry.
@@ -108,20 +108,20 @@ fn forget_invalidates_the_entries_of_one_user_in_every_tier() {
 fn flush_invalidates_the_given_tiers_or_all() {
     let server = Server::start();
     let mut con = server.raw();
-    for (line, dropped) in [
+    for (line, invalidated) in [
         ("CHATCACHE.FLUSH msg", &["msg"][..]),
         ("CHATCACHE.FLUSH Persona", &["persona"]),
         ("CHATCACHE.FLUSH session RESPONSE", &["session", "response"]),
         ("chatcache.flush msg persona session response", &TIERS),
         ("CHATCACHE.FLUSH", &TIERS),
     ] {
-        answers(&mut con, "ann", "helper");
-        answers(&mut con, "bob", "coder");
+        responses(&mut con, "ann", "helper");
+        responses(&mut con, "bob", "coder");
         assert_eq!(con.number("DBSIZE"), 8);
-        assert_eq!(con.number(line), 2 * dropped.len() as i64, "{line}");
+        assert_eq!(con.number(line), 2 * invalidated.len() as i64, "{line}");
         assert_eq!(con.number(line), 0, "{line}");
         for tier in TIERS {
-            let wanted = if dropped.contains(&tier) { Raw::NullBulk } else { Raw::bulk("answer") };
+            let wanted = if invalidated.contains(&tier) { Raw::NullBulk } else { Raw::bulk("answer") };
             assert_eq!(
                 con.say(&format!("CHATCACHE.GET {tier} ann helper ann-helper")),
                 wanted,
@@ -133,7 +133,7 @@ fn flush_invalidates_the_given_tiers_or_all() {
                 "{line}: {tier}"
             );
         }
-        assert_eq!(con.stats("")["entries"], 8 - 2 * dropped.len() as i64, "{line}");
+        assert_eq!(con.stats("")["entries"], 8 - 2 * invalidated.len() as i64, "{line}");
     }
 }
 
@@ -141,7 +141,7 @@ fn flush_invalidates_the_given_tiers_or_all() {
 fn a_tier_that_is_flushed_twice_in_one_command_counts_once() {
     let server = Server::start();
     let mut con = server.raw();
-    answers(&mut con, "ann", "helper");
+    responses(&mut con, "ann", "helper");
     assert_eq!(con.number("CHATCACHE.FLUSH msg msg MSG"), 1);
 }
 
@@ -150,9 +150,9 @@ fn invalidate_forget_and_flush_leave_other_keys_and_databases_alone() {
     let server = Server::start();
     let mut con = server.raw();
     con.ok("SET helper string");
-    answers(&mut con, "ann", "helper");
+    responses(&mut con, "ann", "helper");
     con.ok("SELECT 1");
-    answers(&mut con, "ann", "helper");
+    responses(&mut con, "ann", "helper");
     con.ok("SELECT 0");
     assert_eq!(con.number("CHATCACHE.INVALIDATE helper"), 4);
     assert_eq!(con.number("CHATCACHE.FORGET ann"), 0);

@@ -1,4 +1,4 @@
-//! Invalidations of more answers than are deleted at once: unreachable now, reclaimed in slices.
+//! Invalidations of more responses than are deleted at once: unreachable now, reclaimed in slices.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ fn used_memory(server: &Server) -> i64 {
     info_field(&mut server.connect(), "memory", "used_memory").parse().expect("a number of bytes")
 }
 
-/// GET of each of the answers that `fill` stored.
+/// GET of each response that `fill` stored.
 fn gets(user: &str, persona: &str, count: usize) -> Vec<Vec<String>> {
     let get = |n| ["CHATCACHE.GET", "response", user, persona, &format!("m-{n}")].map(String::from).to_vec();
     (0..count).map(get).collect()
@@ -95,11 +95,11 @@ fn an_entry_stored_again_during_a_reclaim_stays() {
 fn up_to_the_sync_limit_invalidate_deletes_the_keys_at_once() {
     let server = Server::builder().config("chatcache.invalidate-sync-limit 100").start();
     let mut con = server.raw();
-    for (answers, left) in [(100, 0), (101, 101)] {
+    for (responses, left) in [(100, 0), (101, 101)] {
         for drop in ["CHATCACHE.INVALIDATE helper", "CHATCACHE.FORGET ann", "CHATCACHE.FLUSH response"] {
-            fill_persona(&mut con, "ann", "helper", answers, 10);
+            fill_persona(&mut con, "ann", "helper", responses, 10);
             let replies = con.transaction(&[drop, "DBSIZE"]);
-            assert_eq!(replies, [Raw::Int(answers as i64), Raw::Int(left)], "{drop}");
+            assert_eq!(replies, [Raw::Int(responses as i64), Raw::Int(left)], "{drop}");
             eventually(|| con.number("DBSIZE") == 0);
         }
     }

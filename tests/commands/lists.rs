@@ -1,4 +1,4 @@
-//! PERSONAS, STATS and HELP: what there is.
+//! PERSONAS, STATS and HELP.
 
 use std::collections::BTreeSet;
 use testkit::{Raw, RawClient, Server, fields, items, pairs, text_of, texts};
@@ -67,7 +67,7 @@ fn an_iteration_lists_each_persona_that_stays_while_others_come_and_go() {
     let seen = iterate(&mut con, " COUNT 10", |con, pages| {
         con.say(&format!("CHATCACHE.INVALIDATE going-{} going-{}", pages * 2, 499 - pages));
         con.ok(&format!("CHATCACHE.SET msg bob coming-{pages} coming-{pages} answer"));
-        // And one who stays gets other answers.
+        // And one that stays gets other responses.
         con.ok(&format!("CHATCACHE.SET session cy staying-{pages} s-{pages} answer"));
         con.say(&format!("CHATCACHE.DEL persona ann staying-{pages} hello"));
     });
@@ -137,7 +137,7 @@ fn the_server_s_counters_count_each_operation() {
     // bob shares in msg (1) and persona (2) only; in session and response (3 + 4) he finds nothing.
     let hits = ["hits-msg", "hits-persona", "hits-session", "hits-response", "hits", "misses"];
     assert_eq!(hits.map(|name| stats[name]), [2, 4, 3, 4, 13, 7]);
-    // The first hit of each answer is from its key (msg, persona, session, response), and then it is hot.
+    // The first hit of each response is from its key (msg, persona, session, response), and then it is hot.
     assert_eq!((stats["hits-l1"], stats["hits-l2"], stats["l1-entries"]), (9, 4, 4));
     let state = ["sets", "entries", "personas", "users", "raw-bytes", "stored-bytes", "saved-ms"];
     assert_eq!(state.map(|name| stats[name]), [4, 4, 1, 1, 40, 40, 0]);
@@ -162,12 +162,12 @@ fn the_server_s_counters_count_each_operation() {
 fn an_invalidation_of_several_personas_counts_as_one() {
     let server = Server::start();
     let mut con = server.raw();
-    for (drops, line) in
+    for (invalidations, line) in
         [(1, "CHATCACHE.FLUSH"), (2, "CHATCACHE.INVALIDATE one two three"), (3, "CHATCACHE.FORGET ann bob")]
             .into_iter()
     {
         con.say(line);
-        assert_eq!(con.stats("")["drops"], drops, "{line}");
+        assert_eq!(con.stats("")["drops"], invalidations, "{line}");
     }
 }
 
@@ -194,7 +194,7 @@ fn a_persona_s_counters_are_its_own_and_outlive_its_entries() {
     assert_eq!(told(&mut con, "helper"), [0, 0, 1, 1, 0]);
     con.ok("CHATCACHE.SET msg ann helper hello answer");
     assert_eq!(told(&mut con, "helper"), [1, 6, 1, 1, 0]);
-    // Asking for the numbers is no use of an answer.
+    // Reading the counters is no use of a response.
     assert_eq!(con.stats("")["misses"], 2);
 }
 

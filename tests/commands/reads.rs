@@ -1,4 +1,4 @@
-//! GET, KEY and INSPECT: finding an answer, and what is known of it.
+//! GET, KEY and INSPECT: finding a response, and its facts.
 
 use md5::{Digest, Md5};
 use testkit::{Raw, Server, args, eventually, fields, pairs};
@@ -80,11 +80,11 @@ fn an_id_stands_for_the_message_of_a_session() {
     let mut con = server.raw();
     con.ok("CHATCACHE.SET session ann helper hello first ID m-1");
     con.ok("CHATCACHE.SET session ann helper hello second id m-2");
-    for (id, answer) in [("m-1", "first"), ("m-2", "second")] {
+    for (id, response) in [("m-1", "first"), ("m-2", "second")] {
         for message in ["hello", "\"\"", "something-else"] {
             for tier in ["session", "any"] {
                 let reply = con.say(&format!("CHATCACHE.GET {tier} ann helper {message} ID {id}"));
-                assert_eq!(reply, Raw::bulk(answer), "{tier} {message} {id}");
+                assert_eq!(reply, Raw::bulk(response), "{tier} {message} {id}");
             }
         }
     }

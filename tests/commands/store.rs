@@ -1,4 +1,4 @@
-//! SET and DEL: one answer stored, replaced or deleted.
+//! SET and DEL: one response stored, replaced or deleted.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 use testkit::{Raw, RawClient, Server, fields, words};
@@ -10,7 +10,7 @@ fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_secs()
 }
 
-/// Asserts that the request's key ends in so many seconds, give or take what a slow machine needs.
+/// Asserts that the request's key ends in this many seconds, less the delay of a slow machine.
 #[track_caller]
 fn assert_ends_in(con: &mut RawClient, request: &str, seconds: i64) {
     let key = con.text(&format!("CHATCACHE.KEY {request}"));
@@ -62,8 +62,8 @@ fn every_option_is_taken_in_every_order_and_any_case() {
                 let line = order.map(|at| options[at].as_str()).join(" ");
                 stored += 1;
                 con.ok(&format!("CHATCACHE.SET session ann helper hello answer-{stored} {line}"));
-                let answer = con.say("CHATCACHE.GET session ann helper \"\" ID m-1");
-                assert_eq!(answer, Raw::bulk(format!("answer-{stored}")), "{line}");
+                let response = con.say("CHATCACHE.GET session ann helper \"\" ID m-1");
+                assert_eq!(response, Raw::bulk(format!("answer-{stored}")), "{line}");
                 // With nothing to keep, KEEPTTL gives the tier's own.
                 let seconds = if expiry == "KEEPTTL" && !before { 86_400 } else { 100 };
                 assert_ends_in(&mut con, "session ann helper hello ID m-1", seconds);
@@ -116,7 +116,8 @@ fn nx_stores_only_absent_entries_and_xx_only_present_ones() {
     let server = Server::start();
     let mut con = server.raw();
     for tier in TIERS {
-        let set = |answer: &str, more: &str| format!("CHATCACHE.SET {tier} ann helper hello {answer} {more}");
+        let set =
+            |response: &str, more: &str| format!("CHATCACHE.SET {tier} ann helper hello {response} {more}");
         let get = format!("CHATCACHE.GET {tier} ann helper hello");
         assert_eq!(con.say(&set("early", "XX")), Raw::NullBulk);
         assert_eq!(con.say(&get), Raw::NullBulk);
@@ -145,7 +146,7 @@ fn nx_and_xx_do_not_see_tombstones() {
         "CHATCACHE.SET msg ann helper hello new NX KEEPTTL",
         "CHATCACHE.GET msg ann helper hello",
     ]);
-    let dropped_and_stored = [
+    let invalidated_and_stored = [
         Raw::Int(1),
         Raw::Int(1),
         Raw::NullBulk,
@@ -154,7 +155,7 @@ fn nx_and_xx_do_not_see_tombstones() {
         Raw::simple("OK"),
         Raw::bulk("new"),
     ];
-    assert_eq!(replies, dropped_and_stored);
+    assert_eq!(replies, invalidated_and_stored);
     assert_ends_in(&mut con, "msg ann helper hello", 300);
     testkit::eventually(|| con.stats("")["pending-reclaim"] == 0);
     assert_eq!(con.say("CHATCACHE.GET msg ann helper hello"), Raw::bulk("new"));
@@ -182,7 +183,7 @@ fn the_latest_set_owns_a_shared_entry() {
     assert_eq!(con.number("CHATCACHE.INVALIDATE helper"), 0);
     assert_eq!(con.number("CHATCACHE.INVALIDATE coder"), 1);
 
-    // And whoever stored what a persona's users share.
+    // And under any user that stored a response that a persona's users share.
     con.ok("CHATCACHE.SET persona ann helper hello first");
     con.ok("CHATCACHE.SET persona bob helper hello second");
     assert_eq!(con.number("CHATCACHE.FORGET ann"), 0);

@@ -1,4 +1,4 @@
-//! The commands inside MULTI, Lua and functions, and what WATCH sees of them.
+//! The commands inside MULTI, Lua and functions, and under WATCH.
 
 use testkit::{Raw, Server};
 

@@ -85,7 +85,7 @@ impl Drop for Exporter {
 }
 
 #[test]
-fn the_dashboard_asks_for_what_the_exporter_exports() {
+fn the_dashboard_queries_only_metrics_of_the_exporter() {
     let mut server = Server::start();
     let mut con = server.connect();
     cmd(&mut con, &["CHATCACHE.SET", "msg", "ann", "helper", "hi", "hello"]).expect("SET");
@@ -108,14 +108,14 @@ fn the_dashboard_asks_for_what_the_exporter_exports() {
 #[test]
 fn a_user_without_info_exports_the_counters_of_stats() {
     let server = Server::start();
-    let rule = ["ACL", "SETUSER", "stats", "on", ">secret", "+@connection", "+chatcache.stats"];
+    let rule = ["ACL", "SETUSER", "stats", "on", ">secret", "+client|setname", "+chatcache.stats"];
     cmd(&mut server.connect(), &rule).expect("ACL SETUSER");
     let told = Exporter::start_as("stats:secret@", &server).metrics();
     assert!(told.contains("chatcache_up 1.0") && told.contains("chatcache_hits_total 0.0"), "{told}");
 }
 
 #[test]
-fn the_dashboard_asks_for_what_the_example_exports() {
+fn the_dashboard_queries_only_metrics_of_the_example() {
     let script = "from chat_service import metrics; print(metrics.exposition({}, {}).decode())";
     let output = Command::new(INTERPRETER.as_str())
         .args(["-c", script])

@@ -25,7 +25,7 @@ pub struct Block {
     pub line: usize,
 }
 
-/// All code blocks, in their order; a message for the first that does not say what it is.
+/// Returns all code blocks in order, or a message about the first that names no kind.
 pub fn blocks(page: &str) -> Result<Vec<Block>, String> {
     let mut blocks = Vec::new();
     let mut open: Option<Block> = None;

@@ -3,17 +3,17 @@
 //! A page gets one server, and its blocks run in their order, so that a page is a story. The
 //! first word after its fence selects the runner of a block:
 //!
-//! - `redis`: a session of redis-cli. Lines with a prompt (`> `, `127.0.0.1:6379> `, `ann> `) are commands; what
-//!   follows is what redis-cli prints. Each prompt's name is a connection of its own for the whole page; a line
+//! - `redis`: a session of redis-cli. Lines with a prompt (`> `, `127.0.0.1:6379> `, `ann> `) are commands; the
+//!   lines that follow are the output of redis-cli. Each prompt's name is a connection of its own for the whole page; a line
 //!   `$ redis-cli -3` opens it anew, with those options.
 //! - `python`: run with redis-py; all such blocks of a page are one program.
 //! - `sh`: run with bash from the repository's root.
 //! - `conf`: lines of redis.conf: a server starts with them.
-//! - `output`: what the block before it has printed.
+//! - `output`: the output of the block before it.
 //! - `text`: nothing to run. Like a block of any other kind that cannot be run here, it says why: `sh not run: it
 //!   installs packages`.
 //!
-//! In what is expected, `...` stands for any text (alone on a line, for any lines), and `<name>` for a text without
+//! In expected output, `...` stands for any text (alone on a line, for any lines), and `<name>` for a text without
 //! quotes that later commands of the page name as `<name>`. Port 6379 stands for the page's server, and
 //! `/path/to/libchatcache.so` for the module.
 

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::LazyLock;
 
-/// Reads a block's length and the block, runs it, and prints what it did: its output, then a line of the end.
+/// Reads a block's length and the block, runs it, and prints its output, then a line of the end.
 const RUNNER: &str = r#"
 import contextlib, io, sys, traceback
 names = {"__name__": "__main__"}
@@ -38,7 +38,7 @@ impl Python {
         Python { process, input, output }
     }
 
-    /// Runs a block: what it printed, and if it raised, with the traceback, as the error.
+    /// Runs a block. Returns its output; if it raised, with the traceback, as the error.
     pub fn run(&mut self, block: &str) -> Result<String, String> {
         // Python counts characters, not bytes, once it has decoded its input.
         write!(self.input, "{}\n{block}", block.chars().count()).expect("write to Python");
@@ -62,7 +62,7 @@ impl Drop for Python {
     }
 }
 
-/// A Python that has what the pages and dashboards/ import: `CHATCACHE_PYTHON`, or that of the PATH, or the system's,
+/// A Python with the packages that the pages and dashboards/ import: `CHATCACHE_PYTHON`, or that of the PATH, or the system's,
 /// for which apt-get installs it. Without one the tests fail: pages that nobody ran must not pass.
 pub static INTERPRETER: LazyLock<String> = LazyLock::new(|| {
     let named = std::env::var("CHATCACHE_PYTHON").ok();

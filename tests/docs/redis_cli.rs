@@ -78,7 +78,7 @@ impl Session {
         Session { process, replies: BufReader::new(stdout).lines() }
     }
 
-    /// Sends a command, and gives what redis-cli prints for it.
+    /// Sends a command, and returns the output of redis-cli.
     fn say(&mut self, command: &str) -> String {
         let input = self.process.stdin.as_mut().expect("redis-cli's input");
         writeln!(input, "{command}\nECHO \"{END}\"").expect("write to redis-cli");

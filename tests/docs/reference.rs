@@ -85,7 +85,7 @@ fn fields(con: &mut Connection, command: &[&str]) -> BTreeSet<String> {
     map_of(cmd(con, command).expect("a map")).into_keys().collect()
 }
 
-/// What COMMAND INFO and COMMAND DOCS tell of a command.
+/// The facts of COMMAND INFO and COMMAND DOCS about a command.
 struct Told {
     arity: i64,
     flags: BTreeSet<String>,

@@ -1,4 +1,4 @@
-//! An old master that returns with what it had, and takes over what the new one has, in every way that there is.
+//! An old master that returns with its old entries and takes over those of the new one, in each way of a sync.
 
 use std::time::Duration;
 use testkit::{
@@ -9,7 +9,7 @@ use testkit::{
 /// Time limit for a full sync.
 const SYNC: Duration = Duration::from_secs(40);
 
-/// More than what is deleted at once.
+/// More than one command deletes at once.
 const MANY: usize = 2_000;
 
 fn an_old_master_returns(diskless_load: &str) {
@@ -33,7 +33,7 @@ fn an_old_master_returns(diskless_load: &str) {
         assert_eq!(count(&mut there, &["CHATCACHE.SOFTINVALIDATE", "kept"]), 20);
         set(&mut there, "response", "ann", "dropped", "q1", "new");
 
-        // As it was when it died; then what the new one has, and nothing else.
+        // As it was when it died; then as the new one is.
         old.start_again();
         let mut con = old.connect();
         assert_eq!(get(&mut con, "response", "ann", "dropped", "q2"), Some("a2".into()));
@@ -53,7 +53,7 @@ fn an_old_master_returns(diskless_load: &str) {
         // The server begins a new AOF after a full sync; until that is done, the old one counts.
         saved_in_background(&mut con);
 
-        // Master again, and again after a restart: what was dropped while it was away stays so.
+        // Master again, and again after a restart: invalidations while it was away hold.
         ask(&mut con, &["REPLICAOF", "NO", "ONE"]);
         assert_eq!(count(&mut con, &["CHATCACHE.FORGET", "ann"]), 1);
         drop(con);

@@ -20,7 +20,7 @@ fn follows(server: &Server) -> bool {
     replication.is_ok_and(|info| text(&info).contains("master_link_status:up"))
 }
 
-/// The personas of a server and what they have, once nothing is left to reclaim.
+/// Returns the personas of a server with their counts, once no tombstones are left.
 fn state(server: &Server) -> Option<BTreeMap<String, [Value; 2]>> {
     let mut con = server.connect();
     let stats = map_of(cmd(&mut con, &["CHATCACHE.STATS"]).ok()?);
@@ -48,7 +48,7 @@ fn sentinels_replace_a_killed_master_and_no_promise_is_broken() {
     let mut con = watched.server(0).connect();
     eventually(|| stat(&mut con, "waiters") == 3);
     fill(&mut con, "response", "ann", "large", 20_000);
-    // The sentinels may choose a replica by what they heard of it seconds ago: only what both have is promised.
+    // The sentinels may choose a replica by what they heard of it seconds ago: only entries that both have are promised.
     let clients: Vec<SentinelClient> = (0..3).map(|_| watched.client(2)).collect();
     let stop = AtomicBool::new(false);
     let mut large = watched.client(2);

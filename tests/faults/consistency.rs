@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use testkit::{Raw, RawClient, items, numbers, pairs, text_of};
 
-/// Counts the keyspace of database 0, and compares: with STATS, INFO and PERSONAS. Gives what STATS said. Nothing
+/// Counts the keyspace of database 0, and compares: with STATS, INFO and PERSONAS. Returns the reply of STATS. Nothing
 /// may have run out and not been removed: SCAN does not tell it, and the others count it.
 #[track_caller]
 pub fn counts_agree(con: &mut RawClient) -> BTreeMap<String, i64> {
@@ -24,10 +24,10 @@ pub fn counts_agree(con: &mut RawClient) -> BTreeMap<String, i64> {
     }
     let [cursor, names] = <[Raw; 2]>::try_from(items(scanned)).expect("a cursor and a page");
     assert_eq!(text_of(&cursor), "0");
-    let answers = items(names).len() as i64;
-    assert_eq!(answers, stats["entries"] + stats["pending-reclaim"], "{answers} keys, {stats:?}");
+    let responses = items(names).len() as i64;
+    assert_eq!(responses, stats["entries"] + stats["pending-reclaim"], "{responses} keys, {stats:?}");
     let Raw::Int(keys) = keys else { panic!("DBSIZE gave {keys:?}") };
-    assert!(keys >= answers);
+    assert!(keys >= responses);
 
     let [cursor, page] = <[Raw; 2]>::try_from(items(personas)).expect("a cursor and a page");
     assert_eq!(text_of(&cursor), "0");

@@ -1,4 +1,4 @@
-//! Ten thousand values that no module wrote, with right checksums: what any client that may RESTORE can send.
+//! Ten thousand values that no module wrote, with right checksums, as any client with a right to RESTORE can send.
 
 use chatcache::entry::codec::{ENCODING_VERSION, Record, RecordState, encode_header};
 use chatcache::entry::dump::{restore_payload, type_id};
@@ -12,7 +12,7 @@ use super::consistency;
 
 const VALUES: usize = 10_000;
 
-/// Where what is ours begins: behind the type's number, which would make it another's if it were corrupt.
+/// The offset of the module's bytes, behind the number of the type: with another number the value would be another type's.
 const FIRST: usize = 10;
 
 /// The end of a payload: RDB version and checksum.

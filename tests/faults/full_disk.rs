@@ -11,13 +11,13 @@ use testkit::{
 
 use super::consistency;
 
-/// Of 20,000 answers each of these files is larger.
+/// With 20,000 responses, each of these files is larger.
 const SMALL: u64 = 200_000;
 
 /// A server that is told of a write over the limit, where others are killed.
 fn start(builder: Builder) -> Server {
     static IGNORE: Once = Once::new();
-    // SAFETY: no handler is installed; that a signal is ignored is what the server inherits.
+    // SAFETY: no handler is installed; the server inherits that the signal is ignored.
     IGNORE.call_once(|| _ = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) });
     builder.start()
 }
@@ -32,7 +32,7 @@ fn limit(server: &Server, bytes: u64) {
     assert_eq!(set, 0, "prlimit: {}", std::io::Error::last_os_error());
 }
 
-/// There is room again.
+/// Lifts the limit.
 fn no_limit(server: &Server) {
     limit(server, libc::RLIM_INFINITY);
 }
@@ -47,7 +47,7 @@ fn fails(con: &mut Connection, in_progress: &str, status: &str) {
     eventually(|| persistence(con, in_progress) == "0" && persistence(con, status) == "err");
 }
 
-/// 20,000 answers that stay and 20,000 that are in the middle of their reclaim, which goes on slowly.
+/// Stores 20,000 responses that stay, and 20,000 that are in the middle of a slow reclaim.
 fn in_the_middle(server: &Server) -> Busy {
     let mut con = server.connect();
     fill(&mut con, "persona", "", "kept", 20_000);
@@ -73,7 +73,7 @@ fn is_whole(server: &Server, more: i64) {
 }
 
 #[test]
-fn a_snapshot_that_the_disk_has_no_room_for_fails_and_harms_nothing() {
+fn a_snapshot_onto_a_full_disk_fails_and_harms_nothing() {
     let mut server = start(Server::builder().config(NOTHING_AT_ONCE).config("rdbcompression no"));
     let mut con = server.connect();
     let busy = in_the_middle(&server);
@@ -156,12 +156,12 @@ fn a_rewrite_that_fails(preamble: &str) {
 }
 
 #[test]
-fn a_rewrite_with_a_preamble_that_the_disk_has_no_room_for_fails_and_harms_nothing() {
+fn a_rewrite_with_a_preamble_onto_a_full_disk_fails_and_harms_nothing() {
     a_rewrite_that_fails("aof-use-rdb-preamble yes");
 }
 
 #[test]
-fn a_rewrite_as_commands_that_the_disk_has_no_room_for_fails_and_harms_nothing() {
+fn a_rewrite_as_commands_onto_a_full_disk_fails_and_harms_nothing() {
     a_rewrite_that_fails("aof-use-rdb-preamble no");
 }
 

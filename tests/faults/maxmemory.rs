@@ -6,7 +6,7 @@ use testkit::{Raw, RawClient, Server, args, eventually, info, info_field};
 use super::consistency;
 
 /// More than fits.
-const ANSWERS: usize = 12_000;
+const RESPONSES: usize = 12_000;
 const ROOM: u64 = 5 << 20;
 
 /// The nth request; every one has a key of its own.
@@ -19,7 +19,7 @@ fn command(name: &str, n: usize) -> Vec<Vec<u8>> {
     [args![name].to_vec(), request(n).to_vec()].concat()
 }
 
-/// A server that has some room and this policy, and its answers' sizes.
+/// Returns a server with some memory left and this policy, and the sizes of its responses.
 fn full(policy: &str) -> (Server, RawClient, Vec<Raw>) {
     let server = Server::builder().config(format!("maxmemory-policy {policy}")).start();
     let mut con = server.raw();
@@ -27,7 +27,7 @@ fn full(policy: &str) -> (Server, RawClient, Vec<Raw>) {
     con.ok(&format!("CONFIG SET maxmemory {}", used + ROOM));
     let mut rng = rand::rng();
     let mut sets = Vec::new();
-    for n in 0..ANSWERS {
+    for n in 0..RESPONSES {
         let mut set = command("CHATCACHE.SET", n);
         set.push((0..rng.random_range(200..1500)).map(|_| rng.random_range(b' '..b'~')).collect());
         sets.push(set);
@@ -37,7 +37,7 @@ fn full(policy: &str) -> (Server, RawClient, Vec<Raw>) {
     for (part, sets) in sets.chunks(500).enumerate() {
         replies.extend(con.pipeline(sets));
         let reads: Vec<_> =
-            (0..200).map(|_| command("CHATCACHE.GET", rng.random_range(0..ANSWERS))).collect();
+            (0..200).map(|_| command("CHATCACHE.GET", rng.random_range(0..RESPONSES))).collect();
         assert!(con.pipeline(&reads).iter().all(|reply| matches!(reply, Raw::Bulk(_) | Raw::NullBulk)));
         let others: Vec<_> =
             (0..20).map(|n| args!["SET", format!("other {part} {n}"), "x", "EX", 3600].to_vec()).collect();
@@ -52,17 +52,17 @@ fn full(policy: &str) -> (Server, RawClient, Vec<Raw>) {
     (server, con, replies)
 }
 
-/// The counts agree with the keyspace, and the bytes with the answers that are there; how many those are.
+/// Checks that the counts agree with the keyspace, and the bytes with its responses. Returns their number.
 #[track_caller]
 fn all_agree(con: &mut RawClient) -> usize {
     con.ok("CONFIG SET maxmemory 0");
     let stats = consistency::quiet(con);
-    let gets: Vec<_> = (0..ANSWERS).map(|n| command("CHATCACHE.GET", n)).collect();
+    let gets: Vec<_> = (0..RESPONSES).map(|n| command("CHATCACHE.GET", n)).collect();
     let found: Vec<usize> = con
         .pipeline(&gets)
         .iter()
         .filter_map(|reply| match reply {
-            Raw::Bulk(answer) => Some(answer.len()),
+            Raw::Bulk(response) => Some(response.len()),
             Raw::NullBulk => None,
             other => panic!("{other:?}"),
         })
@@ -80,7 +80,7 @@ fn evicts(policy: &str) {
     let evicted: i64 = stats["evicted_keys"].parse().expect("a number");
     assert!(evicted > 1000, "{policy}: only {evicted} were evicted");
     let left = all_agree(&mut con);
-    println!("{policy}: {evicted} keys evicted, {left} of {ANSWERS} answers left");
+    println!("{policy}: {evicted} keys evicted, {left} of {RESPONSES} answers left");
     assert!(left > 1000, "{policy}: only {left} were left");
     assert_eq!(con.number("CHATCACHE.FLUSH"), left as i64);
     consistency::quiet(&mut con);
@@ -101,17 +101,17 @@ fn without_eviction_a_full_server_refuses_new_entries_and_keeps_the_others() {
     let (server, mut con, replies) = full("noeviction");
     let taken = replies.iter().filter(|reply| **reply == Raw::simple("OK")).count();
     let refused = Raw::Error("OOM command not allowed when used memory > 'maxmemory'.".into());
-    assert_eq!(replies.iter().filter(|reply| **reply == refused).count(), ANSWERS - taken);
-    assert!(taken > 1000 && taken < ANSWERS - 1000, "{taken} were taken");
+    assert_eq!(replies.iter().filter(|reply| **reply == refused).count(), RESPONSES - taken);
+    assert!(taken > 1000 && taken < RESPONSES - 1000, "{taken} were taken");
     assert_eq!(info_field(&mut server.connect(), "stats", "evicted_keys"), "0");
-    // An invalidation makes room again.
+    // An invalidation frees memory.
     let limit = con.say("CONFIG GET maxmemory");
-    let dropped = con.number("CHATCACHE.FLUSH session response");
-    assert!(dropped > 500, "{dropped}");
+    let invalidated = con.number("CHATCACHE.FLUSH session response");
+    assert!(invalidated > 500, "{invalidated}");
     eventually(|| con.stats("")["pending-reclaim"] == 0);
     con.ok("CHATCACHE.SET msg ann helper hello answer");
     assert_eq!(con.say("CONFIG GET maxmemory"), limit);
     assert_eq!(con.number("CHATCACHE.DEL msg ann helper hello"), 1);
     let left = all_agree(&mut con);
-    println!("noeviction: {taken} of {ANSWERS} taken, {dropped} then dropped, {left} left");
+    println!("noeviction: {taken} of {RESPONSES} taken, {invalidated} then dropped, {left} left");
 }

@@ -1,5 +1,5 @@
 //! Faults around a server: the power cord, a full disk, no memory left, pauses in the wrong moment, crowds,
-//! values that no module wrote, and long days. Nothing that was acknowledged is lost, nothing that was dropped comes
+//! values that no module wrote, and long days. Nothing that was acknowledged is lost, no invalidated entry comes
 //! back, and the counts agree with the keyspace.
 //!
 //! `make soak` runs the same at length: `CHATCACHE_ROUNDS` is how often the power cord is pulled, `CHATCACHE_CYCLES`

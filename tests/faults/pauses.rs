@@ -9,7 +9,7 @@ use super::consistency;
 
 const MANY: usize = 30_000;
 
-/// A reclaim that has begun and waits that have too: the holder of the lease with its token, and two who wait.
+/// A reclaim and waits that have begun: the holder of the lease with its token, and two waiters.
 struct Middle {
     operator: RawClient,
     holder: RawClient,
@@ -31,7 +31,7 @@ fn in_the_middle(server: &Server) -> Middle {
     Middle { operator, holder, token, waiting, busy }
 }
 
-/// The holder answers, who waits hears it, and the reclaim comes to its end.
+/// Stores the holder's response, checks that the waiters get it, and waits for the end of the reclaim.
 #[track_caller]
 fn goes_on(server: &Server, middle: Middle) {
     let Middle { mut operator, mut holder, token, waiting, busy } = middle;
@@ -79,7 +79,7 @@ fn leases_and_waits_that_run_out_during_a_sleep_end_after_it() {
     let mut second = waiter(&server, Q);
     let mut operator = server.raw();
     operator.ok(&format!("DEBUG SLEEP {}", patient_ms(600) as f64 / 1000.0));
-    // One is told that its wait is over, and exactly one of those who still wait has the next lease.
+    // One wait has run out, and exactly one of the remaining waiters has the next lease.
     busy_of(short.read());
     let (token, _) = lease_of(first.read());
     assert_eq!(waiters(&mut operator), 1);

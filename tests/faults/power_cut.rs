@@ -1,7 +1,7 @@
 //! The power cord, pulled at any instant, round after round on the same disk.
 //!
-//! Each writer has personas, users and messages of its own, so it knows what there must be: what its last
-//! acknowledged command left, or else what the one that it was sending then leaves, whole.
+//! Each writer has personas, users and messages of its own, so it knows its entries: those that its last
+//! acknowledged command left, or those that the command being sent leaves, whole.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -55,9 +55,9 @@ enum Op {
 impl Op {
     fn command(&self) -> Vec<Vec<u8>> {
         match self {
-            Op::Set(request, answer) => {
+            Op::Set(request, response) => {
                 let mut command = request.command("CHATCACHE.SET");
-                command.push(answer.as_bytes().to_vec());
+                command.push(response.as_bytes().to_vec());
                 command
             }
             Op::Delete(request) => request.command("CHATCACHE.DEL"),
@@ -67,27 +67,27 @@ impl Op {
     }
 }
 
-/// The answers there are, by key: who they are of, and their text.
-type Answers = BTreeMap<String, (Request, String)>;
+/// The responses by key: their names, and their text.
+type Responses = BTreeMap<String, (Request, String)>;
 
-fn apply(answers: &mut Answers, op: &Op) {
+fn apply(responses: &mut Responses, op: &Op) {
     match op {
-        Op::Set(request, answer) => {
-            answers.insert(request.key(), (request.clone(), answer.clone()));
+        Op::Set(request, response) => {
+            responses.insert(request.key(), (request.clone(), response.clone()));
         }
         Op::Delete(request) => {
-            answers.remove(&request.key());
+            responses.remove(&request.key());
         }
-        Op::Invalidate(persona) => answers.retain(|_, (request, _)| request.persona != *persona),
-        Op::Forget(user) => answers.retain(|_, (request, _)| request.user != *user),
+        Op::Invalidate(persona) => responses.retain(|_, (request, _)| request.persona != *persona),
+        Op::Forget(user) => responses.retain(|_, (request, _)| request.user != *user),
     }
 }
 
 struct Writer {
     number: u64,
     rng: StdRng,
-    answers: Answers,
-    /// Every request that ever had an answer, by key.
+    responses: Responses,
+    /// Every request that ever had a response, by key.
     asked: BTreeMap<String, Request>,
     written: u64,
 }
@@ -95,7 +95,7 @@ struct Writer {
 impl Writer {
     fn new(number: u64, seed: u64) -> Writer {
         let rng = StdRng::seed_from_u64(seed + number);
-        Writer { number, rng, answers: Answers::new(), asked: BTreeMap::new(), written: 0 }
+        Writer { number, rng, responses: Responses::new(), asked: BTreeMap::new(), written: 0 }
     }
 
     fn draw(&mut self) -> Op {
@@ -105,21 +105,21 @@ impl Writer {
         match rng.random_range(0..100) {
             0..2 => Op::Invalidate(persona),
             2..4 => Op::Forget(user),
-            4..20 if !self.answers.is_empty() => {
-                Op::Delete(self.answers.values().choose(rng).expect("an answer").0.clone())
+            4..20 if !self.responses.is_empty() => {
+                Op::Delete(self.responses.values().choose(rng).expect("an answer").0.clone())
             }
             _ => {
                 let tier = TIERS.choose(rng).expect("a tier");
                 let message = format!("{number} asks {}", rng.random_range(0..40));
                 self.written += 1;
-                let answer =
+                let response =
                     format!("{number} wrote {} {}", self.written, "x".repeat(rng.random_range(0..300)));
-                Op::Set(Request { tier, user, persona, message }, answer)
+                Op::Set(Request { tier, user, persona, message }, response)
             }
         }
     }
 
-    /// Writes until the server is gone; what was being written then.
+    /// Writes until the server is gone. Returns the command that was being sent then.
     fn write(&mut self, mut con: Connection) -> Op {
         loop {
             let op = self.draw();
@@ -127,7 +127,7 @@ impl Writer {
                 self.asked.insert(request.key(), request.clone());
             }
             match cmd(&mut con, &op.command()) {
-                Ok(Value::Okay | Value::Int(_)) => apply(&mut self.answers, &op),
+                Ok(Value::Okay | Value::Int(_)) => apply(&mut self.responses, &op),
                 Ok(other) => panic!("{op:?} gave {other:?}"),
                 Err(error) => {
                     assert!(error.is_io_error() || error.is_connection_dropped(), "{op:?}: {error}");
@@ -137,7 +137,7 @@ impl Writer {
         }
     }
 
-    /// Compares what there is with what there must be: as it was, or with the last command done.
+    /// Compares the entries with the expected ones: as they were, or with the last command done.
     fn compare(&mut self, con: &mut RawClient, last: &Op) {
         let commands: Vec<_> = self.asked.values().map(|request| request.command("CHATCACHE.GET")).collect();
         let found: BTreeMap<String, String> = self
@@ -147,15 +147,15 @@ impl Writer {
             .filter(|(_, reply)| *reply != Raw::NullBulk)
             .map(|(key, reply)| (key.clone(), text_of(&reply)))
             .collect();
-        let texts = |answers: &Answers| -> BTreeMap<String, String> {
-            answers.iter().map(|(key, (_, answer))| (key.clone(), answer.clone())).collect()
+        let texts = |responses: &Responses| -> BTreeMap<String, String> {
+            responses.iter().map(|(key, (_, response))| (key.clone(), response.clone())).collect()
         };
-        let mut done = self.answers.clone();
+        let mut done = self.responses.clone();
         apply(&mut done, last);
         if found == texts(&done) {
-            self.answers = done;
+            self.responses = done;
         }
-        assert_eq!(found, texts(&self.answers), "writer {} after {last:?}", self.number);
+        assert_eq!(found, texts(&self.responses), "writer {} after {last:?}", self.number);
     }
 }
 
@@ -165,7 +165,7 @@ fn a_power_cut_loses_no_acknowledged_write_and_no_invalidate() {
     println!("{rounds} rounds");
     let seed = seed();
     let mut rng = StdRng::seed_from_u64(seed);
-    // Invalidations of more than 20 answers leave keys to reclaim, others none.
+    // Invalidations of more than 20 responses leave keys to reclaim, others none.
     let builder = Server::builder().appendonly().config("appendfsync always");
     let mut server = builder.config("chatcache.invalidate-sync-limit 20").start();
     let mut writers: Vec<Writer> = (0..WRITERS).map(|number| Writer::new(number, seed)).collect();
@@ -208,12 +208,12 @@ fn a_power_cut_loses_no_acknowledged_write_and_no_invalidate() {
         let mut con = server.connect();
         let expected = if invalidated { None } else { Some("a77".to_owned()) };
         assert_eq!(get(&mut con, "persona", "", "dropped", "q77"), expected, "round {round}");
-        let answers: usize = writers.iter().map(|writer| writer.answers.len()).sum();
+        let responses: usize = writers.iter().map(|writer| writer.responses.len()).sum();
         let left = if invalidated { 0 } else { 10_000 };
         let stats = consistency::counts_agree(&mut raw);
-        assert_eq!(stats["entries"], answers as i64 + left, "round {round}");
+        assert_eq!(stats["entries"], responses as i64 + left, "round {round}");
         let done: u64 = writers.iter().map(|writer| writer.written).sum();
-        println!("round {round}: killed after {at_ms} ms, {done} answers written so far, {answers} there");
+        println!("round {round}: killed after {at_ms} ms, {done} answers written so far, {responses} there");
     }
     println!("{rewrites} of {rounds} rounds had a rewrite of the AOF under way or just done");
     assert!(writers.iter().all(|writer| writer.written > 0));

@@ -9,25 +9,25 @@ use testkit::{Raw, RawClient, Server, args, eventually_within, info, items, text
 
 use super::{consistency, times};
 
-/// Entries that stay, through all drops: few beside those that come and go.
+/// Entries that stay through all invalidations: few beside those that come and go.
 const KEPT: usize = 4000;
 
-/// A server that has them, and does not keep what it was told (the slow log would).
+/// Returns a server that has them, without a slow log, which would keep commands.
 fn server() -> Server {
     let builder = Server::builder().config("slowlog-log-slower-than -1").config("chatcache.ttl-jitter 20");
     let (server, mut rng) = (builder.start(), StdRng::seed_from_u64(0));
     let sets: Vec<_> = (0..KEPT)
         .map(|n| {
             let message = format!("kept {n}");
-            let answer = text(&mut rng, 500);
-            args!["CHATCACHE.SET", "persona", "who stays", "kept", message, answer, "EX", 864_000].to_vec()
+            let response = text(&mut rng, 500);
+            args!["CHATCACHE.SET", "persona", "who stays", "kept", message, response, "EX", 864_000].to_vec()
         })
         .collect();
     assert!(server.raw().pipeline(&sets).iter().all(|reply| *reply == Raw::simple("OK")));
     server
 }
 
-/// An answer that takes its length however it is kept.
+/// Returns a response that does not shrink by compression.
 fn text(rng: &mut StdRng, length: usize) -> Vec<u8> {
     (0..length).map(|_| rng.random()).collect()
 }
@@ -38,7 +38,7 @@ fn memory(server: &Server) -> (f64, String) {
     (memory["used_memory"].parse().expect("bytes"), memory["mem_fragmentation_ratio"].clone())
 }
 
-/// Waits until memory is within 2 % of what it was: servers shrink their own tables in the background.
+/// Waits until memory is within 2 % of its earlier value: servers shrink their own tables in the background.
 #[track_caller]
 fn is_as_before(server: &Server, before: f64, what: &str) {
     let mut now = 0.0;
@@ -87,9 +87,9 @@ fn after_twenty_cycles_of_filling_and_invalidating_memory_is_as_after_the_first(
             .map(|n| {
                 let tier = ["msg", "persona", "session", "response"][n % 4];
                 let length = rng.random_range(20..1200);
-                let answer = text(&mut rng, length);
+                let response = text(&mut rng, length);
                 let (user, persona) = (format!("user {}", n % 300), format!("persona {}", n % 7));
-                args!["CHATCACHE.SET", tier, user, persona, format!("cycle {cycle} message {n}"), answer]
+                args!["CHATCACHE.SET", tier, user, persona, format!("cycle {cycle} message {n}"), response]
                     .to_vec()
             })
             .collect();
@@ -108,7 +108,7 @@ fn after_twenty_cycles_of_filling_and_invalidating_memory_is_as_after_the_first(
     is_as_before(&server, first, &format!("after {cycles} cycles"));
 }
 
-/// One hour of a service: requests of users, most of them for what is popular, of which some find their answer.
+/// One hour of a service: requests of users, most of them for popular messages; some find their response.
 fn an_hour(con: &mut RawClient, rng: &mut StdRng, requests: u32) {
     for _ in 0..requests {
         // The popular ones come up far more often.
@@ -133,10 +133,10 @@ fn an_hour(con: &mut RawClient, rng: &mut StdRng, requests: u32) {
             continue;
         }
         let length = rng.random_range(50..2000);
-        let answer = text(rng, length);
+        let response = text(rng, length);
         let ttl = rng.random_range(100..3000);
         let reply =
-            con.call(&command("CHATCACHE.SET", &args![answer, "PX", ttl, "STALE", 300, "TOKEN", token]));
+            con.call(&command("CHATCACHE.SET", &args![response, "PX", ttl, "STALE", 300, "TOKEN", token]));
         assert!(matches!(reply, Raw::Simple(_) | Raw::NullBulk), "{reply:?}");
     }
 }
@@ -168,7 +168,7 @@ fn after_days_of_traffic_memory_is_as_after_the_first() {
         let mut con = server.raw();
         let stats = con.stats("");
         assert!(stats["hits"] > 0 && stats["leases"] == 0, "{stats:?}");
-        // The night: what is left ends by itself.
+        // The night: the remaining entries expire.
         eventually_within(Duration::from_secs(40), || con.number("DBSIZE") == KEPT as i64);
         consistency::quiet(&mut con);
         if day == 1 {

@@ -5,7 +5,7 @@ use testkit::{
     Q, Raw, RawClient, Server, eventually_within, hit, info_field, lease, set_line, waiters, words,
 };
 
-/// Raises this process's limit on open files, which the server inherits, to what it may be; how many more clients
+/// Raises this process's limit on open files, which the server inherits, as far as allowed; the number of more clients
 /// it and the server can have then.
 fn room_for(wanted: usize) -> usize {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -26,12 +26,12 @@ fn ten_thousand_clients_are_served_and_ten_thousand_waiters_get_the_response() {
     let mut operator = server.raw();
     operator.ok(&set_line("persona ann bot known", "answer", ""));
     let mut crowd: Vec<RawClient> = (0..clients).map(|_| server.raw()).collect();
-    // Each asks for what there is, all at once.
+    // Each requests a cached response, all at once.
     let get = words("CHATCACHE.GET persona bob bot known");
     crowd.iter_mut().for_each(|con| con.send(&get));
     crowd.iter_mut().for_each(|con| assert_eq!(con.read(), Raw::bulk("answer")));
     assert_eq!(operator.stats("")["hits"], clients as i64);
-    // Each waits for what one of them computes, and is told.
+    // Each waits for the response that one of them computes, and gets it.
     let holder = &mut crowd[0];
     let token = lease(holder, Q);
     let fetch = words("CHATCACHE.FETCH response ann bot hi WAIT 3600000");

@@ -175,7 +175,7 @@ fn a_refused_response_leaves_the_lease_to_its_holder() {
 }
 
 #[test]
-fn bad_settings_are_refused() {
+fn bad_settings_of_leases_are_refused() {
     let server = Server::start();
     let mut con = server.raw();
     for bad in [

@@ -5,7 +5,7 @@ use testkit::{
     words,
 };
 
-/// All that drops the answer to `Q`, and so voids its lease.
+/// All commands that invalidate the response to `Q`, and so void its lease.
 pub const INVALIDATIONS: [&str; 11] = [
     "CHATCACHE.INVALIDATE bot",
     "CHATCACHE.INVALIDATE other bot",
@@ -53,7 +53,7 @@ fn an_invalidation_in_a_transaction_or_a_script_counts_too() {
     operator.call(&["EVAL", "return redis.call('CHATCACHE.INVALIDATE', KEYS[1])", "1", "bot"]);
     let (last, _) = lease_of(two.read());
     comes_too_late(&mut one, Q, &next);
-    // A transaction that drops and stores serves those who wait.
+    // A transaction that invalidates and stores serves the waiters.
     let mut three = waiter(&server, Q);
     two.transaction(&["CHATCACHE.INVALIDATE bot", &set_line(Q, "new", "")]);
     lease_of(three.read());
@@ -106,7 +106,7 @@ fn an_invalidation_that_changes_nothing_voids_nothing() {
 fn an_invalidation_in_the_shared_tiers_goes_by_the_persona_of_the_request() {
     let server = Server::start();
     let mut con = server.raw();
-    // The msg tier's key holds no persona: who asks for it as `bot` computes with bot's prompt.
+    // The msg tier's key holds no persona: a caller with `bot` computes with bot's prompt.
     let token = lease(&mut con, "msg ann bot hi");
     con.number("CHATCACHE.INVALIDATE bot");
     comes_too_late(&mut con, "msg ann bot hi", &token);
@@ -116,7 +116,7 @@ fn an_invalidation_in_the_shared_tiers_goes_by_the_persona_of_the_request() {
 }
 
 #[test]
-fn a_swap_of_databases_serves_waiters_if_it_brings_the_response() {
+fn swapdb_serves_waiters_if_it_brings_the_response() {
     let server = Server::start();
     let (mut holder, mut operator) = (server.raw(), server.raw());
     operator.ok("SELECT 1");
@@ -130,7 +130,7 @@ fn a_swap_of_databases_serves_waiters_if_it_brings_the_response() {
 }
 
 #[test]
-fn a_swap_of_databases_leaves_waiters_with_their_holder() {
+fn swapdb_leaves_waiters_with_their_holder() {
     let server = Server::start();
     let (mut holder, mut operator) = (server.raw(), server.raw());
     let token = lease(&mut holder, Q);

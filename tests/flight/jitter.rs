@@ -1,9 +1,9 @@
-//! ttl-jitter: answers stored together do not end together.
+//! ttl-jitter: responses stored together do not end together.
 
 use std::collections::BTreeSet;
 use testkit::{RawClient, Server};
 
-/// The TTLs of so many answers stored with these options.
+/// Returns the TTLs of responses stored with these options.
 fn ttls(con: &mut RawClient, options: &str) -> Vec<i64> {
     let mut ttls = Vec::new();
     for n in 0..200 {

@@ -119,7 +119,7 @@ fn holders_that_die_one_after_another_strand_no_waiter() {
     crowd.reverse();
     let mut last = None;
     while let Some(mut con) = crowd.pop() {
-        // The one who holds the lease dies: here, by having been replaced.
+        // The holder of the lease dies: here, it is replaced.
         drop(next.take());
         let (token, _) = testkit::lease_of(con.read());
         last = Some(token);

@@ -1,4 +1,4 @@
-//! Single flight: of all who miss one answer, one computes it, and nobody waits for one who is gone.
+//! Single flight: of all callers that miss one response, one computes it, and no waiter is stranded.
 
 mod bounds;
 mod durability;

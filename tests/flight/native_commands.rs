@@ -169,7 +169,7 @@ fn a_reload_keeps_holder_and_waiters_together_or_begins_anew() {
     let token = lease(&mut holder, Q);
     let mut con = waiter(&server, Q);
     operator.ok("DEBUG RELOAD");
-    // DEBUG RELOAD empties the server first: as after FLUSHALL, the first who waits computes.
+    // DEBUG RELOAD empties the server first: as after FLUSHALL, the first waiter computes.
     let stored = holder.say(&set_line(Q, "hello", &format!("TOKEN {token}")));
     match stored {
         Raw::Simple(_) => assert_eq!(con.read(), hit("hello")),
@@ -191,12 +191,12 @@ fn a_restored_stale_entry_wakes_no_waiter() {
     operator.number(&format!("DEL {key}"));
     let token = lease(&mut holder, Q);
     let mut con = waiter(&server, Q);
-    // A stale entry is not what they wait for; nor does it end the lease.
+    // A stale entry neither serves the waiters nor ends the lease.
     let words = [&b"RESTORE"[..], key.as_bytes(), b"0", &payload];
     assert_eq!(operator.call(&words), Raw::simple("OK"));
     assert_eq!(waiters(&mut operator), 1);
     assert_eq!(operator.say(&format!("CHATCACHE.FETCH {Q}")), stale("old"));
-    // Its deletion voids the lease, and the one who waits computes.
+    // Its deletion voids the lease, and the waiter computes.
     assert_eq!(operator.number(&format!("DEL {key}")), 1);
     comes_too_late(&mut holder, Q, &token);
     lease_of(con.read());

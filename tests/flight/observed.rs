@@ -39,13 +39,13 @@ fn a_response_of_any_bytes_reaches_the_waiters() {
     let server = Server::start();
     let mut holder = server.raw();
     let big = vec![0xff; 1_000_000];
-    for answer in [&b""[..], b"\0\r\n$-1\r\n\xff", &big] {
+    for response in [&b""[..], b"\0\r\n$-1\r\n\xff", &big] {
         let token = lease(&mut holder, Q);
         let mut con = waiter(&server, Q);
         let words =
-            [&b"CHATCACHE.SET"[..], b"response", b"ann", b"bot", b"hi", answer, b"TOKEN", token.as_bytes()];
+            [&b"CHATCACHE.SET"[..], b"response", b"ann", b"bot", b"hi", response, b"TOKEN", token.as_bytes()];
         assert_eq!(holder.call(&words), Raw::simple("OK"));
-        assert_eq!(con.read(), testkit::hit(answer));
+        assert_eq!(con.read(), testkit::hit(response));
         holder.number(&format!("CHATCACHE.DEL {Q}"));
     }
 }
@@ -138,7 +138,7 @@ fn the_counters_tell_the_story() {
 fn single_flight_works_in_a_cluster() {
     let server = Server::builder().cluster().start();
     let (mut holder, mut con) = (server.raw(), server.raw());
-    // In a cluster the persona is in every key: who asks as another persona asks for another answer.
+    // In a cluster the persona is in every key: another persona is another response.
     let token = lease(&mut holder, "msg ann bot hi");
     lease(&mut con, "msg ann other hi");
     let mut waiting = waiter(&server, "msg bob bot hi");

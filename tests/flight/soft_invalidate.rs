@@ -1,4 +1,4 @@
-//! SOFTINVALIDATE: all answers of a persona turn stale, and are refreshed one by one.
+//! SOFTINVALIDATE: all responses of a persona turn stale, and are refreshed one by one.
 
 use testkit::{
     Q, Raw, Server, comes_too_late, eventually, fill_persona, hit, inspected, lease, refresh,
@@ -21,7 +21,7 @@ fn soft_invalidate_turns_fresh_entries_stale_and_counts_them() {
     assert_eq!(con.stats("")["entries"], 10, "all are there");
     assert_eq!(con.say("CHATCACHE.GET response ann bot m-1"), Raw::NullBulk);
     refresh(&mut con, "response ann bot m-1");
-    // A new answer is fresh, and the next soft drop counts it alone.
+    // A new response is fresh, and the next SOFTINVALIDATE counts it alone.
     con.ok(&set_line("response ann bot m-1", "new", ""));
     assert_eq!(con.say("CHATCACHE.FETCH response ann bot m-1"), hit("new"));
     assert_eq!(con.stats("")["entries-stale"], 9);

@@ -1,4 +1,4 @@
-//! Stale while revalidate: the old answer for everybody, and the work for one.
+//! Stale while revalidate: all callers get the old response, and one computes the new one.
 
 use testkit::{
     Q, Raw, Server, busy_of, comes_too_late, eventually, fields, hit, inspected, instants, lease, refresh,
@@ -13,8 +13,8 @@ fn within_the_grace_all_callers_get_the_stale_response_and_one_a_token() {
     assert_eq!(con.say(&format!("CHATCACHE.FETCH {Q}")), hit("old"));
     store_stale(&mut con, Q, "old");
     let mut holder = server.raw();
-    let (answer, token) = refresh_of(holder.say(&format!("CHATCACHE.FETCH {Q} WAIT 60000")));
-    assert_eq!(answer, "old");
+    let (response, token) = refresh_of(holder.say(&format!("CHATCACHE.FETCH {Q} WAIT 60000")));
+    assert_eq!(response, "old");
     for wait in ["", " WAIT 60000"] {
         for _ in 0..20 {
             assert_eq!(server.raw().say(&format!("CHATCACHE.FETCH {Q}{wait}")), stale("old"));

@@ -6,7 +6,7 @@ use testkit::{
     set_line, waiter, waiter_for, waiters,
 };
 
-/// A server, one who holds the lease of `Q`, its token, and so many who wait.
+/// Returns a server, the holder of the lease of `Q`, its token, and some waiters.
 fn queue(waiting: usize) -> (Server, RawClient, String, Vec<RawClient>) {
     let server = Server::start();
     let mut holder = server.raw();

@@ -1,4 +1,4 @@
-//! COMMAND: what the server and redis-cli's hints know of each command.
+//! COMMAND: the server's facts about each command, and redis-cli's hints.
 
 use std::collections::{BTreeMap, BTreeSet};
 use testkit::{Raw, Server, fields, items, pairs, text_of, texts};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 use testkit::{Raw, RawClient, Server, eventually, text_of};
 
-/// One who hears all events of the keyspace.
+/// A subscriber to all events of the keyspace.
 struct Listener {
     ears: RawClient,
     con: RawClient,

@@ -1,4 +1,4 @@
-//! ACL: a right to a persona is a right to its answers.
+//! ACL: a right to a persona is a right to its responses.
 
 use testkit::{Raw, RawClient, Server};
 

@@ -4,7 +4,7 @@ use testkit::{Raw, Server, args, items, text_of, texts};
 
 const KEY: &str = "msg:5d41402abc4b2a76b9719d911017c592";
 
-fn server_with_an_answer(size: usize) -> Server {
+fn server_with_a_response(size: usize) -> Server {
     let server = Server::start();
     let set = args!["CHATCACHE.SET", "msg", "ann", "helper", "hello", vec![b'x'; size]];
     assert_eq!(server.raw().call(&set), Raw::simple("OK"));
@@ -14,7 +14,7 @@ fn server_with_an_answer(size: usize) -> Server {
 #[test]
 fn memory_usage_counts_the_response() {
     for size in [1, 100, 100_000, 5_000_000] {
-        let server = server_with_an_answer(size);
+        let server = server_with_a_response(size);
         let mut con = server.raw();
         let used = con.number(&format!("MEMORY USAGE {KEY}"));
         let size = size as i64;
@@ -25,7 +25,7 @@ fn memory_usage_counts_the_response() {
 
 #[test]
 fn object_and_debug_look_at_an_entry() {
-    let server = server_with_an_answer(10);
+    let server = server_with_a_response(10);
     let mut con = server.raw();
     assert_eq!(con.say(&format!("TYPE {KEY}")), Raw::simple("chatcache"));
     assert_eq!(con.text(&format!("OBJECT ENCODING {KEY}")), "raw");
@@ -42,7 +42,7 @@ fn object_and_debug_look_at_an_entry() {
 }
 
 #[test]
-fn only_an_entry_that_is_asked_for_counts_as_used() {
+fn only_a_requested_entry_counts_as_used() {
     let server = Server::builder().config("maxmemory-policy allkeys-lfu").config("lfu-log-factor 0").start();
     let mut con = server.raw();
     // With it, a key is opened once a second: see the tests of L1.

@@ -2,8 +2,8 @@
 
 use testkit::{Raw, RawClient, Server, args, eventually, fields, info_field, replica_caught_up};
 
-/// An answer like those of a model, of some 1,300 bytes, and another for each number.
-fn answer(n: usize) -> String {
+/// Returns a response like those of a model, of some 1,300 bytes, another for each number.
+fn response(n: usize) -> String {
     let topics = ["the invoice", "your order", "a refund", "the delivery", "the password", "this feature"];
     let topic = topics[n % topics.len()];
     let mut text = format!("Thank you for asking about {topic} (case {n}). ");
@@ -17,11 +17,11 @@ fn answer(n: usize) -> String {
     text
 }
 
-fn set(con: &mut RawClient, n: usize, answer: impl AsRef<[u8]>) {
-    let answer = answer.as_ref();
+fn set(con: &mut RawClient, n: usize, response: impl AsRef<[u8]>) {
+    let response = response.as_ref();
     let message = format!("question {n}");
     let set: [&[u8]; 8] =
-        [b"CHATCACHE.SET", b"persona", b"", b"helper", message.as_bytes(), answer, b"EX", b"1000"];
+        [b"CHATCACHE.SET", b"persona", b"", b"helper", message.as_bytes(), response, b"EX", b"1000"];
     assert_eq!(con.call(&set), Raw::simple("OK"));
 }
 
@@ -39,8 +39,8 @@ fn key(con: &mut RawClient, n: usize) -> String {
     testkit::text_of(&con.call(&args!["CHATCACHE.KEY", "persona", "", "helper", message]))
 }
 
-/// Waits until this answer is compressed, and gives the word for how.
-fn packed(con: &mut RawClient, n: usize) -> String {
+/// Waits until this response is compressed, and returns its encoding.
+fn compressed(con: &mut RawClient, n: usize) -> String {
     eventually(|| inspect(con, n, "encoding") != Raw::bulk("raw"));
     testkit::text_of(&inspect(con, n, "encoding"))
 }
@@ -53,11 +53,11 @@ fn waited(con: &mut RawClient) {
 fn an_entry_that_would_take_long_to_decompress_stays_raw() {
     let server = Server::start();
     let mut con = server.raw();
-    let of = |parts: usize| -> String { (0..parts).map(answer).collect() };
+    let of = |parts: usize| -> String { (0..parts).map(response).collect() };
     set(&mut con, 1, of(4_000));
     set(&mut con, 2, of(2_000));
     assert!(matches!(inspect(&mut con, 1, "raw-bytes"), Raw::Int(bytes) if bytes > 4 << 20));
-    assert_eq!(packed(&mut con, 2), "zstd");
+    assert_eq!(compressed(&mut con, 2), "zstd");
     assert_eq!(inspect(&mut con, 1, "encoding"), Raw::bulk("raw"));
     // A compressed entry can be hot.
     let long = Raw::bulk(of(2_000));
@@ -72,14 +72,14 @@ fn a_cold_entry_is_compressed_and_read_as_it_was() {
     for (method, most) in [("zstd", 0.6), ("lz4", 0.8)] {
         let server = Server::builder().config(format!("chatcache.compression {method}")).start();
         let mut con = server.raw();
-        let text = answer(1);
+        let text = response(1);
         set(&mut con, 1, &text);
         let key = key(&mut con, 1);
         assert_eq!(inspect(&mut con, 1, "encoding"), Raw::bulk("raw"), "SET packs nothing");
         let usage = con.number(&format!("MEMORY USAGE {key}"));
         let (digest, idle) = (con.say(&format!("DEBUG DIGEST-VALUE {key}")), con.stats("helper"));
 
-        assert_eq!(packed(&mut con, 1), method);
+        assert_eq!(compressed(&mut con, 1), method);
         let stats = con.stats("");
         assert_eq!(stats["raw-bytes"], text.len() as i64);
         assert!((stats["stored-bytes"] as f64) < text.len() as f64 * most, "{method}: {stats:?}");
@@ -102,22 +102,22 @@ fn a_cold_entry_is_compressed_and_read_as_it_was() {
 fn entries_that_are_read_often_stay_raw() {
     let server = Server::start();
     let mut con = server.raw();
-    let text = answer(1);
+    let text = response(1);
     set(&mut con, 1, &text);
-    set(&mut con, 2, answer(2));
+    set(&mut con, 2, response(2));
     for _ in 0..3 {
         assert_eq!(get(&mut con, 1), Raw::bulk(&text));
     }
-    packed(&mut con, 2);
+    compressed(&mut con, 2);
     waited(&mut con);
     assert_eq!(inspect(&mut con, 1, "encoding"), Raw::bulk("raw"), "it is hot");
     con.ok("CONFIG SET chatcache.l1-max-bytes 0");
-    packed(&mut con, 1);
+    compressed(&mut con, 1);
     con.ok("CONFIG SET chatcache.l1-max-bytes 64mb");
     eventually(|| con.stats("")["l1-entries"] == 0);
     let hits = con.stats("")["hits-l1"];
     eventually(|| {
-        assert_eq!(get(&mut con, 2), Raw::bulk(answer(2)));
+        assert_eq!(get(&mut con, 2), Raw::bulk(response(2)));
         con.stats("")["hits-l1"] > hits
     });
     assert_eq!(inspect(&mut con, 2, "encoding"), Raw::bulk("raw"));
@@ -135,19 +135,20 @@ fn small_and_incompressible_responses_stay_raw() {
         (state >> 56) as u8
     });
     let noise: Vec<u8> = noise.take(3000).collect();
-    let texts = ["a".repeat(1023).into_bytes(), "ab".repeat(512).into_bytes(), noise, answer(3).into_bytes()];
+    let texts =
+        ["a".repeat(1023).into_bytes(), "ab".repeat(512).into_bytes(), noise, response(3).into_bytes()];
     for (n, text) in texts.iter().enumerate() {
         set(&mut con, n, text);
     }
-    packed(&mut con, 1);
-    packed(&mut con, 3);
+    compressed(&mut con, 1);
+    compressed(&mut con, 3);
     waited(&mut con);
     assert_eq!(inspect(&mut con, 0, "encoding"), Raw::bulk("raw"));
     assert_eq!(inspect(&mut con, 2, "encoding"), Raw::bulk("raw"));
     assert_eq!(con.stats("")["compressed"], 2);
 
     con.ok("CONFIG SET chatcache.compression none");
-    set(&mut con, 3, answer(4));
+    set(&mut con, 3, response(4));
     assert_eq!(con.stats("")["waiting-to-compress"], 0);
 }
 
@@ -156,17 +157,17 @@ fn entries_are_compressed_in_the_database_that_they_have_come_to() {
     let server = Server::start();
     let mut con = server.raw();
     for n in 0..20 {
-        set(&mut con, n, answer(n));
+        set(&mut con, n, response(n));
     }
     for _ in 0..2 {
-        assert_eq!(get(&mut con, 1), Raw::bulk(answer(1)));
+        assert_eq!(get(&mut con, 1), Raw::bulk(response(1)));
     }
     con.ok("SWAPDB 0 3");
     waited(&mut con);
     con.ok("SELECT 3");
     for n in [0, 1, 19] {
-        packed(&mut con, n);
-        assert_eq!(get(&mut con, n), Raw::bulk(answer(n)));
+        compressed(&mut con, n);
+        assert_eq!(get(&mut con, n), Raw::bulk(response(n)));
     }
 }
 
@@ -179,30 +180,30 @@ fn compressing_one_very_long_response_leaves_no_memory_behind() {
             info_field(&mut server.connect(), "memory", "used_memory").parse().expect("a number")
         };
         let before = used(&server);
-        let long: String = (0..2_900).map(answer).collect();
+        let long: String = (0..2_900).map(response).collect();
         set(&mut con, 1, &long);
-        packed(&mut con, 1);
+        compressed(&mut con, 1);
         con.ok("FLUSHALL");
         drop(con);
-        // As large as the answer is, 4 MB.
+        // As large as the response, 4 MB.
         eventually(|| used(&server) < before + 2_000_000);
     }
 }
 
-/// With a dictionary, wherever the answer goes it can be read by a server that has none.
+/// A response compressed with a dictionary can be read by any server to which it goes.
 #[test]
 fn entries_compressed_with_a_dictionary_are_readable_everywhere() {
-    const ANSWERS: usize = 1500;
+    const RESPONSES: usize = 1500;
     let mut server = Server::builder().config("aof-use-rdb-preamble no").start();
     let mut con = server.raw();
-    for n in 0..ANSWERS {
-        set(&mut con, n, answer(n));
+    for n in 0..RESPONSES {
+        set(&mut con, n, response(n));
     }
     waited(&mut con);
-    let last = ANSWERS - 1;
-    assert_eq!(packed(&mut con, last), "zstd-dictionary");
+    let last = RESPONSES - 1;
+    assert_eq!(compressed(&mut con, last), "zstd-dictionary");
     let stats = con.stats("");
-    assert_eq!((stats["dictionaries"], stats["entries"]), (1, ANSWERS as i64));
+    assert_eq!((stats["dictionaries"], stats["entries"]), (1, RESPONSES as i64));
 
     let other = Server::start();
     let mut reader = other.raw();
@@ -211,11 +212,11 @@ fn entries_compressed_with_a_dictionary_are_readable_everywhere() {
         let Raw::Bulk(dump) = con.say(&format!("DUMP {key}")) else { panic!("no dump") };
         assert_eq!(reader.call(&args!["RESTORE", key, "0", dump]), Raw::simple("OK"));
         assert_eq!(inspect(&mut reader, n, "encoding"), Raw::bulk("zstd"), "it stays packed");
-        assert_eq!(get(&mut reader, n), Raw::bulk(answer(n)));
+        assert_eq!(get(&mut reader, n), Raw::bulk(response(n)));
     }
     let check = |con: &mut RawClient| {
-        for n in (0..ANSWERS).step_by(50).chain([last]) {
-            assert_eq!(get(con, n), Raw::bulk(answer(n)), "{n}");
+        for n in (0..RESPONSES).step_by(50).chain([last]) {
+            assert_eq!(get(con, n), Raw::bulk(response(n)), "{n}");
         }
         let told = con.stats("");
         assert_eq!((told["entries"], told["raw-bytes"]), (stats["entries"], stats["raw-bytes"]));
@@ -249,8 +250,8 @@ fn entries_compressed_with_a_dictionary_are_readable_everywhere() {
 fn a_damaged_compressed_entry_is_refused() {
     let server = Server::start();
     let mut con = server.raw();
-    set(&mut con, 1, answer(1));
-    packed(&mut con, 1);
+    set(&mut con, 1, response(1));
+    compressed(&mut con, 1);
     let key = key(&mut con, 1);
     let Raw::Bulk(dump) = con.say(&format!("DUMP {key}")) else { panic!("no dump") };
     let mut refused = 0;
@@ -271,5 +272,5 @@ fn a_damaged_compressed_entry_is_refused() {
     }
     assert!(refused > 0);
     assert!(!server.crashed());
-    assert_eq!(get(&mut con, 1), Raw::bulk(answer(1)));
+    assert_eq!(get(&mut con, 1), Raw::bulk(response(1)));
 }

@@ -1,4 +1,4 @@
-//! L1: what it gives is what the keyspace would, after any command.
+//! L1 serves the response that the keyspace would, after any command.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,18 +9,18 @@ use testkit::{
 
 const ASK: &str = "response ann helper hello";
 
-/// Asks until L1 answers.
+/// Requests until L1 serves the response.
 #[track_caller]
-fn heat(con: &mut RawClient, request: &str, answer: &str) {
+fn heat(con: &mut RawClient, request: &str, response: &str) {
     let before = con.stats("")["hits-l1"];
     eventually(|| {
-        assert_eq!(con.say(&format!("CHATCACHE.GET {request}")), Raw::bulk(answer));
+        assert_eq!(con.say(&format!("CHATCACHE.GET {request}")), Raw::bulk(response));
         con.stats("")["hits-l1"] > before
     });
 }
 
-/// A server with one hot answer, and its key's name.
-fn with_a_hot_answer() -> (Server, RawClient, String) {
+/// Returns a server with one hot response, and its key's name.
+fn with_a_hot_response() -> (Server, RawClient, String) {
     let server = Server::builder().config("enable-debug-command yes").start();
     let mut con = server.raw();
     con.ok(&format!("CHATCACHE.SET {ASK} answer"));
@@ -31,7 +31,7 @@ fn with_a_hot_answer() -> (Server, RawClient, String) {
 
 #[test]
 fn a_hot_entry_is_given_from_l1_and_counts_as_any() {
-    let (_server, mut con, _) = with_a_hot_answer();
+    let (_server, mut con, _) = with_a_hot_response();
     let before = con.stats("");
     for _ in 0..5 {
         con.say(&format!("CHATCACHE.GET {ASK}"));
@@ -76,7 +76,7 @@ fn no_way_to_lose_an_entry_leaves_it_in_l1() {
             continue;
         }
         for in_background in [false, true] {
-            let (_server, mut con, key) = with_a_hot_answer();
+            let (_server, mut con, key) = with_a_hot_response();
             let limit = if in_background { 0 } else { 512 };
             con.ok(&format!("CONFIG SET chatcache.invalidate-sync-limit {limit}"));
             let line = line.replace("{key}", &key);
@@ -91,13 +91,13 @@ fn no_way_to_lose_an_entry_leaves_it_in_l1() {
 #[test]
 fn in_a_transaction_and_in_a_script_too() {
     for line in ["DEL {key}", "PEXPIRE {key} 0", "CHATCACHE.INVALIDATE helper", "RENAME {key} other"] {
-        let (_server, mut con, key) = with_a_hot_answer();
+        let (_server, mut con, key) = with_a_hot_response();
         let line = line.replace("{key}", &key);
         let get = format!("CHATCACHE.GET {ASK}");
         let replies = con.transaction(&[&get, &line, &get]);
         assert_eq!((&replies[0], &replies[2]), (&Raw::bulk("answer"), &Raw::NullBulk), "{line}");
 
-        let (_server, mut con, key) = with_a_hot_answer();
+        let (_server, mut con, key) = with_a_hot_response();
         let line = line.replace("{key}", &key);
         let call = |line: &str| {
             let words: Vec<String> = line.split(' ').map(|word| format!("'{word}'")).collect();
@@ -111,7 +111,7 @@ fn in_a_transaction_and_in_a_script_too() {
 
 #[test]
 fn another_response_replaces_that_in_l1_at_once() {
-    let (_server, mut con, key) = with_a_hot_answer();
+    let (_server, mut con, key) = with_a_hot_response();
     con.ok(&format!("CHATCACHE.SET {ASK} newer"));
     assert_eq!(con.say(&format!("CHATCACHE.GET {ASK}")), Raw::bulk("newer"));
     heat(&mut con, ASK, "newer");
@@ -129,8 +129,8 @@ fn another_response_replaces_that_in_l1_at_once() {
 }
 
 #[test]
-fn l1_keeps_to_the_current_ttl_of_the_key() {
-    let (_server, mut con, key) = with_a_hot_answer();
+fn l1_follows_expire_and_persist_of_the_key() {
+    let (_server, mut con, key) = with_a_hot_response();
     con.say(&format!("PEXPIRE {key} 150"));
     heat(&mut con, ASK, "answer");
     eventually(|| con.say(&format!("CHATCACHE.GET {ASK}")) == Raw::NullBulk);
@@ -193,7 +193,7 @@ fn an_entry_is_hot_for_its_own_persona_and_database() {
 
 #[test]
 fn a_reload_a_restart_and_a_full_sync_begin_with_an_empty_one() {
-    let (mut server, mut con, _) = with_a_hot_answer();
+    let (mut server, mut con, _) = with_a_hot_response();
     con.ok("DEBUG RELOAD");
     assert_eq!(con.say(&format!("CHATCACHE.GET {ASK}")), Raw::bulk("answer"));
     heat(&mut con, ASK, "answer");
@@ -270,7 +270,7 @@ fn hot_entries_are_not_evicted_before_cold_ones() {
     });
 }
 
-/// Stores responses, twice as many as there is room for, at a pace at which the server's clock of uses, which counts
+/// Stores responses, twice as many as fit, at a pace at which the server's clock of uses, which counts
 /// seconds, can tell one from the next; and asks for one all the time.
 fn hot_under(policy: &str) {
     let server = Server::builder()

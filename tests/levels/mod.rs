@@ -1,4 +1,4 @@
-//! The two levels: L1, which nobody may see, and L2, which packs what is cold.
+//! The two levels: L1, which is never seen, and L2, in which cold entries are compressed.
 
 mod compression;
 mod l1;

@@ -56,7 +56,7 @@ fn a_key_that_another_type_took_over_is_out_of_the_index() {
         fixture.number(1, &args!["SADD", "set", "member"]);
         fixture.number(1, &args!["SUNIONSTORE", key, "set"]);
     });
-    // Of no members there is no set, but the answer is gone all the same.
+    // A set without members does not exist, but the entry is gone all the same.
     story([without_anns(4), EMPTY], |fixture| {
         let key = fixture.key(RESPONSE);
         fixture.number(0, &args!["SINTERSTORE", key, "set", "other set"]);
@@ -78,7 +78,7 @@ fn a_command_of_another_type_changes_nothing() {
             assert!(matches!(&reply, Raw::Error(text) if text.starts_with("WRONGTYPE")), "{reply:?}");
         }
         fixture.number(0, &args!["SETNX", key, "text"]);
-        fixture.answers(RESPONSE);
+        fixture.responses(RESPONSE);
     });
 }
 
@@ -88,7 +88,7 @@ fn an_entry_that_is_stored_again_counts_once_with_its_new_bytes() {
     story([longer, EMPTY], |fixture| {
         fixture.ok(&["CHATCACHE.SET", "persona", "ann", "helper", "hi", "22+longer"]);
     });
-    // In the tier msg poet's answer takes the place of helper's, and bob's that of ann's.
+    // In the tier msg poet's response takes the place of helper's, and bob's that of ann's.
     let others = Census { helper: (4, 14), poet: (2, 9), ann: 3, bob: 3, keys: 6 };
     story([others, EMPTY], |fixture| {
         fixture.ok(&["CHATCACHE.SET", "msg", "bob", "poet", "hi", "one"]);
@@ -102,7 +102,7 @@ fn a_script_and_a_transaction_do_the_same_as_their_commands() {
         return redis.call('CHATCACHE.GET', 'session', 'ann', 'helper', 'hi')";
     story([gone, EMPTY], |fixture| {
         let [del, from, to] = [fixture.key(BOBS), fixture.key(MSG), fixture.key(SESSION)];
-        // The session's answer is overwritten by the message's, which does not answer the session.
+        // The message's response overwrites the session's, and does not serve the session.
         assert_eq!(fixture.run(&args!["EVAL", SCRIPT, 0, del, from, to]), Raw::NullBulk);
         fixture.ok(&["CHATCACHE.SET", "session", "ann", "helper", "hi", "1++"]);
     });

@@ -1,13 +1,13 @@
-//! Answers whose time is over, and answers that give way to others.
+//! Entries that expire, and entries that are evicted.
 
 use testkit::{Raw, Server, args, eventually, info_field};
 
 use super::story::{
-    ANSWERS, Census, EMPTY, FULL, Fixture, MSG, RESPONSE, SESSION, story, story_on, without_anns,
+    Census, EMPTY, FULL, Fixture, MSG, RESPONSE, RESPONSES, SESSION, story, story_on, without_anns,
 };
 
-fn expire_soon(fixture: &mut Fixture, answer: super::story::Answer) -> Vec<u8> {
-    let key = fixture.key(answer);
+fn expire_soon(fixture: &mut Fixture, response: super::story::Response) -> Vec<u8> {
+    let key = fixture.key(response);
     fixture.number(1, &args!["PEXPIRE", key, 30]);
     key
 }
@@ -92,10 +92,10 @@ fn evicted_entries_leave_the_index() {
         let used: u64 =
             info_field(&mut fixture.server.connect(), "memory", "used_memory").parse().expect("bytes");
         fixture.ok(&args!["CONFIG", "SET", "maxmemory", used + 1_000_000]);
-        let answer = "x".repeat(5000);
+        let response = "x".repeat(5000);
         for number in 0..1000 {
             let persona = if number % 3 == 0 { "poet" } else { "helper" };
-            fixture.ok(&args!["CHATCACHE.SET", "response", "ann", persona, number, answer]);
+            fixture.ok(&args!["CHATCACHE.SET", "response", "ann", persona, number, response]);
         }
         fixture.ok(&["CONFIG", "SET", "maxmemory", "0"]);
         let left = |fixture: &mut Fixture, persona: &str| {
@@ -127,7 +127,7 @@ fn no_memory_for_an_entry_leaves_the_old_one_and_the_index() {
         fixture.ok(&["CONFIG", "SET", "maxmemory", "1"]);
         let refused = fixture.run(&["CHATCACHE.SET", "msg", "bob", "poet", "hi", "another"]);
         assert!(matches!(&refused, Raw::Error(text) if text.starts_with("OOM")), "{refused:?}");
-        ANSWERS.into_iter().for_each(|answer| fixture.answers(answer));
+        RESPONSES.into_iter().for_each(|response| fixture.responses(response));
         fixture.ok(&["CONFIG", "SET", "maxmemory", "0"]);
     });
 }

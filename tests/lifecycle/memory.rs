@@ -8,7 +8,7 @@ const ENTRIES: u64 = 100_000;
 
 #[test]
 fn an_entry_takes_at_most_32_bytes_of_index() {
-    // One persona, ten users: what they take themselves does not show.
+    // One persona, ten users: their own memory does not show.
     const SCRIPT: &str = "for n = ARGV[1], ARGV[2] do
         redis.call('CHATCACHE.SET', 'response', 'user ' .. n % 10, 'helper', 'message ' .. n, 'answer') end";
     let mut fixture = Fixture::new(Server::start());

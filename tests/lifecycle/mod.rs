@@ -1,5 +1,5 @@
-//! The index is right after everything that can happen to a key: each test is a row, or a few, of what a
-//! server does to values of a module type, and then drops what is left in each way there is.
+//! The index agrees with the keyspace after every event of a key. Each test is one or more rows of a list of all that a
+//! server does to values of a module type; it ends with an invalidation of the entries left, once in each way.
 
 mod deletes;
 mod expiry;
@@ -9,4 +9,5 @@ mod reload;
 mod rename_move_copy;
 mod restore;
 mod story;
+mod swapdb;
 mod tombstones;

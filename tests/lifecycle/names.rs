@@ -26,7 +26,7 @@ const TIERS: [&str; 4] = ["msg", "persona", "session", "response"];
 fn fill(fixture: &mut Fixture) {
     for (number, persona) in NAMES.iter().enumerate() {
         for tier in TIERS {
-            // The user's name is the persona's: who is who must not be mixed up either.
+            // The user has the persona's name: the two must not be confused.
             let set = args!["CHATCACHE.SET", tier, persona, persona, format!("message {number}"), "answer"];
             fixture.ok(&set);
         }
@@ -34,7 +34,7 @@ fn fill(fixture: &mut Fixture) {
 }
 
 #[track_caller]
-fn answers(fixture: &mut Fixture, number: usize) -> usize {
+fn responses(fixture: &mut Fixture, number: usize) -> usize {
     let name = NAMES[number];
     let message = format!("message {number}");
     let mut found = 0;
@@ -59,12 +59,12 @@ fn an_invalidation_takes_exactly_the_persona_or_user_of_that_name() {
             fixture.ok(&["FLUSHALL"]);
             fill(&mut fixture);
             for (number, name) in NAMES.iter().enumerate() {
-                assert_eq!(answers(&mut fixture, number), 4);
+                assert_eq!(responses(&mut fixture, number), 4);
                 fixture.number(4, &args![drop, name]);
                 fixture.number(0, &args![drop, name]);
-                assert_eq!(answers(&mut fixture, number), 0);
+                assert_eq!(responses(&mut fixture, number), 0);
                 for other in number + 1..NAMES.len() {
-                    assert_eq!(answers(&mut fixture, other), 4, "{} after {number}", other);
+                    assert_eq!(responses(&mut fixture, other), 4, "{} after {number}", other);
                 }
             }
             fixture.reclaimed();
@@ -89,7 +89,7 @@ fn personas_of_any_name_come_back_from_a_restart_and_under_other_keys() {
     fixture.server.restart();
     fixture.reconnect();
     for (number, name) in NAMES.iter().enumerate() {
-        let left = answers(&mut fixture, number);
+        let left = responses(&mut fixture, number);
         assert_eq!(left, if number == 0 { 3 } else { 4 });
         fixture.number(4, &args!["CHATCACHE.INVALIDATE", name]);
     }

@@ -5,7 +5,7 @@ use testkit::{Raw, Server, args, eventually, info_field, skipped_as_copy_changes
 
 use super::story::{BOBS, Census, EMPTY, FULL, Fixture, MSG, POETS, RESPONSE, SESSION, story, without_anns};
 
-/// Moves some answers about, to where their names and databases don't tell whose they are.
+/// Moves some entries to names and databases that do not tell their persona.
 fn scatter(fixture: &mut Fixture) {
     let [response, poets] = [fixture.key(RESPONSE), fixture.key(POETS)];
     fixture.ok(&args!["RENAME", response, "elsewhere"]);
@@ -20,7 +20,7 @@ fn a_reload_brings_every_entry_back_to_its_persona_and_database() {
         scatter(fixture);
         fixture.ok(&["DEBUG", "RELOAD"]);
         fixture.select(0);
-        fixture.answers(SESSION);
+        fixture.responses(SESSION);
     });
 }
 
@@ -30,7 +30,7 @@ fn a_restart_brings_every_entry_back_to_its_persona_and_database() {
         scatter(fixture);
         fixture.server.restart();
         fixture.reconnect();
-        fixture.answers(BOBS);
+        fixture.responses(BOBS);
     });
 }
 
@@ -48,7 +48,7 @@ fn a_background_save_keeps_the_entries_of_its_beginning() {
         fixture.server.kill9();
         fixture.server.start_again();
         fixture.reconnect();
-        fixture.answers(SESSION);
+        fixture.responses(SESSION);
     });
 }
 
@@ -71,7 +71,7 @@ fn an_entry_keeps_its_time_and_its_hits_over_a_restart() {
     let mut fixture = Fixture::new(Server::start());
     fixture.fresh();
     fixture.ok(&["CHATCACHE.SET", "msg", "ann", "helper", "hi", "1", "PXAT", "4102444800000"]);
-    fixture.answers(MSG);
+    fixture.responses(MSG);
     let key = fixture.key(MSG);
     fixture.server.restart();
     fixture.reconnect();
@@ -83,21 +83,21 @@ fn an_entry_keeps_its_time_and_its_hits_over_a_restart() {
     assert_eq!(fields[at + 1], Raw::Int(1));
 }
 
-/// Many answers of helper, to be reclaimed for a while.
+/// Stores many responses of helper, to be reclaimed for a while.
 fn many(fixture: &mut Fixture, count: usize) {
     const SCRIPT: &str = "for n = 1, ARGV[1] do
         redis.call('CHATCACHE.SET', 'persona', 'ann', 'helper', 'message ' .. n, 'answer') end";
     fixture.run(&args!["EVAL", SCRIPT, 0, count]);
 }
 
-/// Only bob's answer of poet is left, and nothing of helper comes back.
+/// Checks that only poet's response to bob is left, and none of helper comes back.
 #[track_caller]
 fn only_poet_is_left(fixture: &mut Fixture) {
     let poet = Census { helper: (0, 0), ann: 0, bob: 1, keys: 1, ..FULL };
     fixture.select(0);
     assert_eq!(fixture.run(&["CHATCACHE.GET", "persona", "ann", "helper", "message 1"]), Raw::NullBulk);
     assert_eq!(fixture.get(SESSION), None);
-    fixture.answers(POETS);
+    fixture.responses(POETS);
     fixture.number(0, &["CHATCACHE.INVALIDATE", "helper"]);
     fixture.number(0, &["CHATCACHE.FORGET", "ann"]);
     fixture.reclaimed();

@@ -1,13 +1,10 @@
 //! Keys that change their name or their database, and are their persona's and user's as before.
 
-use testkit::{Raw, Server, args, replica_caught_up, skipped_as_copy_changes_the_database};
+use testkit::{Server, args, replica_caught_up, skipped_as_copy_changes_the_database};
 
 use super::story::{
-    BOBS, Census, EMPTY, FULL, Fixture, MSG, PERSONA, POETS, RESPONSE, SESSION, story, without_anns,
+    BOBS, Census, EMPTY, FULL, Fixture, MSG, ONE, PERSONA, POETS, RESPONSE, SESSION, story, without_anns,
 };
-
-/// One of ann's and helper's, of 4 bytes.
-const ONE: Census = Census { helper: (1, 4), poet: (0, 0), ann: 1, bob: 0, keys: 1 };
 
 #[test]
 fn a_renamed_entry_is_its_personas_and_its_users_under_any_name() {
@@ -29,7 +26,7 @@ fn an_entry_renamed_away_and_back_is_found_again() {
         fixture.ok(&args!["RENAME", key, "elsewhere"]);
         fixture.ok(&args!["RENAME", "elsewhere", key]);
         fixture.ok(&args!["RENAME", key, key]);
-        fixture.answers(SESSION);
+        fixture.responses(SESSION);
     });
 }
 
@@ -58,8 +55,8 @@ fn renamenx_moves_where_it_may() {
     story([FULL, EMPTY], |fixture| {
         let [from, to] = [fixture.key(RESPONSE), fixture.key(POETS)];
         fixture.number(0, &args!["RENAMENX", from, to]);
-        fixture.answers(RESPONSE);
-        fixture.answers(POETS);
+        fixture.responses(RESPONSE);
+        fixture.responses(POETS);
         fixture.number(1, &args!["RENAMENX", from, "elsewhere"]);
     });
 }
@@ -69,15 +66,15 @@ fn a_copy_counts_as_one_more() {
     story([Census { helper: (6, 19), ann: 5, keys: 7, ..FULL }, EMPTY], |fixture| {
         let key = fixture.key(RESPONSE);
         fixture.number(1, &args!["COPY", key, "elsewhere"]);
-        fixture.answers(RESPONSE);
+        fixture.responses(RESPONSE);
     });
     story([FULL, ONE], |fixture| {
         let key = fixture.key(RESPONSE);
         fixture.number(1, &args!["COPY", key, key, "DB", 1]);
         fixture.select(1);
-        fixture.answers(RESPONSE);
+        fixture.responses(RESPONSE);
         fixture.select(0);
-        fixture.answers(RESPONSE);
+        fixture.responses(RESPONSE);
     });
 }
 
@@ -86,7 +83,7 @@ fn a_copy_takes_the_place_of_another_entry_only_with_replace() {
     story([Census { helper: (6, 19), poet: (0, 0), ann: 5, bob: 1, keys: 6 }, EMPTY], |fixture| {
         let [from, to] = [fixture.key(RESPONSE), fixture.key(POETS)];
         fixture.number(0, &args!["COPY", from, to]);
-        fixture.answers(POETS);
+        fixture.responses(POETS);
         fixture.number(1, &args!["COPY", from, to, "REPLACE"]);
     });
 }
@@ -101,7 +98,7 @@ fn a_moved_entry_is_found_in_its_new_database() {
         fixture.number(1, &args!["MOVE", key, 1]);
         assert_eq!(fixture.get(RESPONSE), None);
         fixture.select(1);
-        fixture.answers(RESPONSE);
+        fixture.responses(RESPONSE);
     });
     // If the target exists, nothing moves.
     story([FULL, ONE], |fixture| {
@@ -111,38 +108,7 @@ fn a_moved_entry_is_found_in_its_new_database() {
     });
 }
 
-#[test]
-fn databases_that_are_swapped_take_their_indexes_with_them() {
-    story([EMPTY, FULL], |fixture| fixture.ok(&["SWAPDB", "0", "1"]));
-    story([ONE, FULL], |fixture| {
-        let key = fixture.key(RESPONSE);
-        fixture.number(1, &args!["COPY", key, key, "DB", 1]);
-        fixture.ok(&["SWAPDB", "1", "0"]);
-        fixture.select(0);
-        fixture.answers(RESPONSE);
-        assert_eq!(fixture.get(MSG), None);
-    });
-    story([FULL, ONE], |fixture| {
-        let key = fixture.key(RESPONSE);
-        fixture.number(1, &args!["COPY", key, key, "DB", 1]);
-        fixture.ok(&["SWAPDB", "0", "1"]);
-        fixture.ok(&["SWAPDB", "0", "0"]);
-        fixture.ok(&["SWAPDB", "1", "0"]);
-    });
-}
-
-#[test]
-fn entries_of_a_swapped_database_expire_out_of_the_right_index() {
-    story([EMPTY, without_anns(4)], |fixture| {
-        let key = fixture.key(RESPONSE);
-        fixture.number(1, &args!["PEXPIRE", key, 40]);
-        fixture.ok(&["SWAPDB", "0", "1"]);
-        fixture.select(1);
-        testkit::eventually(|| fixture.run(&["DBSIZE"]) == Raw::Int(5));
-    });
-}
-
-/// Moves two of helper's answers to this database of another server.
+/// Moves two of helper's responses to this database of another server.
 #[track_caller]
 fn migrate_to(database: usize) {
     let mut target = Fixture::new(Server::start());
@@ -154,7 +120,7 @@ fn migrate_to(database: usize) {
         let [one, other] = [fixture.key(PERSONA), fixture.key(BOBS)];
         fixture.ok(&args!["MIGRATE", "127.0.0.1", port, "", database, 5000, "KEYS", one, other]);
         target.holds(database, Census { helper: (2, 7), poet: (0, 0), ann: 1, bob: 1, keys: 2 });
-        target.answers(PERSONA);
+        target.responses(PERSONA);
         target.number(2, &["CHATCACHE.INVALIDATE", "helper"]);
         target.holds(database, EMPTY);
     });

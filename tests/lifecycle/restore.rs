@@ -14,20 +14,20 @@ fn a_restored_entry_is_its_personas_again() {
         fixture.number(1, &args!["DEL", key]);
         assert_eq!(fixture.get(RESPONSE), None);
         fixture.ok(&args!["RESTORE", key, 0, dump]);
-        fixture.answers(RESPONSE);
+        fixture.responses(RESPONSE);
     });
     story([ONE_MORE, EMPTY], |fixture| {
         let key = fixture.key(RESPONSE);
         let dump = fixture.dump(&key);
         fixture.ok(&args!["RESTORE", "elsewhere", 100_000, dump]);
-        fixture.answers(RESPONSE);
+        fixture.responses(RESPONSE);
     });
     story([FULL, Census { helper: (1, 4), poet: (0, 0), ann: 1, bob: 0, keys: 1 }], |fixture| {
         let key = fixture.key(RESPONSE);
         let dump = fixture.dump(&key);
         fixture.select(1);
         fixture.ok(&args!["RESTORE", key, 0, dump]);
-        fixture.answers(RESPONSE);
+        fixture.responses(RESPONSE);
     });
 }
 
@@ -38,7 +38,7 @@ fn restore_takes_the_place_of_another_entry_only_with_replace() {
         let dump = fixture.dump(&from);
         let refused = fixture.run(&args!["RESTORE", to, 0, dump]);
         assert!(matches!(&refused, Raw::Error(text) if text.starts_with("BUSYKEY")), "{refused:?}");
-        fixture.answers(POETS);
+        fixture.responses(POETS);
         fixture.ok(&args!["RESTORE", to, 0, dump, "REPLACE"]);
     });
     story([FULL, EMPTY], |fixture| {
@@ -63,8 +63,8 @@ fn an_entry_restored_after_its_end_is_never_there() {
     });
 }
 
-/// A dump of an answer that an invalidation has hit and whose key still stands.
-fn dump_of_dropped(fixture: &mut Fixture) -> Vec<u8> {
+/// Returns the dump of a tombstone.
+fn dump_of_invalidated(fixture: &mut Fixture) -> Vec<u8> {
     let key = fixture.key(RESPONSE);
     fixture.ok(&["CONFIG", "SET", "chatcache.invalidate-sync-limit", "0"]);
     fixture.ok(&["MULTI"]);
@@ -81,7 +81,7 @@ fn the_dump_of_a_tombstone_is_restored_as_a_tombstone() {
     let mut fixture = Fixture::new(Server::start());
     let mut other = Fixture::new(Server::start());
     fixture.fresh();
-    let dump = dump_of_dropped(&mut fixture);
+    let dump = dump_of_invalidated(&mut fixture);
     let poets = Census { helper: (0, 0), ann: 0, bob: 1, keys: 1, ..FULL };
     let key = fixture.key(RESPONSE);
     fixture.holds(0, poets);
@@ -112,9 +112,9 @@ fn a_restored_entry_replaces_a_tombstone() {
     fixture.run(&["CHATCACHE.FORGET", "ann"]);
     fixture.run(&args!["RESTORE", key, 0, live, "REPLACE"]);
     assert_eq!(fixture.run(&["EXEC"]), Raw::Array(vec![Raw::Int(4), Raw::simple("OK")]));
-    fixture.answers(SESSION);
+    fixture.responses(SESSION);
     fixture.reclaimed();
-    fixture.answers(SESSION);
+    fixture.responses(SESSION);
     fixture.holds(0, Census { helper: (2, 8), poet: (1, 6), ann: 1, bob: 2, keys: 3 });
     fixture.number(1, &["CHATCACHE.FORGET", "ann"]);
 }
@@ -182,5 +182,5 @@ fn a_corrupt_value_with_a_right_checksum_is_refused_or_counted_right_and_never_g
     let log = fixture.server.log();
     assert!(log.contains("refused a value"), "nothing in the log");
     fixture.store(RESPONSE);
-    fixture.answers(RESPONSE);
+    fixture.responses(RESPONSE);
 }

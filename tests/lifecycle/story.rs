@@ -1,15 +1,15 @@
 //! A server with the same few entries in it for every story, and the ways a story can end.
 //!
-//! `helper` has five answers of 15 bytes, four of them asked for by ann; `poet` has one of 6 bytes, which
-//! bob asked for, as he did for the fifth of `helper`.
+//! `helper` has five responses of 15 bytes, four of them to ann; `poet` has one of 6 bytes, to bob, as is the fifth of
+//! `helper`.
 
 use std::collections::BTreeMap;
 use testkit::{Builder, Raw, RawClient, Server, args, eventually};
 
-/// Tier, user, persona, message, answer.
-pub type Answer = [&'static str; 5];
+/// Tier, user, persona, message, response.
+pub type Response = [&'static str; 5];
 
-pub const ANSWERS: [Answer; 6] = [
+pub const RESPONSES: [Response; 6] = [
     ["msg", "ann", "helper", "hi", "1"],
     ["persona", "ann", "helper", "hi", "22"],
     ["session", "ann", "helper", "hi", "333"],
@@ -17,12 +17,12 @@ pub const ANSWERS: [Answer; 6] = [
     ["persona", "bob", "helper", "ho", "55555"],
     ["response", "bob", "poet", "hi", "666666"],
 ];
-pub const MSG: Answer = ANSWERS[0];
-pub const PERSONA: Answer = ANSWERS[1];
-pub const SESSION: Answer = ANSWERS[2];
-pub const RESPONSE: Answer = ANSWERS[3];
-pub const BOBS: Answer = ANSWERS[4];
-pub const POETS: Answer = ANSWERS[5];
+pub const MSG: Response = RESPONSES[0];
+pub const PERSONA: Response = RESPONSES[1];
+pub const SESSION: Response = RESPONSES[2];
+pub const RESPONSE: Response = RESPONSES[3];
+pub const BOBS: Response = RESPONSES[4];
+pub const POETS: Response = RESPONSES[5];
 
 /// The counts of one database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,10 @@ pub struct Census {
 pub const FULL: Census = Census { helper: (5, 15), poet: (1, 6), ann: 4, bob: 2, keys: 6 };
 pub const EMPTY: Census = Census { helper: (0, 0), poet: (0, 0), ann: 0, bob: 0, keys: 0 };
 
-/// Everything, after an answer of this many bytes that ann asked `helper` for has gone with its key.
+/// One response of helper to ann, of 4 bytes.
+pub const ONE: Census = Census { helper: (1, 4), poet: (0, 0), ann: 1, bob: 0, keys: 1 };
+
+/// All but one response of helper to ann, of this many bytes, which has gone with its key.
 pub fn without_anns(bytes: u64) -> Census {
     Census { helper: (4, 15 - bytes), ann: 3, keys: 5, ..FULL }
 }
@@ -90,15 +93,15 @@ impl Fixture {
     }
 
     #[track_caller]
-    pub fn store(&mut self, [tier, user, persona, message, answer]: Answer) {
-        self.ok(&["CHATCACHE.SET", tier, user, persona, message, answer]);
+    pub fn store(&mut self, [tier, user, persona, message, response]: Response) {
+        self.ok(&["CHATCACHE.SET", tier, user, persona, message, response]);
     }
 
     #[track_caller]
-    pub fn get(&mut self, [tier, user, persona, message, _]: Answer) -> Option<Vec<u8>> {
+    pub fn get(&mut self, [tier, user, persona, message, _]: Response) -> Option<Vec<u8>> {
         match self.run(&["CHATCACHE.GET", tier, user, persona, message]) {
             Raw::NullBulk => None,
-            Raw::Bulk(answer) => Some(answer),
+            Raw::Bulk(response) => Some(response),
             // A key of another type.
             Raw::Error(text) if text.starts_with("WRONGTYPE") => None,
             other => panic!("GET: {other:?}"),
@@ -106,14 +109,14 @@ impl Fixture {
     }
 
     #[track_caller]
-    pub fn answers(&mut self, answer: Answer) {
-        let found = self.get(answer);
-        assert_eq!(found.as_deref(), Some(answer[4].as_bytes()), "{answer:?}");
+    pub fn responses(&mut self, response: Response) {
+        let found = self.get(response);
+        assert_eq!(found.as_deref(), Some(response[4].as_bytes()), "{response:?}");
     }
 
-    /// The name of the answer's key.
+    /// The name of the response's key.
     #[track_caller]
-    pub fn key(&mut self, [tier, user, persona, message, _]: Answer) -> Vec<u8> {
+    pub fn key(&mut self, [tier, user, persona, message, _]: Response) -> Vec<u8> {
         match self.run(&["CHATCACHE.KEY", tier, user, persona, message]) {
             Raw::Bulk(name) => name,
             other => panic!("KEY: {other:?}"),
@@ -128,11 +131,11 @@ impl Fixture {
         }
     }
 
-    /// The same answers in this database as at the beginning of every story.
+    /// Stores the responses of the beginning of every story in this database.
     #[track_caller]
     pub fn seed(&mut self, database: usize) {
         self.select(database);
-        ANSWERS.into_iter().for_each(|answer| self.store(answer));
+        RESPONSES.into_iter().for_each(|response| self.store(response));
     }
 
     #[track_caller]
@@ -214,7 +217,7 @@ fn counters(reply: Raw) -> BTreeMap<String, u64> {
     pairs.collect()
 }
 
-/// The ways to drop what an event has left.
+/// The ways to invalidate the entries that an event has left.
 #[derive(Clone, Copy, Debug)]
 enum Ending {
     Invalidate,
@@ -222,8 +225,8 @@ enum Ending {
     Flush,
 }
 
-/// Tells one story six times: the answers are stored in database 0, something happens, databases 0 and 1
-/// hold what `census` says; then an invalidation, done at once or in the background, counts and takes exactly that.
+/// Tells one story six times: the responses are stored in database 0, an event follows, databases 0 and 1
+/// hold the entries of `census`; then an invalidation, at once or in slices, counts and takes exactly those.
 #[track_caller]
 pub fn story(census: [Census; 2], happens: impl Fn(&mut Fixture)) {
     story_on(Server::builder(), census, happens);
@@ -252,14 +255,16 @@ fn end(fixture: &mut Fixture, census: [Census; 2], ending: Ending) {
     for database in [0, 1] {
         let before = left[database];
         let answered = answered(fixture, database);
-        let (counted, after, goes): (u64, Census, fn(&Answer) -> bool) = match ending {
+        let (counted, after, goes): (u64, Census, fn(&Response) -> bool) = match ending {
             Ending::Invalidate => {
                 let keys = before.keys - before.helper.0;
-                (before.helper.0, Census { helper: (0, 0), keys, ..before }, |answer| answer[2] == "helper")
+                (before.helper.0, Census { helper: (0, 0), keys, ..before }, |response| {
+                    response[2] == "helper"
+                })
             }
             Ending::Forget => {
                 let keys = before.keys - before.ann;
-                (before.ann, Census { ann: 0, keys, ..before }, |answer| answer[1] == "ann")
+                (before.ann, Census { ann: 0, keys, ..before }, |response| response[1] == "ann")
             }
             Ending::Flush => {
                 let all = before.helper.0 + before.poet.0;
@@ -274,7 +279,7 @@ fn end(fixture: &mut Fixture, census: [Census; 2], ending: Ending) {
         fixture.select(database);
         fixture.number(counted as i64, drop);
         // Its entries are unreachable at once, also while their keys remain.
-        let rest: Vec<Answer> = answered.iter().filter(|answer| !goes(answer)).copied().collect();
+        let rest: Vec<Response> = answered.iter().filter(|response| !goes(response)).copied().collect();
         assert_eq!(self::answered(fixture, database), rest, "after {drop:?} in {database}");
         fixture.number(0, drop);
         fixture.reclaimed();
@@ -290,10 +295,10 @@ fn end(fixture: &mut Fixture, census: [Census; 2], ending: Ending) {
     }
 }
 
-fn answered(fixture: &mut Fixture, database: usize) -> Vec<Answer> {
+fn answered(fixture: &mut Fixture, database: usize) -> Vec<Response> {
     fixture.select(database);
-    ANSWERS
+    RESPONSES
         .into_iter()
-        .filter(|answer| fixture.get(*answer).as_deref() == Some(answer[4].as_bytes()))
+        .filter(|response| fixture.get(*response).as_deref() == Some(response[4].as_bytes()))
         .collect()
 }

@@ -13,7 +13,7 @@ fn slow() -> Fixture {
 
 /// Drops all of helper and does something to the keys that it leaves, before any is reclaimed.
 #[track_caller]
-fn drop_and(fixture: &mut Fixture, commands: &[Vec<Vec<u8>>]) -> Vec<Raw> {
+fn invalidate_and(fixture: &mut Fixture, commands: &[Vec<Vec<u8>>]) -> Vec<Raw> {
     fixture.ok(&["MULTI"]);
     fixture.run(&["CHATCACHE.INVALIDATE", "helper"]);
     for command in commands {
@@ -41,7 +41,7 @@ fn only_poet_is_left(fixture: &mut Fixture) {
 fn a_tombstone_stays_one_after_rename_copy_and_move() {
     let mut fixture = slow();
     let [response, session, msg] = [fixture.key(RESPONSE), fixture.key(SESSION), fixture.key(MSG)];
-    let replies = drop_and(
+    let replies = invalidate_and(
         &mut fixture,
         &[
             args!["RENAME", response, "elsewhere"].to_vec(),
@@ -59,12 +59,12 @@ fn a_tombstone_stays_one_after_rename_copy_and_move() {
 }
 
 #[test]
-fn an_invalidated_entry_stays_invalidated_where_databases_are_swapped() {
+fn a_tombstone_stays_one_after_swapdb() {
     let mut fixture = slow();
-    drop_and(&mut fixture, &[args!["SWAPDB", 0, 1].to_vec()]);
+    invalidate_and(&mut fixture, &[args!["SWAPDB", 0, 1].to_vec()]);
     fixture.select(1);
     assert_eq!(fixture.get(SESSION), None);
-    fixture.answers(POETS);
+    fixture.responses(POETS);
     fixture.reclaimed();
     fixture.holds(1, POET);
     fixture.holds(0, EMPTY);
@@ -74,7 +74,7 @@ fn an_invalidated_entry_stays_invalidated_where_databases_are_swapped() {
 fn a_new_entry_takes_the_place_of_an_invalidated_one_and_is_not_reclaimed_with_it() {
     let mut fixture = slow();
     let set = ["CHATCACHE.SET", "session", "ann", "helper", "hi", "new"];
-    let replies = drop_and(
+    let replies = invalidate_and(
         &mut fixture,
         &[
             [&args!["CHATCACHE.SET"], &args!["session", "ann", "helper", "hi", "no", "XX"][..]].concat(),
@@ -94,7 +94,7 @@ fn a_new_entry_takes_the_place_of_an_invalidated_one_and_is_not_reclaimed_with_i
 fn other_commands_may_delete_keys_during_their_reclaim() {
     let mut fixture = slow();
     let [response, session, msg] = [fixture.key(RESPONSE), fixture.key(SESSION), fixture.key(MSG)];
-    let replies = drop_and(
+    let replies = invalidate_and(
         &mut fixture,
         &[
             args!["UNLINK", response].to_vec(),
@@ -104,7 +104,7 @@ fn other_commands_may_delete_keys_during_their_reclaim() {
     );
     assert_eq!(replies[1..], [Raw::Int(1), Raw::simple("OK"), Raw::Int(1)]);
     fixture.reclaimed();
-    // The text is no answer of anybody's.
+    // The text is no entry.
     assert_eq!(fixture.run(&args!["GET", session]), Raw::bulk("text"));
     eventually(|| fixture.run(&["DBSIZE"]) == Raw::Int(2));
     fixture.number(1, &args!["DEL", session]);
@@ -115,7 +115,7 @@ fn other_commands_may_delete_keys_during_their_reclaim() {
 fn flushing_ends_a_reclaim() {
     for flush in [["FLUSHDB", "SYNC"], ["FLUSHALL", "ASYNC"]] {
         let mut fixture = slow();
-        drop_and(&mut fixture, &[flush.map(|word| word.into()).to_vec()]);
+        invalidate_and(&mut fixture, &[flush.map(|word| word.into()).to_vec()]);
         fixture.reclaimed();
         fixture.totals(&[]);
         fixture.seed(0);
@@ -151,8 +151,8 @@ fn an_append_only_file_brings_the_same_state_where_an_invalidated_key_was_rename
         Fixture::new(Server::builder().appendonly().config("chatcache.invalidate-sync-limit 0").start());
     fixture.fresh();
     let [session, poets] = [fixture.key(SESSION), fixture.key(POETS)];
-    // Of poet's answer nothing is left: the dropped one took its key.
-    drop_and(&mut fixture, &[args!["RENAME", session, poets].to_vec()]);
+    // Poet's response is gone: the tombstone took its key.
+    invalidate_and(&mut fixture, &[args!["RENAME", session, poets].to_vec()]);
     fixture.reclaimed();
     assert_eq!(fixture.get(POETS), None);
     fixture.holds(0, EMPTY);
@@ -167,7 +167,7 @@ fn a_replica_accepts_new_keys_over_its_tombstones() {
     if skipped_as_copy_changes_the_database() {
         return;
     }
-    // The master has deleted the dropped keys when the next command comes; the replica has not.
+    // The master has reclaimed the tombstones when the next command comes; the replica has not.
     let mut fixture = Fixture::new(Server::start());
     let replica =
         Server::builder().config("chatcache.invalidate-sync-limit 0").replica_of(&fixture.server).start();
@@ -178,7 +178,7 @@ fn a_replica_accepts_new_keys_over_its_tombstones() {
     fixture.select(1);
     fixture.ok(&args!["RESTORE", keys[2], 0, dump]);
     fixture.select(0);
-    let replies = drop_and(
+    let replies = invalidate_and(
         &mut fixture,
         &[
             args!["RESTORE", keys[0], 0, dump].to_vec(),

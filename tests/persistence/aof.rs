@@ -1,4 +1,4 @@
-//! The append-only file, in both forms of its base, and what is in its text.
+//! The append-only file, in both forms of its base, and the commands in it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -129,7 +129,7 @@ fn every_ttl_in_the_aof_is_absolute_and_no_condition_is_left() {
         &["ID", "an id", "keepttl"],
     ];
     for (number, options) in options.iter().enumerate() {
-        // XX needs what NX has just stored.
+        // XX needs the entry that NX has just stored.
         let message = format!("q{}", if options.contains(&"XX") { number - 1 } else { number });
         let mut command: Vec<Vec<u8>> =
             args!["chatcache.set", "session", "ann", "helper", message, "a"].into();
@@ -201,7 +201,7 @@ fn a_crash_under_load_keeps_all_that_was_acknowledged_and_brings_nothing_back() 
         Server::builder().appendonly().config("appendfsync always").config(NOTHING_AT_ONCE).start();
     fill(&mut server.connect(), "persona", "", "dropped", 30_000);
     let stop = AtomicBool::new(false);
-    let (acknowledged, dropped) = thread::scope(|scope| {
+    let (acknowledged, invalidated) = thread::scope(|scope| {
         let writers: Vec<_> = (0..4)
             .map(|writer| {
                 let (mut con, stop) = (server.connect(), &stop);
@@ -210,11 +210,11 @@ fn a_crash_under_load_keeps_all_that_was_acknowledged_and_brings_nothing_back() 
                     let mut done = 0;
                     while !stop.load(Ordering::Relaxed) {
                         let question = format!("q{done}");
-                        let answer = cmd(
+                        let response = cmd(
                             &mut con,
                             &args!["CHATCACHE.SET", "response", "ann", persona, question, question],
                         );
-                        if answer.is_err() {
+                        if response.is_err() {
                             break;
                         }
                         done += 1;
@@ -225,7 +225,7 @@ fn a_crash_under_load_keeps_all_that_was_acknowledged_and_brings_nothing_back() 
             .collect();
         let mut con = server.connect();
         eventually(|| stat(&mut con, "entries") > 30_000 + 400);
-        let dropped = count(&mut con, &["CHATCACHE.INVALIDATE", "dropped"]);
+        let invalidated = count(&mut con, &["CHATCACHE.INVALIDATE", "dropped"]);
         let entries = stat(&mut con, "entries");
         eventually(|| stat(&mut con, "entries") > entries + 100);
         // SAFETY: kill has no memory to be unsafe with; the server is this test's own and has not been waited for.
@@ -233,9 +233,9 @@ fn a_crash_under_load_keeps_all_that_was_acknowledged_and_brings_nothing_back() 
         let acknowledged: Vec<usize> =
             writers.into_iter().map(|writer| writer.join().expect("a count")).collect();
         stop.store(true, Ordering::Relaxed);
-        (acknowledged, dropped)
+        (acknowledged, invalidated)
     });
-    assert_eq!(dropped, 30_000);
+    assert_eq!(invalidated, 30_000);
     server.wait_for_exit();
     server.start_again();
     let mut con = server.connect();
@@ -314,10 +314,10 @@ fn after_a_rename_of_an_invalidated_entry_an_aof_replay_ends_in_the_same_state()
     set(&mut con, "persona", "", "living", "q", "a");
     fill(&mut con, "persona", "", "dropped", 5_000);
     let living = text(&ask(&mut con, &["CHATCACHE.KEY", "persona", "", "living", "q"]));
-    let dropped = text(&ask(&mut con, &["CHATCACHE.KEY", "persona", "", "dropped", "q1"]));
+    let invalidated = text(&ask(&mut con, &["CHATCACHE.KEY", "persona", "", "dropped", "q1"]));
     let replies = in_one_go(
         &server,
-        &[&["CHATCACHE.INVALIDATE", "dropped"], &["RENAME", &dropped, &living], &["INFO", "everything"]],
+        &[&["CHATCACHE.INVALIDATE", "dropped"], &["RENAME", &invalidated, &living], &["INFO", "everything"]],
     );
     assert_eq!(replies[1], testkit::Raw::simple("OK"));
     assert_eq!(pending_in(&replies[2]), 5_000);

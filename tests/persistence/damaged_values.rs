@@ -9,7 +9,7 @@ use testkit::{
     Server, args, ask, cmd, count, dbsize, get, one_of_each, personas, seed, seen, set, stat, text,
 };
 
-/// Persona and message of the one answer in the file that is to be damaged.
+/// Persona and message of the one response in the file that is to be damaged.
 const PERSONA: &str = "the persona whose header is bent";
 
 /// An RDB file with one answer, not compressed and without a checksum, and where its header begins.
@@ -40,8 +40,8 @@ fn refused(file: Vec<u8>) -> String {
 fn the_undamaged_file_is_read() {
     let (file, _) = a_file();
     let server = Server::builder().config("rdbchecksum no").file("dump.rdb", file).start();
-    let answer = get(&mut server.connect(), "response", "ann", PERSONA, "q");
-    assert_eq!(answer, Some("the answer in the file".into()));
+    let response = get(&mut server.connect(), "response", "ann", PERSONA, "q");
+    assert_eq!(response, Some("the answer in the file".into()));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn signed(body: &[u8], version: [u8; 2]) -> Vec<u8> {
     [payload, sum.to_vec()].concat()
 }
 
-/// The server is as it should be: the answers that were there are, and the counts agree with the keyspace.
+/// Checks that the server still has its responses, and that the counts agree with the keyspace.
 #[track_caller]
 fn is_sane(con: &mut Connection) {
     assert_eq!(get(con, "response", "ann", "helper", "q"), Some("a".into()));

@@ -8,7 +8,7 @@ use testkit::{
 
 const MANY: usize = 50_000;
 
-/// A server with many answers of one persona, and one of another.
+/// Returns a server with many responses of one persona, and one of another.
 fn a_full_server(lines: &[&str]) -> Server {
     let builder = lines.iter().fold(Server::builder(), |builder, line| builder.config(*line));
     let server = builder.start();
@@ -20,7 +20,7 @@ fn a_full_server(lines: &[&str]) -> Server {
 
 /// Drops the persona and runs a command before any key of it is reclaimed.
 #[track_caller]
-fn drop_and(server: &Server, command: &[&str]) -> Raw {
+fn invalidate_and(server: &Server, command: &[&str]) -> Raw {
     let info: &[&str] = &["INFO", "everything"];
     let mut replies = in_one_go(server, &[&["CHATCACHE.INVALIDATE", "dropped"], info, command, info]);
     assert_eq!(replies[0], Raw::Int(MANY as i64));
@@ -29,9 +29,10 @@ fn drop_and(server: &Server, command: &[&str]) -> Raw {
     replies.swap_remove(2)
 }
 
-/// Nothing of the dropped persona is served or counted, now and when its keys are gone; the other answer is.
+/// Checks that the invalidated persona is not served nor counted, now and when its keys are gone, and that the other
+/// response is.
 #[track_caller]
-fn stays_dropped(server: &Server) {
+fn stays_invalidated(server: &Server) {
     let mut con = server.connect();
     let look = |con: &mut Connection| {
         for question in ["q1", "q777", "q50000"] {
@@ -53,25 +54,25 @@ fn stays_dropped(server: &Server) {
 fn tombstones_survive_a_bgsave_and_a_crash() {
     for limit in [NOTHING_AT_ONCE, "chatcache.invalidate-sync-limit 512"] {
         let mut server = a_full_server(&[limit]);
-        drop_and(&server, &["BGSAVE"]);
+        invalidate_and(&server, &["BGSAVE"]);
         saved_in_background(&mut server.connect());
         server.kill9();
         server.start_again();
         assert!(server.log().contains(&format!("keys loaded: {}", MANY + 1)), "{}", server.log());
-        stays_dropped(&server);
+        stays_invalidated(&server);
     }
 }
 
 #[test]
 fn tombstones_survive_a_save_and_a_crash() {
     let mut server = a_full_server(&[]);
-    assert_eq!(drop_and(&server, &["SAVE"]), Raw::simple("OK"));
+    assert_eq!(invalidate_and(&server, &["SAVE"]), Raw::simple("OK"));
     server.kill9();
     server.start_again();
     assert!(server.log().contains(&format!("keys loaded: {}", MANY + 1)), "{}", server.log());
-    // A server that loads has nobody waiting: what was dropped is gone when it is ready.
+    // A loading server has no waiters: the tombstones are gone when it is ready.
     assert!(dbsize(&mut server.connect()) <= 2);
-    stays_dropped(&server);
+    stays_invalidated(&server);
 }
 
 #[test]
@@ -82,33 +83,33 @@ fn tombstones_survive_a_shutdown_that_saves() {
     assert!(server.wait_for_exit().success());
     server.start_again();
     assert!(server.log().contains(&format!("keys loaded: {}", MANY + 1)), "{}", server.log());
-    stays_dropped(&server);
+    stays_invalidated(&server);
 }
 
 #[test]
 fn tombstones_survive_debug_reload() {
     let server = a_full_server(&[]);
-    assert_eq!(drop_and(&server, &["DEBUG", "RELOAD"]), Raw::simple("OK"));
-    stays_dropped(&server);
+    assert_eq!(invalidate_and(&server, &["DEBUG", "RELOAD"]), Raw::simple("OK"));
+    stays_invalidated(&server);
 }
 
 #[test]
 fn tombstones_survive_a_crash_with_an_aof_alone() {
     let mut server = a_full_server(&["appendonly yes", "appendfsync always"]);
-    drop_and(&server, &["PING"]);
+    invalidate_and(&server, &["PING"]);
     server.kill9();
     server.start_again();
-    stays_dropped(&server);
+    stays_invalidated(&server);
 }
 
 #[test]
 fn tombstones_survive_a_crash_after_an_aof_rewrite_with_a_preamble() {
     let mut server = a_full_server(&["appendonly yes", "aof-use-rdb-preamble yes"]);
-    drop_and(&server, &["BGREWRITEAOF"]);
+    invalidate_and(&server, &["BGREWRITEAOF"]);
     saved_in_background(&mut server.connect());
     server.kill9();
     server.start_again();
-    stays_dropped(&server);
+    stays_invalidated(&server);
 }
 
 #[test]
@@ -117,13 +118,13 @@ fn tombstones_survive_the_same_invalidation_in_several_databases() {
     let mut con = server.connect();
     ask(&mut con, &args!["SELECT", 5]);
     fill(&mut con, "msg", "", "dropped", MANY);
-    let (dropped, select): (&[&str], &[&str]) = (&["CHATCACHE.INVALIDATE", "dropped"], &["SELECT", "5"]);
-    let replies = in_one_go(&server, &[dropped, select, dropped, &["INFO", "everything"], &["SAVE"]]);
+    let (invalidated, select): (&[&str], &[&str]) = (&["CHATCACHE.INVALIDATE", "dropped"], &["SELECT", "5"]);
+    let replies = in_one_go(&server, &[invalidated, select, invalidated, &["INFO", "everything"], &["SAVE"]]);
     assert_eq!(pending_in(&replies[3]), 2 * MANY as i64);
     assert_eq!(replies[4], Raw::simple("OK"));
     server.kill9();
     server.start_again();
-    stays_dropped(&server);
+    stays_invalidated(&server);
     let mut con = server.connect();
     ask(&mut con, &args!["SELECT", 5]);
     assert_eq!(dbsize(&mut con), 0);
@@ -135,7 +136,7 @@ fn tombstones_survive_dump_and_restore_here_and_in_another_server() {
     let other = Server::start();
     let mut con = server.connect();
     let key = text(&ask(&mut con, &["CHATCACHE.KEY", "response", "ann", "dropped", "q1"]));
-    let Raw::Bulk(dump) = drop_and(&server, &["DUMP", &key]) else { panic!("the key is gone already") };
+    let Raw::Bulk(dump) = invalidate_and(&server, &["DUMP", &key]) else { panic!("the key is gone already") };
     for target in [&server, &other] {
         let mut con = target.connect();
         ask(&mut con, &args!["RESTORE", "another key", 0, dump]);
@@ -145,7 +146,7 @@ fn tombstones_survive_dump_and_restore_here_and_in_another_server() {
         reclaimed(target);
         assert_eq!(count(&mut con, &args!["EXISTS", key, "another key"]), 0);
     }
-    stays_dropped(&server);
+    stays_invalidated(&server);
     assert_eq!(dbsize(&mut other.connect()), 0);
 }
 

@@ -112,8 +112,8 @@ fn each_database_gets_its_own_entries_back() {
     let mut con = server.connect();
     for database in [0, 3, 15] {
         ask(&mut con, &args!["SELECT", database]);
-        let answer = get(&mut con, "msg", "", "helper", "same question");
-        assert_eq!(answer, Some(format!("answer of {database}")));
+        let response = get(&mut con, "msg", "", "helper", "same question");
+        assert_eq!(response, Some(format!("answer of {database}")));
         assert_eq!(count(&mut con, &["CHATCACHE.FORGET", "ann"]), database as i64 + 1);
         assert_eq!(count(&mut con, &["CHATCACHE.INVALIDATE", "helper"]), 1);
     }
@@ -187,7 +187,7 @@ fn migrate_takes_an_entry_to_another_server() {
     assert_eq!(get(&mut from, "session", "ann", "helper", "q"), None);
     assert_eq!(stat(&mut from, "entries"), 0);
     assert_eq!(get(&mut to, "session", "ann", "helper", "q"), Some("a".into()));
-    // MIGRATE sends what is left of the TTL, not its end.
+    // MIGRATE sends the remaining TTL, not its end.
     assert!((count(&mut to, &args!["PEXPIRETIME", key]) - expires).abs() < 5000);
     assert_eq!(count(&mut to, &["CHATCACHE.FORGET", "ann"]), 1);
 }

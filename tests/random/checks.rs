@@ -8,7 +8,7 @@ use super::model::{self, DATABASES, Personas, Reclaim};
 use super::ops::Op;
 use super::requests::{Bytes, TIERS, universe};
 
-/// Every database: all personas, all keys, all answers; and what STATS sums up.
+/// Checks every database: all personas, keys and responses, and the sums of STATS.
 pub fn everything(driver: &mut Driver) {
     driver.wait_out_deadlines(LONG_MARGIN_MS);
     if driver.model.reclaim == Reclaim::Later && driver.chance(0.5) {
@@ -20,7 +20,7 @@ pub fn everything(driver: &mut Driver) {
         let told = personas(&mut driver.con);
         expect(driver, "PERSONAS", &told, &driver.model.personas(database));
         keys(driver, database);
-        answers(driver);
+        responses(driver);
         for (persona, amount) in driver.model.personas(database) {
             let told = map(&driver.con.call(&args!["CHATCACHE.STATS", persona]));
             expect(driver, "STATS persona", &(told["entries"], told["bytes"]), &amount);
@@ -88,14 +88,14 @@ pub fn scan(con: &mut RawClient, more: &[&str]) -> BTreeSet<Bytes> {
     }
 }
 
-/// All keys that must be there are, and no others but what waits to be reclaimed.
+/// Checks that the keys are those of the model and of tombstones.
 fn keys(driver: &mut Driver, database: usize) {
     let found = scan(&mut driver.con, &[]);
     let all = &driver.model.databases[database];
     let surely: BTreeSet<Bytes> =
-        all.iter().filter(|(_, key)| !model::is_dropped(key)).map(|(name, _)| name.clone()).collect();
+        all.iter().filter(|(_, key)| !model::is_invalidated(key)).map(|(name, _)| name.clone()).collect();
     for name in surely.symmetric_difference(&found) {
-        if !all.get(name).is_some_and(model::is_dropped) {
+        if !all.get(name).is_some_and(model::is_invalidated) {
             let there = found.contains(name);
             driver.fail(&format!("in {database}, {} is there: {there}", name.escape_ascii()));
         }
@@ -106,8 +106,8 @@ fn keys(driver: &mut Driver, database: usize) {
     }
 }
 
-/// Each request there is gets what the model says.
-fn answers(driver: &mut Driver) {
+/// Checks that each request gets the model's reply.
+fn responses(driver: &mut Driver) {
     let ops: Vec<Op> = universe().into_iter().map(Op::Get).collect();
     let replies = driver.pipeline(&ops);
     let now = now_ms();
@@ -119,7 +119,7 @@ fn answers(driver: &mut Driver) {
 }
 
 fn totals(driver: &mut Driver) {
-    let dropped: usize = (0..DATABASES).map(|database| driver.model.dropped(database)).sum();
+    let invalidated: usize = (0..DATABASES).map(|database| driver.model.invalidated(database)).sum();
     let told = stats(&mut driver.con);
     let all: Vec<_> = (0..DATABASES).map(|database| driver.model.personas(database)).collect();
     let amounts = || all.iter().flat_map(|personas| personas.values());
@@ -129,11 +129,11 @@ fn totals(driver: &mut Driver) {
     expect(driver, "personas", &told["personas"], &(all.iter().map(|all| all.len() as u64).sum()));
     let tiers = TIERS.map(|tier| told[&format!("entries-{}", tier.name())]);
     expect(driver, "entries by tier", &tiers, &model::by_tier(&driver.model));
-    if told["pending-reclaim"] > dropped as u64 {
-        driver.fail(&format!("{} entries to reclaim, but {dropped} dropped", told["pending-reclaim"]));
+    if told["pending-reclaim"] > invalidated as u64 {
+        driver.fail(&format!("{} entries to reclaim, but {invalidated} dropped", told["pending-reclaim"]));
     }
-    // Users whose last answers are being reclaimed count yet.
-    if dropped == 0 {
+    // Users whose last responses are being reclaimed still count.
+    if invalidated == 0 {
         expect(driver, "users", &told["users"], &(users as u64));
     }
 }

@@ -55,7 +55,7 @@ pub struct Driver {
     step: usize,
 }
 
-/// `CHATCACHE_STEPS`, or so many.
+/// Returns `CHATCACHE_STEPS`, or this default.
 pub fn steps(usual: usize) -> usize {
     match std::env::var("CHATCACHE_STEPS") {
         Ok(steps) => steps.parse().expect("CHATCACHE_STEPS is not a number"),
@@ -112,9 +112,9 @@ impl Driver {
         self.model.selected = 0;
     }
 
-    /// Waits until the server, and its replica, have reclaimed all that was dropped.
+    /// Waits until the server, and its replica, have reclaimed all tombstones.
     pub fn reclaimed(&mut self) {
-        if (0..DATABASES).all(|database| self.model.dropped(database) == 0) {
+        if (0..DATABASES).all(|database| self.model.invalidated(database) == 0) {
             return;
         }
         eventually(|| pending(&mut self.con) == 0);
@@ -123,7 +123,7 @@ impl Driver {
             let mut con = replica.raw();
             eventually(|| pending(&mut con) == 0);
         }
-        self.model.forget_dropped();
+        self.model.forget_invalidated();
     }
 
     #[track_caller]
@@ -187,8 +187,8 @@ impl Driver {
     /// Some commands, sent in one of the ways there are.
     fn group(&mut self) {
         let mut way = *["alone", "pipeline", "MULTI", "script"].choose(&mut self.rng).expect("a way");
-        // A replica reclaims at its own pace: of a key that is dropped but there, RENAME and the like may find
-        // nothing on one side only. So drops are either waited for or atomic with what follows.
+        // A replica reclaims at its own pace: RENAME and the like may find the key of a tombstone
+        // on one side only. So each reclaim either ends first or is atomic with the next command.
         if way == "pipeline" && self.replica.is_some() && self.model.reclaim == Reclaim::Later {
             way = "alone";
         }
@@ -288,7 +288,7 @@ impl Driver {
         match (self.con.call(&["EXEC"]), touched) {
             (Raw::NullArray, true) => {}
             // Tombstones may be reclaimed meanwhile, and that changes their keys.
-            (Raw::NullArray, false) if (0..DATABASES).any(|number| self.model.dropped(number) > 0) => {}
+            (Raw::NullArray, false) if (0..DATABASES).any(|number| self.model.invalidated(number) > 0) => {}
             (Raw::Array(replies), false) => self.hold(&[then], &replies, began, now_ms()),
             (reply, _) => {
                 let watched = watched.escape_ascii();

@@ -17,7 +17,7 @@ fn the_index_agrees_with_the_keys_that_eviction_leaves() {
         return;
     }
     for policy in ["allkeys-lru", "allkeys-lfu", "volatile-ttl"] {
-        // The model knows nothing of packing, which begins after two seconds: on a busy machine that is within this test.
+        // The model has no compression, which begins after two seconds: on a busy machine that is within this test.
         let server = Server::builder()
             .config(format!("maxmemory-policy {policy}"))
             .config("chatcache.compression none")
@@ -89,7 +89,7 @@ fn draw(driver: &mut Driver, number: usize) -> Op {
     }
 }
 
-/// Takes out of the model what is not in the keyspace any more; how many those were.
+/// Takes the entries that have left the keyspace out of the model. Returns their number.
 fn learn(driver: &mut Driver) -> usize {
     let selected = driver.model.selected;
     let mut gone = 0;

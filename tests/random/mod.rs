@@ -1,4 +1,4 @@
-//! Long random tests against a model of what Redis with chatcache must do (random/model.rs).
+//! Long random tests of Redis with chatcache against a model (random/model.rs).
 //!
 //! `CHATCACHE_SEED` repeats a run, which prints it when it starts and when it fails (keys that really expire
 //! and reclaiming in the background make that a good approximation); `CHATCACHE_STEPS` makes it longer.
@@ -133,7 +133,7 @@ fn restarted(mut driver: Driver) {
     checks::everything(&mut driver);
 }
 
-/// The replica has the same keys, answers and index as its master.
+/// Checks that the replica has the same keys, responses and index as its master.
 fn replica_is_equal(driver: &mut Driver) {
     // A replica deletes nothing that expires: its master does, while there is one to ask.
     driver.wait_out_deadlines(driver::NO_DEADLINE_MS);

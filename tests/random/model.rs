@@ -1,7 +1,7 @@
 //! The behaviour of Redis with chatcache in its simplest form: a map for each database, looked through whole.
 //!
 //! `Model::apply` takes a command and the reply that it got, says whether that reply can be, and follows it.
-//! If several replies are possible (a key whose drop may be reclaimed by now, a key that may be evicted),
+//! If several replies are possible (a tombstone that may be reclaimed by now, a key that may be evicted),
 //! the reply tells the model which it was.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,24 +11,24 @@ use super::requests::{Asked, Bytes, Request, TIERS, Tier};
 
 pub const DATABASES: usize = 3;
 
-/// Of an answer that keeps its tier's TTL: some time that no test sees.
+/// The TTL of a response that keeps its tier's: a time that no test sees.
 pub const LATER: i64 = i64::MAX;
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
+pub struct Response {
     pub asked: Asked,
     pub tier: Tier,
     pub persona: Bytes,
     pub user: Bytes,
     pub text: Bytes,
     /// No command of ours gives it any more; its key is in the keyspace until it is reclaimed.
-    pub dropped: bool,
+    pub invalidated: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     Text(Bytes),
-    Answer(Answer),
+    Response(Response),
 }
 
 #[derive(Clone, Debug)]
@@ -80,25 +80,25 @@ impl Model {
         })
     }
 
-    pub fn answers(&self, database: usize) -> impl Iterator<Item = &Answer> {
+    pub fn responses(&self, database: usize) -> impl Iterator<Item = &Response> {
         self.databases[database].values().filter_map(|key| match &key.value {
-            Value::Answer(answer) if !answer.dropped => Some(answer),
+            Value::Response(response) if !response.invalidated => Some(response),
             _ => None,
         })
     }
 
     pub fn personas(&self, database: usize) -> Personas {
         let mut personas = Personas::new();
-        for answer in self.answers(database) {
-            let (entries, bytes) = personas.entry(answer.persona.clone()).or_default();
+        for response in self.responses(database) {
+            let (entries, bytes) = personas.entry(response.persona.clone()).or_default();
             *entries += 1;
-            *bytes += answer.text.len() as u64;
+            *bytes += response.text.len() as u64;
         }
         personas
     }
 
     pub fn users(&self, database: usize) -> usize {
-        let users = self.answers(database).map(|answer| &answer.user).filter(|user| !user.is_empty());
+        let users = self.responses(database).map(|response| &response.user).filter(|user| !user.is_empty());
         users.collect::<BTreeSet<_>>().len()
     }
 
@@ -109,15 +109,15 @@ impl Model {
         }
     }
 
-    /// Dropped answers, all of which the server has reclaimed.
-    pub fn forget_dropped(&mut self) {
+    /// Forgets the tombstones, all of which the server has reclaimed.
+    pub fn forget_invalidated(&mut self) {
         for database in &mut self.databases {
-            database.retain(|_, key| !is_dropped(key));
+            database.retain(|_, key| !is_invalidated(key));
         }
     }
 
-    pub fn dropped(&self, database: usize) -> usize {
-        self.databases[database].values().filter(|key| is_dropped(key)).count()
+    pub fn invalidated(&self, database: usize) -> usize {
+        self.databases[database].values().filter(|key| is_invalidated(key)).count()
     }
 
     fn here(&mut self) -> &mut BTreeMap<Bytes, Key> {
@@ -131,7 +131,7 @@ impl Model {
     fn presence(&self, database: usize, name: &[u8], now: i64) -> Presence {
         match self.key(database, name, now) {
             None => Absent,
-            Some(key) if is_dropped(key) || self.evicting => Perhaps,
+            Some(key) if is_invalidated(key) || self.evicting => Perhaps,
             Some(_) => There,
         }
     }
@@ -153,17 +153,19 @@ impl Model {
                 if self.is_text(request, now) {
                     return is(is_error(reply, "WRONGTYPE"));
                 }
-                let there = self.answer(request, now).is_some();
+                let there = self.response(request, now).is_some();
                 if there {
                     self.here().remove(&request.key());
                 }
                 is(count_between(reply, u64::from(there && !self.evicting), u64::from(there)))
             }
             Op::Inspect(request) => self.inspect(request, reply, now),
-            Op::Invalidate(personas) => self.drop(|answer| personas.contains(&answer.persona), reply, now),
-            Op::Forget(users) => self.drop(|answer| users.contains(&answer.user), reply, now),
+            Op::Invalidate(personas) => {
+                self.drop(|response| personas.contains(&response.persona), reply, now)
+            }
+            Op::Forget(users) => self.drop(|response| users.contains(&response.user), reply, now),
             Op::Flush(tiers) => {
-                self.drop(|answer| tiers.is_empty() || tiers.contains(&answer.tier), reply, now)
+                self.drop(|response| tiers.is_empty() || tiers.contains(&response.tier), reply, now)
             }
             Op::Count(word, names) => {
                 let all = |wanted: &[Presence]| {
@@ -274,7 +276,7 @@ impl Model {
             Op::GetSet(name, text) => {
                 let presence = self.presence_here(name, now);
                 let value = self.key(self.selected, name, now).map(|key| key.value.clone());
-                if let Some(Value::Answer(_)) = value
+                if let Some(Value::Response(_)) = value
                     && *reply != Raw::NullBulk
                 {
                     return is(is_error(reply, "WRONGTYPE"));
@@ -326,10 +328,12 @@ impl Model {
         key.is_some_and(|key| matches!(key.value, Value::Text(_)))
     }
 
-    /// The answer to exactly this.
-    fn answer(&self, request: &Request, now: i64) -> Option<&Answer> {
+    /// Returns the response to exactly this request.
+    fn response(&self, request: &Request, now: i64) -> Option<&Response> {
         match &self.key(self.selected, &request.key(), now)?.value {
-            Value::Answer(answer) if !answer.dropped && answer.asked == request.asked() => Some(answer),
+            Value::Response(response) if !response.invalidated && response.asked == request.asked() => {
+                Some(response)
+            }
             _ => None,
         }
     }
@@ -339,11 +343,11 @@ impl Model {
             if self.is_text(request, now) {
                 return is(is_error(reply, "WRONGTYPE"));
             }
-            if let Some(answer) = self.answer(request, now) {
+            if let Some(response) = self.response(request, now) {
                 if self.evicting && *reply == Raw::NullBulk {
                     return Some(());
                 }
-                return is(*reply == Raw::bulk(&answer.text));
+                return is(*reply == Raw::bulk(&response.text));
             }
         }
         is(*reply == Raw::NullBulk)
@@ -353,17 +357,17 @@ impl Model {
         if self.is_text(request, now) {
             return is(is_error(reply, "WRONGTYPE"));
         }
-        let Some(answer) = self.answer(request, now) else { return is(*reply == Raw::NullBulk) };
+        let Some(response) = self.response(request, now) else { return is(*reply == Raw::NullBulk) };
         let Raw::Array(fields) = reply else { return is(self.evicting && *reply == Raw::NullBulk) };
         let field = |name: &str| {
             let at = fields.iter().step_by(2).position(|field| *field == Raw::bulk(name))?;
             fields.get(at * 2 + 1).cloned()
         };
         is(field("key")? == Raw::bulk(request.key())
-            && field("tier")? == Raw::bulk(answer.tier.name())
-            && field("user")? == Raw::bulk(&answer.user)
-            && field("persona")? == Raw::bulk(&answer.persona)
-            && field("raw-bytes")? == Raw::Int(answer.text.len() as i64))
+            && field("tier")? == Raw::bulk(response.tier.name())
+            && field("user")? == Raw::bulk(&response.user)
+            && field("persona")? == Raw::bulk(&response.persona)
+            && field("raw-bytes")? == Raw::Int(response.text.len() as i64))
     }
 
     fn set(
@@ -378,7 +382,7 @@ impl Model {
         if self.is_text(request, now) {
             return is(is_error(reply, "WRONGTYPE"));
         }
-        let present = self.answer(request, now).is_some();
+        let present = self.response(request, now).is_some();
         match condition {
             Condition::IfAbsent if present => return is(*reply == Raw::NullBulk),
             Condition::IfPresent if !present => return is(*reply == Raw::NullBulk),
@@ -389,24 +393,24 @@ impl Model {
             Ttl::Keep | Ttl::Tier => Some(LATER),
             Ttl::Given(_, until) => Some(*until),
         };
-        let value = Value::Answer(Answer {
+        let value = Value::Response(Response {
             asked: request.asked(),
             tier: request.tier,
             persona: request.persona.clone(),
             user: request.user.clone(),
             text: text.clone(),
-            dropped: false,
+            invalidated: false,
         });
         self.here().insert(request.key(), Key { value, until });
         is(ok(reply))
     }
 
-    fn drop(&mut self, hit: impl Fn(&Answer) -> bool, reply: &Raw, now: i64) -> Option<()> {
+    fn drop(&mut self, hit: impl Fn(&Response) -> bool, reply: &Raw, now: i64) -> Option<()> {
         let (mut least, mut most) = (0, 0);
         for key in self.databases[self.selected].values_mut() {
-            let Value::Answer(answer) = &mut key.value else { continue };
-            if !answer.dropped && hit(answer) {
-                answer.dropped = true;
+            let Value::Response(response) = &mut key.value else { continue };
+            if !response.invalidated && hit(response) {
+                response.invalidated = true;
                 most += 1;
                 // One whose time is over counts until the server has removed it.
                 let sure = key.until.is_none_or(|until| until >= now) && !self.evicting;
@@ -414,14 +418,14 @@ impl Model {
             }
         }
         if self.reclaim == Reclaim::AtOnce {
-            self.here().retain(|_, key| !is_dropped(key));
+            self.here().retain(|_, key| !is_invalidated(key));
         }
         is(count_between(reply, least, most))
     }
 }
 
-pub fn is_dropped(key: &Key) -> bool {
-    matches!(&key.value, Value::Answer(answer) if answer.dropped)
+pub fn is_invalidated(key: &Key) -> bool {
+    matches!(&key.value, Value::Response(response) if response.invalidated)
 }
 
 fn is(possible: bool) -> Option<()> {
@@ -443,7 +447,7 @@ fn count_between(reply: &Raw, least: u64, most: u64) -> bool {
 /// Number of live entries of each tier, over all databases.
 pub fn by_tier(model: &Model) -> [u64; 4] {
     TIERS.map(|tier| {
-        let all = (0..DATABASES).flat_map(|database| model.answers(database));
-        all.filter(|answer| answer.tier == tier).count() as u64
+        let all = (0..DATABASES).flat_map(|database| model.responses(database));
+        all.filter(|response| response.tier == tier).count() as u64
     })
 }

@@ -10,7 +10,7 @@ const MANY: i64 = 40_000;
 const INFO: &[&str] = &["INFO", "everything"];
 const DROP: &[&str] = &["CHATCACHE.INVALIDATE", "dropped"];
 
-/// Many answers to be dropped, and one that is not.
+/// Many responses to invalidate, and one that stays.
 fn a_full_server() -> Server {
     let server = Server::builder().config(NOTHING_AT_ONCE).start();
     let mut con = server.connect();
@@ -63,7 +63,7 @@ fn swapdb_takes_a_reclaim_along() {
     let replies = in_one_go(&server, &[DROP, INFO, &["SWAPDB", "0", "1"]]);
     assert_eq!(pending_in(&replies[1]), MANY);
     assert!(pending(&mut con) > 0);
-    // Swapped again while it goes on, with answers of the same keys on the other side.
+    // Swapped again while it goes on, with entries under the same keys on the other side.
     ask(&mut con, &["SWAPDB", "0", "1"]);
     ask(&mut con, &["SWAPDB", "1", "0"]);
     assert_eq!(get(&mut con, "response", "ann", "dropped", "q1"), None);
@@ -248,7 +248,7 @@ fn watchers_of_a_persona_and_of_its_keys_see_the_invalidate() {
 
 #[test]
 fn a_renamed_tombstone_leaves_the_key_of_another_request() {
-    // persona:ann:… is where ann's answers as a persona would be; here it is helper's, renamed.
+    // persona:ann:… would hold the responses of ann as a persona; here it is helper's, renamed.
     let server = Server::builder().config("chatcache.invalidate-sync-limit 0").start();
     let mut con = server.connect();
     for tier in ["persona", "session", "response"] {

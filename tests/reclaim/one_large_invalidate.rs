@@ -1,4 +1,4 @@
-//! One large invalidation, and what else goes on meanwhile.
+//! One large invalidation, and other commands meanwhile.
 
 use redis::{Connection, Value};
 use testkit::{

@@ -1,4 +1,4 @@
-//! Invalidations that hit the same answers in several ways, while others wait to be reclaimed.
+//! Invalidations that hit the same responses in several ways, while others wait to be reclaimed.
 
 use std::collections::BTreeSet;
 
@@ -14,18 +14,18 @@ const TIERS: [&str; 4] = ["msg", "persona", "session", "response"];
 const USERS: [&str; 3] = ["ann", "bob", "cid"];
 const PERSONAS: [&str; 3] = ["p1", "p2", "p3"];
 
-/// The live entries: tier, user, persona and message. Messages name all four, so no two answers share a key.
+/// The live entries: tier, user, persona and message. Messages name all four, so no two responses share a key.
 type Model = BTreeSet<(usize, usize, usize, usize)>;
 
 fn counts_agree(con: &mut Connection, model: &Model) {
     assert_eq!(stat(con, "entries"), model.len() as i64);
     for (number, tier) in TIERS.iter().enumerate() {
-        let live = model.iter().filter(|answer| answer.0 == number).count();
+        let live = model.iter().filter(|response| response.0 == number).count();
         assert_eq!(stat(con, &format!("entries-{tier}")), live as i64, "{tier}");
     }
     let listed = personas(con);
     for (number, persona) in PERSONAS.iter().enumerate() {
-        let live = model.iter().filter(|answer| answer.2 == number).count();
+        let live = model.iter().filter(|response| response.2 == number).count();
         let listed = listed.get(*persona).map_or("0", |(entries, _)| entries);
         assert_eq!(listed, live.to_string(), "{persona}");
     }
@@ -39,17 +39,17 @@ fn invalidations_of_intersecting_sets_count_every_entry_once() {
     let mut model = Model::new();
     let message = |(tier, user, persona, number)| format!("{tier} {user} {persona} {number}");
     for round in 0..60 {
-        // Stored in one pipeline, with whatever the drops before have left pending.
+        // Stored in one pipeline, with the tombstones that earlier invalidations have left.
         let mut pipeline = redis::pipe();
         for _ in 0..400 {
-            let answer = (
+            let response = (
                 random.random_range(0..4),
                 random.random_range(0..3),
                 random.random_range(0..3),
                 random.random_range(0..60),
             );
-            let (tier, user, persona) = (TIERS[answer.0], USERS[answer.1], PERSONAS[answer.2]);
-            let question = message(answer);
+            let (tier, user, persona) = (TIERS[response.0], USERS[response.1], PERSONAS[response.2]);
+            let question = message(response);
             pipeline
                 .cmd("CHATCACHE.SET")
                 .arg(tier)
@@ -58,7 +58,7 @@ fn invalidations_of_intersecting_sets_count_every_entry_once() {
                 .arg(&question)
                 .arg(&question)
                 .ignore();
-            model.insert(answer);
+            model.insert(response);
         }
         pipeline.query::<()>(&mut con).expect("the answers are stored");
         for _ in 0..random.random_range(1..4) {
@@ -67,21 +67,21 @@ fn invalidations_of_intersecting_sets_count_every_entry_once() {
             let number = match which {
                 0 => {
                     let persona = random.random_range(0..3);
-                    model.retain(|answer| answer.2 != persona);
+                    model.retain(|response| response.2 != persona);
                     count(&mut con, &["CHATCACHE.INVALIDATE", PERSONAS[persona]])
                 }
                 1 => {
                     let user = random.random_range(0..3);
-                    model.retain(|answer| answer.1 != user);
+                    model.retain(|response| response.1 != user);
                     count(&mut con, &["CHATCACHE.FORGET", USERS[user]])
                 }
                 2 => {
                     let tier = random.random_range(0..4);
-                    model.retain(|answer| answer.0 != tier);
+                    model.retain(|response| response.0 != tier);
                     count(&mut con, &["CHATCACHE.FLUSH", TIERS[tier]])
                 }
                 _ => {
-                    model.retain(|answer| answer.2 == 1);
+                    model.retain(|response| response.2 == 1);
                     count(&mut con, &["CHATCACHE.INVALIDATE", "p1", "p3", "p1"])
                 }
             };
@@ -97,15 +97,15 @@ fn invalidations_of_intersecting_sets_count_every_entry_once() {
             ask(&mut con, &["CONFIG", "SET", "chatcache.invalidate-sync-limit", "0"]);
         }
         for _ in 0..20 {
-            let answer = (
+            let response = (
                 random.random_range(0..4),
                 random.random_range(0..3),
                 random.random_range(0..3),
                 random.random_range(0..60),
             );
-            let (tier, user, persona) = (TIERS[answer.0], USERS[answer.1], PERSONAS[answer.2]);
-            let question = message(answer);
-            let expected = model.contains(&answer).then(|| question.clone());
+            let (tier, user, persona) = (TIERS[response.0], USERS[response.1], PERSONAS[response.2]);
+            let question = message(response);
+            let expected = model.contains(&response).then(|| question.clone());
             assert_eq!(get(&mut con, tier, user, persona, &question), expected);
         }
     }
@@ -177,10 +177,10 @@ fn reclaims_are_pending_in_several_databases_at_once() {
         fill(&mut con, "response", "ann", "helper", 15_000);
         set(&mut con, "response", "ann", "kept", "q", &format!("of {database}"));
     }
-    let dropped: &[&str] = &["CHATCACHE.INVALIDATE", "helper"];
+    let invalidated: &[&str] = &["CHATCACHE.INVALIDATE", "helper"];
     let replies = in_one_go(
         &server,
-        &[dropped, &["SELECT", "9"], dropped, &["SELECT", "1"], dropped, &["INFO", "everything"]],
+        &[invalidated, &["SELECT", "9"], invalidated, &["SELECT", "1"], invalidated, &["INFO", "everything"]],
     );
     assert_eq!(pending_in(&replies[5]), 45_000);
     reclaimed(&server);

@@ -7,7 +7,7 @@ use super::witness::Witness;
 const TIERS: &str = "ERR unknown tier: use msg, persona, session or response";
 const TIERS_AND_ANY: &str = "ERR unknown tier: use msg, persona, session, response or any";
 
-/// A line for each command about one request, with what stands between the tier and the options.
+/// Returns a line for each command about one request, with these words between the tier and the options.
 fn about_a_request(tier: &str, rest: &str) -> [String; 5] {
     let of = |command: &str, more: &str| format!("CHATCACHE.{command} {tier} {rest}{more}");
     [of("GET", ""), of("SET", " answer"), of("DEL", ""), of("KEY", ""), of("INSPECT", "")]

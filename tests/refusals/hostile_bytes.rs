@@ -6,7 +6,7 @@ use testkit::{Raw, Server, args};
 
 use super::witness::Witness;
 
-/// Bytes that break what is careless with them.
+/// Bytes that break careless code.
 const NASTY: [&[u8]; 24] = [
     b"",
     b"\0",

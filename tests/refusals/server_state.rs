@@ -1,4 +1,4 @@
-//! Refused for what the server is or has: another type under the key, no memory, a master, no data yet.
+//! Refusals by the state of the server: another type under the key, no memory, a master, no data yet.
 
 use testkit::{Raw, Server, eventually, replica_caught_up};
 
@@ -34,7 +34,7 @@ fn a_key_that_holds_something_else_is_left_alone() {
         assert_eq!(witness.con.number("CHATCACHE.INVALIDATE helper"), if tier == "msg" { 1 } else { 0 });
         assert_eq!(witness.con.number(&format!("DEL {key}")), 1, "a drop deletes no key that is not ours");
     }
-    // Any is done as soon as it has an answer.
+    // Any is done as soon as it has a reply.
     let mut con = witness.server.raw();
     con.ok("CHATCACHE.SET session ann helper hello narrow");
     con.ok("SET msg:5d41402abc4b2a76b9719d911017c592 string");
@@ -100,6 +100,23 @@ fn a_replica_serves_reads_and_refuses_every_write() {
 }
 
 #[test]
+fn a_replica_refuses_a_lease_and_serves_fetch_from_its_entries() {
+    let witness = Witness::start();
+    let replica = Server::builder().replica_of(&witness.server).start();
+    replica_caught_up(&witness.server, &replica);
+    let mut con = replica.raw();
+    assert_eq!(
+        con.say("CHATCACHE.FETCH msg ann helper unseen WAIT 60000"),
+        Raw::Error(
+            "READONLY You can't compute a response for a read only replica: ask the master for a lease"
+                .to_owned()
+        )
+    );
+    assert_eq!(con.say("CHATCACHE.FETCH msg ann helper hello"), testkit::hit("answer"));
+    assert_eq!(con.stats("")["leases"], 0);
+}
+
+#[test]
 fn a_replica_that_has_lost_its_master_and_may_not_serve_old_data_only_helps() {
     let server = Server::builder().config("replica-serve-stale-data no").start();
     let mut con = server.raw();
@@ -124,9 +141,9 @@ fn a_replica_that_has_lost_its_master_and_may_not_serve_old_data_only_helps() {
 fn a_server_that_loads_its_data_only_helps() {
     let server = Server::builder().config("loading-process-events-interval-bytes 1024").start();
     let (mut con, mut loader) = (server.raw(), server.raw());
-    let answer = "x".repeat(2_000);
+    let response = "x".repeat(2_000);
     for n in 0..100 {
-        con.ok(&format!("CHATCACHE.SET response ann helper m-{n} {answer}"));
+        con.ok(&format!("CHATCACHE.SET response ann helper m-{n} {response}"));
     }
     // Each key takes 10 ms to load.
     con.ok("CONFIG SET key-load-delay 10000");

@@ -1,4 +1,4 @@
-//! A server on which something can be refused, and somebody who sees it if anything was done all the same.
+//! A server on which commands are refused, and a witness that sees any change that they make all the same.
 
 use std::collections::BTreeMap;
 use testkit::{Builder, Raw, RawClient, Server, words};
@@ -14,7 +14,7 @@ pub struct State {
     /// Of all keys, values and whether they end.
     digest: String,
     keys: i64,
-    /// When the answer that is there ends.
+    /// The end of the stored response.
     ends: i64,
     stats: BTreeMap<String, i64>,
     /// The replication offset.
@@ -22,7 +22,7 @@ pub struct State {
 }
 
 impl Witness {
-    /// A server with an AOF, one answer (`msg ann helper hello`) and a plain key.
+    /// Starts a server with an AOF, one response (`msg ann helper hello`) and a plain key.
     pub fn start() -> Witness {
         Witness::of(Server::builder())
     }

@@ -1,4 +1,4 @@
-//! A reclaim on a master with a replica and an AOF, disturbed by what operators do.
+//! A reclaim on a master with a replica and an AOF, disturbed by operators.
 
 use testkit::{
     Busy, NOTHING_AT_ONCE, Server, ask, count, dbsize, fill, fill_with, get, in_one_go, pending, pending_in,

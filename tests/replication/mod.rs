@@ -1,4 +1,4 @@
-//! A master and its replicas: what travels, what a replica says, and what a link or a promotion does to a
+//! A master and its replicas: the stream, the replies of a replica, and the effect of a lost link or a promotion on a
 //! reclaim that is under way.
 
 mod disturbed;

@@ -52,7 +52,7 @@ fn entries_that_are_invalidated_and_expire_around_a_promotion_are_gone_in_the_en
 }
 
 #[test]
-fn a_promoted_replica_deletes_what_expires() {
+fn a_promoted_replica_deletes_expired_entries() {
     let (master, replica) = a_pair(&[]);
     let mut con = master.connect();
     fill_with(&mut con, "persona", "", "helper", 50, "PX 400");

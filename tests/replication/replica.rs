@@ -15,7 +15,7 @@ pub fn a_pair(lines: &[&str]) -> (Server, Server) {
     (master, replica)
 }
 
-/// The counts of answers of the selected database, which must be the same on both.
+/// The counts of entries of the selected database, which must be the same on both.
 #[track_caller]
 pub fn agree(master: &Server, replica: &Server) {
     replica_caught_up(master, replica);
@@ -31,7 +31,7 @@ fn seen_without_hits(
     request: &testkit::Request,
 ) -> (std::collections::BTreeMap<String, Vec<u8>>, i64) {
     let (mut fields, expires) = seen(con, request);
-    // Hits are of the server that gave the answer; the dump has them, and the time it was stored here, too.
+    // Hits belong to the server that served the response; the dump has them, and the time of the SET here, too.
     fields.remove("hits");
     fields.remove("dump");
     (fields, expires)
@@ -129,9 +129,9 @@ fn keepttl_and_conditions_come_out_the_same() {
     let (master, replica) = a_pair(&[]);
     let (mut con, mut there) = (master.connect(), replica.connect());
     let request = |message: &str| -> testkit::Request { args!["persona", "", "helper", message].into() };
-    let set = |con: &mut Connection, message: &str, answer: &str, options: &str| {
+    let set = |con: &mut Connection, message: &str, response: &str, options: &str| {
         let mut command: Vec<Vec<u8>> =
-            args!["CHATCACHE.SET", "persona", "", "helper", message, answer].into();
+            args!["CHATCACHE.SET", "persona", "", "helper", message, response].into();
         command.extend(options.split_whitespace().map(|word| word.as_bytes().to_vec()));
         ask(con, &command)
     };
@@ -302,7 +302,7 @@ fn entries_that_were_expired_when_they_were_invalidated_are_gone_on_both() {
     replica_caught_up(&master, &replica);
     let mut there = replica.connect();
     eventually(|| get(&mut there, "persona", "", "helper", "q3000").is_none());
-    // As in DBSIZE, what is not removed yet still counts.
+    // As in DBSIZE, an expired entry counts until it is removed.
     assert_eq!(count(&mut con, &["CHATCACHE.INVALIDATE", "helper"]), 3_000);
     replica_caught_up(&master, &replica);
     reclaimed(&master);
@@ -312,7 +312,7 @@ fn entries_that_were_expired_when_they_were_invalidated_are_gone_on_both() {
 
 #[test]
 fn entries_evicted_by_the_master_leave_the_replica_too() {
-    // Each packs in its own time, and the answers' bytes are compared.
+    // Each compresses in its own time, and the stored bytes are compared.
     let (master, replica) =
         a_pair(&["maxmemory-policy allkeys-lru", "repl-backlog-size 16kb", "chatcache.compression none"]);
     let mut con = master.connect();

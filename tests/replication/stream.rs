@@ -86,7 +86,7 @@ fn an_entry_travels_with_the_moment_of_its_end_and_without_conditions() {
     let before = end(&mut con, "2");
     ask(&mut con, &["CHATCACHE.SET", "session", "ann", "helper", "2", "b", "XX", "KEEPTTL"]);
     assert_eq!(stream.next(), format!("CHATCACHE.SET session ann helper 2 b PXAT {before}"));
-    // An answer that never ends stays so.
+    // A response without a TTL keeps none.
     let key = text(&ask(&mut con, &["CHATCACHE.KEY", "session", "ann", "helper", "2"]));
     ask(&mut con, &args!["PERSIST", key]);
     assert_eq!(stream.next(), format!("PERSIST {key}"));

@@ -9,7 +9,7 @@ use super::replica::{a_pair, agree};
 
 const MANY: usize = 50_000;
 
-/// A replica comes while the master reclaims: what is dropped is dropped for it too.
+/// A replica comes while the master reclaims: tombstones are tombstones there too.
 fn a_full_sync_in_the_middle(master: &str, replica: &str) {
     let master = Server::builder().config(NOTHING_AT_ONCE).config(master).start();
     let mut con = master.connect();
@@ -31,7 +31,7 @@ fn a_full_sync_in_the_middle(master: &str, replica: &str) {
     };
     kept_only(&mut there);
     drop(busy);
-    // The replica got keys that were dropped already, and the master will not name them again.
+    // The replica got the keys of tombstones, and the master will not name them again.
     assert!(replica.log().contains("Finished with success"), "{}", replica.log());
     reclaimed(&replica);
     reclaimed(&master);

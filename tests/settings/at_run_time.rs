@@ -138,7 +138,7 @@ fn config_rewrite_keeps_settings_over_a_restart() {
     let set = [
         ("chatcache.ttl-msg", "77"),
         ("chatcache.ttl-persona", "88"),
-        // Back to what they are by default.
+        // Back to the defaults.
         ("chatcache.ttl-session", "86400"),
         ("chatcache.ttl-response", "3600"),
         ("chatcache.max-response-bytes", "1048576"),

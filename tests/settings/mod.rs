@@ -1,4 +1,4 @@
-//! The settings: at run time, in redis.conf, as arguments of loadmodule, and what is no setting.
+//! The settings: at run time, in redis.conf, as arguments of loadmodule; and refused ones.
 
 mod at_load;
 mod at_run_time;

@@ -1,4 +1,4 @@
-//! CLIENT TRACKING by persona: a client that keeps answers of its own is told when they are old.
+//! CLIENT TRACKING by persona: a client that keeps responses of its own is told when they are old.
 
 use testkit::{Raw, RawClient, Server, fill_persona, replica_caught_up};
 
@@ -14,7 +14,7 @@ const CHANGES: [(&str, &str); 8] = [
     ("CHATCACHE.SET msg ann helper hi hello PX 1 STALE 60000", "CHATCACHE.SET msg ann helper hi fresh"),
 ];
 
-/// Waits until a listener hears that this is old. Of the keys of answers it may hear too.
+/// Waits until a listener hears that this is old. It may hear of the keys of entries too.
 #[track_caller]
 fn hears(listener: &mut RawClient, key: &str, why: &str) {
     loop {
@@ -33,7 +33,7 @@ fn catch_up(listener: &mut RawClient) {
     while let Raw::Push(_) = listener.read() {}
 }
 
-/// Asserts that a listener is told nothing: what it asks next is answered next.
+/// Asserts that a listener is told nothing: the reply to its next command comes next.
 #[track_caller]
 fn hears_nothing(listener: &mut RawClient, why: &str) {
     assert_eq!(listener.say("PING"), Raw::simple("PONG"), "{why}");

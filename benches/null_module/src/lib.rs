@@ -1,5 +1,5 @@
-//! `NULL.GET tier user persona message` replies null, whatever it is asked: what any module's command pays at
-//! least, for the bench to compare with. The four calls that it needs are declared here, with no dependency.
+//! `NULL.GET tier user persona message` replies null to any request: the least that a module's command costs, for the
+//! bench to compare with. The four calls that it needs are declared here, with no dependency.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};

@@ -169,7 +169,7 @@ fn two_hundred_readers_who_join_at_any_time_have_the_bytes_of_the_draft() {
     let mut text = Vec::new();
     // What each client has, and the draft that it reads; the end of one that has all.
     let mut had: Vec<(Vec<u8>, Option<DraftName>, bool)> = vec![(Vec::new(), None, false); 200];
-    let mut waits = vec![false; 200];
+    let mut waits = [false; 200];
     let mut last_wake = vec![i64::MIN; 200];
     for piece in 0..=120 {
         if piece < 120 {

@@ -1,7 +1,7 @@
 //! CPU pinning, and the CPU time that a server has used.
 //!
-//! With two CPUs or more, a pinned server's main thread has the first to itself, and those who load
-//! it have the others: an idle CPU that must wake up, or a thread that moves, costs more than what is measured.
+//! With two CPUs or more, a pinned server's main thread has the first to itself, and the generators of
+//! load have the others: an idle CPU that must wake up, or a thread that moves, costs more than the measured code.
 //! A server's other threads run where they like, as the server starts them before it is pinned.
 
 use std::fs;

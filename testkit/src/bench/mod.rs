@@ -4,7 +4,7 @@
 //! - `cpus`: the CPUs that servers and their load run on, and the CPU time that a server has used.
 //! - `redis_benchmark`: load from the server's own tool.
 //! - `figures`: medians and spreads.
-//! - `output`: what the machine is, and files in target/bench.
+//! - `output`: the machine's facts, and files in target/bench.
 
 pub mod cpus;
 pub mod figures;

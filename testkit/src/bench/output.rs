@@ -16,7 +16,7 @@ pub struct Machine {
     pub kernel: String,
     pub server: String,
     pub commit: String,
-    /// Before the run: what else this machine does.
+    /// The machine's other load before the run.
     pub load: String,
 }
 

@@ -6,7 +6,7 @@ use std::error::Error;
 
 use redis::{Cmd, Commands, Connection, ProtocolVersion, RedisResult, Value, cmd, pipe};
 
-const ANSWER: &str = "A sequence of elements.";
+const RESPONSE: &str = "A sequence of elements.";
 const ASK: [&str; 4] = ["response", "ann", "helper", "What is a list?"];
 const QUESTION: [&str; 4] = ["persona", "ann", "helper", "What is 6 * 7?"];
 
@@ -18,15 +18,15 @@ fn chatcache(command: &str) -> Cmd {
 }
 
 fn session(con: &mut Connection) -> RedisResult<()> {
-    // Nothing, then an answer. The caller's type says what the reply is read as: Option where it may be null.
+    // Null, then a response. The caller's type tells the reply's: Option if it may be null.
     let nothing: Option<String> = chatcache("GET").arg(&ASK).query(con)?;
     assert_eq!(nothing, None);
-    let stored: Option<String> = chatcache("SET").arg(&ASK).arg(ANSWER).arg("EX").arg(60).query(con)?;
+    let stored: Option<String> = chatcache("SET").arg(&ASK).arg(RESPONSE).arg("EX").arg(60).query(con)?;
     assert_eq!(stored.as_deref(), Some("OK"));
     let stored: Option<String> = chatcache("SET").arg(&ASK).arg("another").arg("NX").query(con)?;
     assert_eq!(stored, None);
-    let answer: String = chatcache("GET").arg("any").arg(&ASK[1..]).query(con)?;
-    assert_eq!(answer, ANSWER);
+    let response: String = chatcache("GET").arg("any").arg(&ASK[1..]).query(con)?;
+    assert_eq!(response, RESPONSE);
     let key: String = chatcache("KEY").arg(&ASK).query(con)?;
     assert_eq!(key, "response:ann:helper:8e9f78b31da43444756e562246131283");
     let seconds: i64 = con.ttl(&key)?;
@@ -34,7 +34,7 @@ fn session(con: &mut Connection) -> RedisResult<()> {
 
     // Maps read the same from both protocols.
     let inspected: HashMap<String, String> = chatcache("INSPECT").arg(&ASK).query(con)?;
-    assert_eq!((&inspected["key"], &inspected["raw-bytes"]), (&key, &ANSWER.len().to_string()));
+    assert_eq!((&inspected["key"], &inspected["raw-bytes"]), (&key, &RESPONSE.len().to_string()));
     let nothing: Option<HashMap<String, String>> =
         chatcache("INSPECT").arg(&["msg", "ann", "helper", "?"]).query(con)?;
     assert_eq!(nothing, None);
@@ -44,7 +44,7 @@ fn session(con: &mut Connection) -> RedisResult<()> {
         chatcache("PERSONAS").arg("COUNT").arg(10).query(con)?;
     assert_eq!((cursor, personas.len(), personas[0]["name"].as_str()), (0, 1, "helper"));
 
-    // Single flight: a lease, who else asks is told busy, the answer with its token, and then hits.
+    // Single flight: a lease, busy for other callers, the response with its token, and then hits.
     let (kind, _, token, ms): Fetched =
         chatcache("FETCH").arg(&QUESTION).arg("LEASE").arg(5000).query(con)?;
     assert_eq!((kind.as_str(), ms), ("lease", Some(5000)));
@@ -84,7 +84,7 @@ fn session(con: &mut Connection) -> RedisResult<()> {
     let replies: (String, String, Vec<u8>) = together.query(con)?;
     assert_eq!(replies, ("OK".to_owned(), "OK".to_owned(), bytes.to_vec()));
 
-    // Dropping answers.
+    // Invalidating responses.
     let there: bool = chatcache("DEL").arg(&["msg", "bob", "poet", "Hi"]).query(con)?;
     assert!(there);
     let gone: i64 = chatcache("FORGET").arg("bob").query(con)?;

@@ -9,11 +9,8 @@ import time
 
 import redis
 
-# The socket's time-out must be longer than the WAIT below. A lease ends with its connection; the pool keeps
-# that open.
-r = redis.Redis.from_url(
-    os.environ.get("REDIS_URL", "redis://127.0.0.1:6379"), decode_responses=True, socket_timeout=30
-)
+# The WAIT below must be shorter than the socket's time-out, which is 5 s by default in redis-py 8.
+r = redis.Redis.from_url(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379"), decode_responses=True)
 
 
 def respond(user, persona, message):
@@ -21,13 +18,12 @@ def respond(user, persona, message):
     request = ("response", user, persona, message)
     pause = 0.1
     for _ in range(4):
-        kind, *rest = r.execute_command("CHATCACHE.FETCH", *request, "WAIT", 20_000)
-        if kind == "hit":
-            return rest[0]
-        if kind == "lease":
-            return compute(request, token=rest[0])
-        if kind == "stale":
-            response, token = rest
+        state, response, token, _ = r.execute_command("CHATCACHE.FETCH", *request, "WAIT", 4_000)
+        if state == "hit":
+            return response
+        if state == "lease":
+            return compute(request, token)
+        if state == "stale":
             if token is None:  # another caller refreshes it
                 return response
             try:

@@ -9,22 +9,25 @@ use std::time::Duration;
 
 type Answer = Result<String, Box<dyn Error + Send + Sync>>;
 
+/// The reply of FETCH: its state, the response, the token, and a number of milliseconds.
+type Fetched = (String, Option<String>, Option<String>, Option<u64>);
+
 /// The answer to a message: from the cache, from whoever asks the model already, or from the model.
 fn answer(con: &mut Connection, user: &str, persona: &str, message: &str) -> Answer {
     let request = ["response", user, persona, message];
     let mut pause = Duration::from_millis(100);
     for _ in 0..4 {
-        let fetched: Vec<Option<String>> =
+        let (state, response, token, _): Fetched =
             cmd("CHATCACHE.FETCH").arg(&request).arg("WAIT").arg(20_000).query(con)?;
-        match fetched.iter().map(Option::as_deref).collect::<Vec<_>>()[..] {
-            [Some("hit"), Some(response)] => return Ok(response.to_owned()),
+        match (state.as_str(), response, token) {
+            ("hit", Some(response), _) => return Ok(response),
             // Old, but good enough while somebody else computes a new one.
-            [Some("stale"), Some(response), None] => return Ok(response.to_owned()),
+            ("stale", Some(response), None) => return Ok(response),
             // Old, and ours to refresh; if the model fails, the old one will do.
-            [Some("stale"), Some(response), Some(token)] => {
-                return compute(con, &request, token).or_else(|_| Ok(response.to_owned()));
+            ("stale", Some(response), Some(token)) => {
+                return compute(con, &request, &token).or(Ok(response));
             }
-            [Some("lease"), Some(token), _] => return compute(con, &request, token),
+            ("lease", _, Some(token)) => return compute(con, &request, &token),
             // busy: somebody computes it, longer than we waited.
             _ => sleep(pause),
         }

@@ -56,8 +56,12 @@ settings! {
     pub TTL_JITTER: i64 = Setting::number(c"ttl-jitter", 0, 0, 50);
     /// Length of a lease without LEASE, in milliseconds.
     pub LEASE_MS: i64 = Setting::number(c"lease-ms", 30_000, 1, MAX_LEASE_MS);
+    /// Most leases at once.
+    pub MAX_LEASES: usize = Setting::number(c"max-leases", 100_000, 1, 10_000_000);
     /// Most clients that wait for a response at once.
     pub MAX_WAITERS: usize = Setting::number(c"max-waiters", 100_000, 0, 10_000_000);
+    /// Least time between two wakes of a draft's readers, in milliseconds; 0 for every piece.
+    pub STREAM_PACE_MS: i64 = Setting::number(c"stream-pace-ms", 20, 0, 60_000);
     /// Most bytes of responses in L1; 0 turns L1 off.
     pub L1_MAX_BYTES: u64 = Setting::bytes(c"l1-max-bytes", 64 * 1024 * 1024, 0, MAX_L1_BYTES);
     /// Compression method of cold responses; the default is zstd.

@@ -10,7 +10,7 @@ use crate::entry::codec::{ENCODING_VERSION, decode_header, encode_header};
 use crate::entry::compression::{self, Damaged, Encoding, MAX_RATIO};
 use crate::request::error::CommandError;
 use crate::request::key_name::{self, Layout, Tail};
-use crate::request::options::{FetchOptions, PageOptions, ReleaseOptions, SetOptions};
+use crate::request::options::{self, CommitOptions, FetchOptions, PageOptions, SetOptions, TokenOptions};
 use crate::request::{Accepts, RequestArgs};
 use rand::rngs::StdRng;
 use rand::{SeedableRng, TryRng};
@@ -124,7 +124,8 @@ pub fn options(bytes: &[u8]) {
     };
     let _ = PageOptions::parse(words.clone()).map_err(is_worded);
     let _ = FetchOptions::parse(words.clone()).map_err(is_worded);
-    let _ = ReleaseOptions::parse(words).map_err(is_worded);
+    let _ = CommitOptions::parse(words.clone(), 0).map_err(is_worded);
+    let _ = TokenOptions::parse(&options::RELEASE, words).map_err(is_worded);
     match RequestArgs::parse(Accepts::TiersAndAny, request, id) {
         Err(error) => is_worded(error),
         Ok(asked) => {

@@ -63,6 +63,8 @@ impl Module for Chatcache {
         load.command::<commands::Del>()?;
         // Single flight: `commands/fetch.rs`, over `flight/` and `lease/`.
         load.command::<commands::Fetch>()?;
+        load.command::<commands::Append>()?;
+        load.command::<commands::Commit>()?;
         load.command::<commands::Release>()?;
         // Many responses at once: `commands/invalidate.rs`, `forget.rs`, `flush.rs`, over `index/` and
         // `keyspace/reclaim.rs`.

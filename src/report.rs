@@ -8,6 +8,7 @@
 use crate::cache::{CACHE, compressor};
 use crate::entry::compression;
 use crate::flight;
+use crate::redis::timers_running;
 use crate::stats::Counters;
 use crate::tier::Tier;
 
@@ -17,9 +18,14 @@ pub fn report() -> Report {
     let mut report = Report {
         leases: flight.leases as u64,
         waiters: flight.waiters as u64,
+        readers: flight.readers as u64,
+        drafts: flight.drafts as u64,
+        draft_bytes: flight.draft_bytes as u64,
         leases_granted: flight.counters.granted,
         leases_ended: flight.counters.ended.total(),
+        leases_unshared: flight.counters.unshared,
         tokens_refused: flight.counters.refused,
+        timers: timers_running(),
         compressed: compressor.compressed,
         waiting_to_compress: compressor.waiting,
         dictionaries: compression::dictionaries(),
@@ -75,12 +81,22 @@ pub struct Report {
     pub leases: u64,
     /// Clients that wait.
     pub waiters: u64,
+    /// Of the clients that wait, those that read along.
+    pub readers: u64,
+    /// Drafts that grow.
+    pub drafts: u64,
+    /// Bytes of drafts, growing or remembered after their COMMIT.
+    pub draft_bytes: u64,
     /// Leases granted so far.
     pub leases_granted: u64,
     /// Leases that ended without a response.
     pub leases_ended: u64,
+    /// Leases that nobody shares, because of `max-leases`.
+    pub leases_unshared: u64,
     /// Responses refused since their token was void.
     pub tokens_refused: u64,
+    /// Timers of the server that run for the module.
+    pub timers: u64,
     /// Responses in L1.
     pub l1_entries: u64,
     /// The bytes that L1 counts for them.
@@ -101,7 +117,7 @@ pub struct Report {
 
 impl Report {
     /// Returns all fields, in the order of the reply.
-    pub fn fields(&self) -> [(&'static str, u64); 44] {
+    pub fn fields(&self) -> [(&'static str, u64); 49] {
         let Report { counters, .. } = self;
         let entries = |tier: Tier| self.entries_by_tier.get(tier as usize).copied().unwrap_or(0);
         [
@@ -123,8 +139,12 @@ impl Report {
             ("leases", self.leases),
             ("leases-granted", self.leases_granted),
             ("leases-ended", self.leases_ended),
+            ("leases-unshared", self.leases_unshared),
             ("tokens-refused", self.tokens_refused),
             ("waiters", self.waiters),
+            ("readers", self.readers),
+            ("drafts", self.drafts),
+            ("draft-bytes", self.draft_bytes),
             ("sets", counters.sets),
             ("deleted", counters.deleted),
             ("drops", counters.drops),
@@ -147,6 +167,7 @@ impl Report {
             ("waiting-to-compress", self.waiting_to_compress),
             ("dictionaries", self.dictionaries),
             ("index-bytes", self.index_bytes),
+            ("timers", self.timers),
             ("idle-personas", self.idle_personas),
             ("idle-bytes", self.idle_bytes),
         ]

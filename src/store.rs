@@ -25,11 +25,13 @@ use crate::config;
 use crate::entry::{ALWAYS_FRESH, Entry, Placement, Response};
 use crate::flight;
 use crate::index::{Handle, Name, Size};
+use crate::lease::StoredAs;
 use crate::redis::{Args, Class, Ctx, Key, ReplicatedCommand, TypedKey};
 use crate::request::Request;
 use crate::request::error::CommandError;
 use crate::request::key_name::Tail;
 use crate::request::options::{Condition, Ttl};
+use std::borrow::Cow;
 
 /// The position of the persona, which is the key, in `COMMAND tier user persona message`.
 const PERSONA_AT: usize = 3;
@@ -56,9 +58,12 @@ pub struct Write<'a> {
 }
 
 /// The source of a response.
+#[derive(Clone, Copy)]
 pub enum Source<'a> {
     /// The command's argument that follows the request.
     Argument(&'a [u8]),
+    /// The draft of the lease that the token proves.
+    Draft,
 }
 
 /// The outcome of `store`.
@@ -82,10 +87,8 @@ pub fn store(
     write: &Write<'_>,
     now_ms: i64,
 ) -> Result<Outcome, CommandError> {
-    let Source::Argument(bytes) = write.source;
-    let limit = config::MAX_RESPONSE_SIZE.get();
-    if bytes.len() as u64 > limit && !ctx.is_replayed() {
-        return Err(CommandError::ResponseTooLarge { limit });
+    if let Source::Argument(bytes) = write.source {
+        check_length(ctx, bytes)?;
     }
     let name = names::key_name(request);
     let lookup = lookup(ctx, ctx.open_write(&name), request, now_ms)?;
@@ -104,10 +107,19 @@ pub fn store(
         Some(Some(held_ms)) => held_ms,
         Some(None) => return Ok(Outcome::Forbidden),
     };
+    let bytes = match (write.source, write.token) {
+        (Source::Argument(bytes), _) => Cow::Borrowed(bytes),
+        (Source::Draft, token) => {
+            let draft = token.and_then(|token| flight::draft(ctx, request, token));
+            let draft = draft.ok_or(CommandError::NoDraft)?;
+            check_length(ctx, &draft)?;
+            Cow::Owned(draft)
+        }
+    };
     let lifetime = Lifetime::new(ctx, write, request, &lookup, now_ms)?;
     let replaces = lookup.response().is_some();
 
-    let response = Response::new(bytes);
+    let response = Response::new(&bytes);
     let cost_ms = write.cost_ms.unwrap_or(u32::try_from(held_ms).unwrap_or(u32::MAX));
     let mut entry = Entry::new(Placement::Unknown, request.fingerprint(), response.clone(), now_ms);
     entry.fresh_until_ms.set(lifetime.fresh_until);
@@ -115,7 +127,12 @@ pub fn store(
     let (mut key, handle) = put(ctx, lookup, request, &name, entry)?;
     key.key_mut().set_expires_at(lifetime.expires_at);
     CACHE.with(|cache| cache.counters.sets += 1);
-    flight::stored(ctx, request, response, cost_ms, handle);
+    let fresh_until_ms = lifetime.expires_at.unwrap_or(i64::MAX).min(lifetime.fresh_until);
+    let stored_as = match write.source {
+        Source::Argument(_) => StoredAs::Response,
+        Source::Draft => StoredAs::Draft,
+    };
+    flight::stored(ctx, request, stored_as, response, cost_ms, handle, fresh_until_ms);
     compressor::enqueue(ctx, (ctx.database(), handle), bytes.len());
 
     ctx.signal_modified(key.key());
@@ -126,8 +143,16 @@ pub fn store(
     if lifetime.expires_at.is_some() {
         ctx.notify(Class::Generic, c"expire", key.key());
     }
-    replicate(ctx, args, request, write, &lifetime, cost_ms);
+    replicate(ctx, args, request, write.source, &bytes, &lifetime, cost_ms);
     Ok(Outcome::Stored)
+}
+
+fn check_length(ctx: &Ctx<'_>, response: &[u8]) -> Result<(), CommandError> {
+    let limit = config::MAX_RESPONSE_SIZE.get();
+    if response.len() as u64 > limit && !ctx.is_replayed() {
+        return Err(CommandError::ResponseTooLarge { limit });
+    }
+    Ok(())
 }
 
 /// Deletes the response to a request, and voids its lease. Returns false if there is no such response.
@@ -273,12 +298,19 @@ fn replicate(
     ctx: &Ctx<'_>,
     args: Args<'_>,
     request: &Request<'_>,
-    write: &Write<'_>,
+    source: Source<'_>,
+    response: &[u8],
     lifetime: &Lifetime,
     cost_ms: u32,
 ) {
-    let Source::Argument(_) = write.source;
-    let mut command = ReplicatedCommand::new(args, REQUEST_LENGTH + 1);
+    let mut command = match source {
+        Source::Argument(_) => ReplicatedCommand::new(args, REQUEST_LENGTH + 1),
+        Source::Draft => {
+            let mut command = ReplicatedCommand::new(args, REQUEST_LENGTH);
+            command.bytes(response);
+            command
+        }
+    };
     if let Some(id) = request.id {
         command.bytes(b"ID");
         command.bytes(id);

@@ -38,5 +38,7 @@ mod refusals;
 mod replication;
 /// The settings, at load and at run time.
 mod settings;
+/// Streamed responses: drafts and their readers.
+mod streams;
 /// CLIENT TRACKING by persona.
 mod tracking;

@@ -110,13 +110,13 @@ fn fetch(con: &mut Connection, prompt: &str) -> redis::RedisResult<String> {
     let request = request(prompt);
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
-        let reply: Vec<String> = fetch_command(prompt).query(con)?;
-        match reply[0].as_str() {
-            "hit" => return Ok(reply[1].clone()),
+        let reply: Vec<Option<String>> = fetch_command(prompt).query(con)?;
+        match reply[0].as_deref().unwrap_or_default() {
+            "hit" => return Ok(reply[1].clone().unwrap_or_default()),
             "lease" => {
                 let response = stand_in_model();
                 let set =
-                    cmd("CHATCACHE.SET").arg(&request).arg(response).arg("TOKEN").arg(&reply[1]).to_owned();
+                    cmd("CHATCACHE.SET").arg(&request).arg(response).arg("TOKEN").arg(&reply[2]).to_owned();
                 let _: Option<String> = set.query(con)?;
                 return Ok(response.to_owned());
             }

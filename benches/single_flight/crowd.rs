@@ -74,8 +74,8 @@ pub fn run(server: &Server, case: &Case, prompt: &str) -> Run {
     let mut silent = server.connect();
     let begun = Instant::now();
     if case.accident == Accident::Silent {
-        let lease = caller::fetch_command(prompt).query::<Vec<String>>(&mut silent).expect("FETCH");
-        assert_eq!(lease[0], "lease");
+        let lease = caller::fetch_command(prompt).query::<Vec<Option<String>>>(&mut silent).expect("FETCH");
+        assert_eq!(lease[0].as_deref(), Some("lease"));
     }
     for process in &mut processes {
         process.stdin.write_all(b"go\n").expect("tell the crowd to begin");

@@ -45,9 +45,9 @@ impl<'a> Waiters<'a> {
     pub fn fetch(&mut self, prompt: &str) {
         let mut fetch = cmd("CHATCACHE.FETCH");
         fetch.arg(&request(prompt)).arg("LEASE").arg(A_DAY_MS);
-        let lease: Vec<String> = fetch.query(&mut self.holder).expect("FETCH");
-        assert_eq!(lease[0], "lease");
-        self.token.clone_from(&lease[1]);
+        let lease: Vec<Option<String>> = fetch.query(&mut self.holder).expect("FETCH");
+        assert_eq!(lease[0].as_deref(), Some("lease"));
+        self.token = lease[2].clone().expect("a token");
         self.send(fetch.arg("WAIT").arg(A_DAY_MS).to_owned());
         self.all_blocked();
     }

@@ -99,7 +99,12 @@ pub fn check_all_keys(ctx: &Ctx<'_>, args: Args<'_>, access: Access) -> Result<(
 /// Returns true if the caller has a right to all keys in any command. Callers share leases by it. Returns false if the
 /// user has selectors, whose rules would take longer to read.
 pub fn has_all_keys(ctx: &Ctx<'_>, access: Access) -> bool {
-    match ctx.caller() {
+    caller_has_all_keys(&ctx.caller(), access)
+}
+
+/// The same for a caller whose command is over.
+pub fn caller_has_all_keys(caller: &Caller, access: Access) -> bool {
+    match caller {
         Caller::Trusted => true,
         Caller::Unknown => false,
         Caller::User(user) => {

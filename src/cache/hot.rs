@@ -27,7 +27,12 @@ const FREE_INLINE: u64 = 20_000;
 /// The result of a read from L1.
 pub enum HotLookup {
     /// The fresh response, counted as served.
-    Hit(Response),
+    Hit {
+        /// The response.
+        response: Response,
+        /// The end of its freshness or of its key, in Unix milliseconds; `i64::MAX` for never.
+        until_ms: i64,
+    },
     /// No response to serve from L1: the caller reads the key.
     Miss(L1Miss),
 }
@@ -79,7 +84,7 @@ impl Cache {
         hot.response.count_hit();
         self.counters.count_hit(tier, saved_ms);
         self.counters.hits_l1 += 1;
-        HotLookup::Hit(hot.response.clone())
+        HotLookup::Hit { response: hot.response.clone(), until_ms: hot.until_ms.get() }
     }
 }
 
@@ -184,8 +189,9 @@ fn admit(
     });
 }
 
-/// The time at which the response is no longer fresh or its key expires, in Unix milliseconds.
-fn ends_at(found: &Found<'_>) -> i64 {
+/// Returns the time at which the response is no longer fresh or its key expires, in Unix milliseconds; `i64::MAX` for
+/// never.
+pub fn ends_at(found: &Found<'_>) -> i64 {
     let expires_at = found.key.key().expires_at().unwrap_or(i64::MAX);
     expires_at.min(found.fresh_until_ms.get())
 }

@@ -64,6 +64,10 @@ fn option_arg(word: Word) -> ArgSpec {
         Value::String => ArgKind::String,
         Value::Integer => ArgKind::Integer,
         Value::UnixTime => ArgKind::UnixTime,
+        Value::DraftAndOffset => ArgKind::Block(vec![
+            ArgSpec::new(c"draft", ArgKind::String),
+            ArgSpec::new(c"offset", ArgKind::Integer),
+        ]),
     };
     ArgSpec::new(option.name, kind).token(option.token)
 }

@@ -5,13 +5,15 @@ use crate::cache::hot::{self, HotLookup};
 use crate::cache::lookup::{Lookup, count_miss, count_stale_hit, lookup, read};
 use crate::cache::{access, names};
 use crate::config;
-use crate::flight;
+use crate::flight::{self, FetchTerms};
+use crate::lease::{Stream, Tie};
 use crate::redis::{Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::request::error::CommandError;
-use crate::request::options::{self, FetchOptions, ReleaseOptions};
-use crate::request::{Accepts, RequestArgs};
+use crate::request::options::{self, Accepted, Bond, FetchOptions, Reading, TokenOptions};
+use crate::request::{Accepts, Request, RequestArgs};
 
-/// `CHATCACHE.FETCH tier user persona message [ID id] [WAIT ms] [LEASE ms]`
+/// `CHATCACHE.FETCH tier user persona message [ID id] [WAIT ms] [LEASE ms] [REFRESH] [DETACHED]
+/// [STREAM [FROM draft offset]]`
 pub struct Fetch;
 
 impl Command for Fetch {
@@ -30,54 +32,130 @@ impl Command for Fetch {
         let options = FetchOptions::parse(args.from(REQUEST_ARGS))?;
         let asked = RequestArgs::parse(Accepts::Tiers, request_words(args), options.id)?;
         let request = asked.request();
-        let now_ms = ctx.now_ms();
-        let miss = match hot::get(ctx, &request, now_ms) {
-            HotLookup::Hit(response) => {
-                flight::reply_hit(ctx, &response);
-                return Ok(());
-            }
-            HotLookup::Miss(miss) => miss,
+        let terms = FetchTerms {
+            lease_ms: options.lease_ms.unwrap_or_else(|| config::LEASE_MS.get()),
+            tie: match options.bond {
+                Bond::Connection => Tie::Connection,
+                Bond::Detached => Tie::Detached,
+            },
+            wait_ms: options.wait_ms,
+            stream: match options.reading {
+                Reading::Whole => Stream::No,
+                Reading::FromStart => Stream::FromStart,
+                Reading::From(draft, offset) => flight::reading_from(ctx, draft, offset),
+            },
         };
-        let name = names::key_name(&request);
-        let lease_ms = options.lease_ms.unwrap_or_else(|| config::LEASE_MS.get());
-        let lookup = lookup(ctx, ctx.open_read(&name), &request, now_ms)?;
-        match access::visible(ctx, args, &request, lookup) {
-            Lookup::Fresh(found) => {
-                hot::serve(ctx, found, &request, miss, now_ms, |response| flight::reply_hit(ctx, response))?;
-            }
-            Lookup::Stale(found) => {
-                count_stale_hit(ctx, request.tier, &found, now_ms);
-                let token = match !ctx.is_replica() && access::may_replace(ctx, &request, &found) {
-                    true => flight::refresh(ctx, &request, lease_ms),
-                    false => None,
-                };
-                ctx.reply_array(3);
-                ctx.reply_bytes(b"stale");
-                read(&found, |response| ctx.reply_bytes(response))?;
-                match token {
-                    Some(token) => ctx.reply_bytes(&flight::token_text(&token)),
-                    None => ctx.reply_null(),
-                }
-            }
-            lookup @ (Lookup::Missing(_) | Lookup::Mismatch(_) | Lookup::Forbidden) => {
-                let is_forbidden = matches!(lookup, Lookup::Forbidden);
-                drop(lookup);
-                if ctx.is_replica() {
-                    return Err(CommandError::LeaseOnReplica.into());
-                }
-                count_miss(ctx, asked.persona);
-                let waiters = config::MAX_WAITERS.get();
-                let reply = match is_forbidden {
-                    true => Some(flight::dummy_lease(ctx, lease_ms)),
-                    false => flight::fetch(ctx, &request, &name, lease_ms, options.wait_ms, waiters),
-                };
-                if let Some(reply) = reply {
-                    flight::reply(ctx, &reply);
-                }
-            }
+        match (options.reading, options.accepted) {
+            (Reading::From(..), _) => read_along(ctx, args, &request, terms),
+            (_, Accepted::Present) => fetch(ctx, args, &request, terms),
+            (_, Accepted::New) => fetch_new(ctx, args, &request, terms),
         }
-        Ok(())
     }
+}
+
+/// Replies the response, or leases the request.
+fn fetch(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, terms: FetchTerms) -> Outcome {
+    let now_ms = ctx.now_ms();
+    let miss = match hot::get(ctx, request, now_ms) {
+        HotLookup::Hit { response, until_ms } => {
+            flight::reply_hit(ctx, &response, flight::ms_until(until_ms, now_ms));
+            return Ok(());
+        }
+        HotLookup::Miss(miss) => miss,
+    };
+    let name = names::key_name(request);
+    let lookup = lookup(ctx, ctx.open_read(&name), request, now_ms)?;
+    match access::visible(ctx, args, request, lookup) {
+        Lookup::Fresh(found) => {
+            let fresh_ms = flight::ms_until(hot::ends_at(&found), now_ms);
+            hot::serve(ctx, found, request, miss, now_ms, |response| {
+                flight::reply_hit(ctx, response, fresh_ms);
+            })?;
+        }
+        Lookup::Stale(found) => {
+            count_stale_hit(ctx, request.tier, &found, now_ms);
+            let token = match !ctx.is_replica() && access::may_replace(ctx, request, &found) {
+                true => flight::refresh(ctx, request, terms),
+                false => None,
+            };
+            let gone_ms = flight::ms_until(found.key.key().expires_at().unwrap_or(i64::MAX), now_ms);
+            read(&found, |response| flight::reply_stale(ctx, response, token.as_ref(), gone_ms))?;
+        }
+        lookup @ (Lookup::Missing(_) | Lookup::Mismatch(_)) => {
+            drop(lookup);
+            lease(ctx, request, &name, terms, Sharing::Others)?;
+        }
+        Lookup::Forbidden => lease(ctx, request, &name, terms, Sharing::Nobody)?,
+    }
+    Ok(())
+}
+
+/// Leases the request as if it had no response.
+fn fetch_new(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, terms: FetchTerms) -> Outcome {
+    let name = names::key_name(request);
+    let lookup = lookup(ctx, ctx.open_read(&name), request, ctx.now_ms())?;
+    let sharing = match access::visible(ctx, args, request, lookup) {
+        Lookup::Fresh(found) | Lookup::Stale(found) if !access::may_replace(ctx, request, &found) => {
+            Sharing::Nobody
+        }
+        Lookup::Forbidden => Sharing::Nobody,
+        Lookup::Fresh(_) | Lookup::Stale(_) | Lookup::Missing(_) | Lookup::Mismatch(_) => Sharing::Others,
+    };
+    lease(ctx, request, &name, terms, sharing)?;
+    Ok(())
+}
+
+/// Replies what follows in a draft, or blocks the caller until something does.
+fn read_along(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, terms: FetchTerms) -> Outcome {
+    if ctx.is_replica() {
+        return Err(CommandError::LeaseOnReplica.into());
+    }
+    let now_ms = ctx.now_ms();
+    let name = names::key_name(request);
+    let lookup = lookup(ctx, ctx.open_read(&name), request, now_ms)?;
+    let fresh_ms = match access::visible(ctx, args, request, lookup) {
+        Lookup::Fresh(found) => flight::ms_until(hot::ends_at(&found), now_ms),
+        Lookup::Stale(_) | Lookup::Missing(_) | Lookup::Mismatch(_) => Some(0),
+        Lookup::Forbidden => {
+            flight::reply_lost(ctx);
+            return Ok(());
+        }
+    };
+    if let Some(reply) = flight::fetch(ctx, request, &name, fresh_ms, terms) {
+        flight::reply(ctx, &reply);
+    }
+    Ok(())
+}
+
+/// The callers that share the caller's lease.
+#[derive(Clone, Copy)]
+enum Sharing {
+    /// All that ask the same.
+    Others,
+    /// Nobody: the caller may not see or replace the entry in the key, so others would wait in vain.
+    Nobody,
+}
+
+/// Counts a miss, and replies a lease or `busy`, or blocks the caller. `name` is the name of the response's key.
+fn lease(
+    ctx: &Ctx<'_>,
+    request: &Request<'_>,
+    name: &[u8],
+    terms: FetchTerms,
+    sharing: Sharing,
+) -> Result<(), CommandError> {
+    if ctx.is_replica() {
+        return Err(CommandError::LeaseOnReplica);
+    }
+    count_miss(ctx, request.persona);
+    let reply = match sharing {
+        Sharing::Nobody => Some(flight::dummy_lease(ctx, terms)),
+        Sharing::Others => flight::fetch(ctx, request, name, None, terms),
+    };
+    if let Some(reply) = reply {
+        flight::reply(ctx, &reply);
+    }
+    Ok(())
 }
 
 /// `CHATCACHE.RELEASE tier user persona message [ID id] TOKEN token`
@@ -96,7 +174,7 @@ impl Command for Release {
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        let options = ReleaseOptions::parse(args.from(REQUEST_ARGS))?;
+        let options = TokenOptions::parse(&options::RELEASE, args.from(REQUEST_ARGS))?;
         let asked = RequestArgs::parse(Accepts::Tiers, request_words(args), options.id)?;
         ctx.reply_integer(flight::release(ctx, &asked.request(), options.token).into());
         Ok(())

@@ -27,7 +27,7 @@ impl Command for Get {
         let now_ms = ctx.now_ms();
         for request in parsed.requests() {
             let miss = match hot::get(ctx, &request, now_ms) {
-                HotLookup::Hit(response) => {
+                HotLookup::Hit { response, .. } => {
                     ctx.reply_bytes(&response);
                     return Ok(());
                 }

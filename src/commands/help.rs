@@ -15,7 +15,7 @@ struct Topic {
     text: &'static str,
 }
 
-const TOPICS: [Topic; 14] = [
+const TOPICS: [Topic; 16] = [
     Topic {
         usage: "GET <tier> <user> <persona> <message>",
         options: Some(&options::GET),
@@ -30,6 +30,16 @@ const TOPICS: [Topic; 14] = [
         usage: "FETCH <tier> <user> <persona> <message>",
         options: Some(&options::FETCH),
         text: "Return a response, or the lease to compute it, or wait for it.",
+    },
+    Topic {
+        usage: "APPEND <tier> <user> <persona> <message> <piece>",
+        options: Some(&options::APPEND),
+        text: "Add a piece to the draft of a lease. Return the draft's length, or null.",
+    },
+    Topic {
+        usage: "COMMIT <tier> <user> <persona> <message>",
+        options: Some(&options::COMMIT),
+        text: "Store the draft of a lease as the response.",
     },
     Topic {
         usage: "RELEASE <tier> <user> <persona> <message>",
@@ -138,6 +148,7 @@ fn usage(word: Word) -> String {
     let token = word.token();
     match word.spec().value {
         Value::None => token.to_owned(),
+        Value::DraftAndOffset => format!("{token} <draft> <offset>"),
         Value::String | Value::Integer | Value::UnixTime => {
             format!("{token} <{}>", word.spec().name.to_string_lossy())
         }

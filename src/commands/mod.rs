@@ -4,6 +4,7 @@
 //! - `set`: SET
 //! - `del`: DEL
 //! - `fetch`: FETCH and RELEASE
+//! - `append`: APPEND and COMMIT
 //! - `invalidate`: INVALIDATE and SOFTINVALIDATE
 //! - `forget`: FORGET
 //! - `flush`: FLUSH
@@ -18,6 +19,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod append;
 mod arguments;
 mod del;
 mod fetch;
@@ -33,6 +35,7 @@ mod personas;
 mod set;
 mod stats;
 
+pub use append::{Append, Commit};
 pub use del::Del;
 pub use fetch::{Fetch, Release};
 pub use flush::Flush;

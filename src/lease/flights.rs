@@ -26,6 +26,8 @@ pub(super) struct Lease {
     pub tie: Tie,
     pub granted_at_ms: i64,
     pub ends_at_ms: i64,
+    /// The length that an APPEND renews it for.
+    pub length_ms: i64,
     pub names: Names,
 }
 
@@ -134,6 +136,14 @@ impl Flights {
         if let Some(Flight { lease_key, .. }) = self.remove(id) {
             self.insert(id, Flight { lease_key, lease });
         }
+    }
+
+    /// Moves the end of a lease.
+    pub fn extend(&mut self, id: FlightId, ends_at_ms: i64) {
+        let Some(flight) = self.by_id.get_mut(&id) else { return };
+        self.ends.remove(&(flight.lease.ends_at_ms, id));
+        flight.lease.ends_at_ms = ends_at_ms;
+        self.ends.insert((ends_at_ms, id));
     }
 
     pub fn close(&mut self, id: FlightId) {

@@ -13,6 +13,10 @@
 //! Events that end many leases void them at once and in constant time. `advance` passes them on in slices: the caller
 //! calls it at `next_deadline` and again while `has_backlog`.
 //!
+//! The holder may append pieces to the *draft* of its lease. A *reader* is a waiter with an offset into a draft: it wakes
+//! with the bytes from there on, at most once in the pace, and in the end with the rest, or to hear that the draft is
+//! lost.
+//!
 //! Promises: a waiter only waits while its lease key has a lease, if a void one; one `Wake` ends its wait (`Recheck`
 //! does not); `advance` ends every lease and every wait in time; with the last lease the table returns all its memory.
 
@@ -23,6 +27,8 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod draft_text;
+mod drafts;
 mod flights;
 mod ids;
 mod names;
@@ -37,11 +43,12 @@ mod void;
 mod voids;
 mod waiters;
 
+pub use draft_text::DraftPart;
 pub use ids::WaiterId;
 pub use report::{Counters, LeaseEnds, LeaseReport};
 pub use table::LeaseTable;
 pub use types::{
-    FetchOutcome, GrantedLease, LeaseKey, LeaseRequest, LeaveReason, Step, Tie, Token, Wait, WaitOutcome,
-    Wake,
+    AppendOutcome, DraftLimits, DraftName, FetchOutcome, GrantedLease, LeaseKey, LeaseRequest, LeaveReason,
+    Step, StoredAs, Stream, Tie, Token, Wait, WaitOutcome, Wake,
 };
 pub use void::VoidScope;

@@ -51,7 +51,7 @@ pub struct Counters {
     pub passed_on: LeaseEnds,
     /// Tokens that proved no lease when a response came with them.
     pub refused: u64,
-    /// Waits begun: the sum of `waits_hit`, `waits_over`, `waits_left`, `passed_on` and the waits that last.
+    /// Waits begun: the sum of `waits_hit`, `waits_over`, `waits_left`, `reads_ended`, `passed_on` and the waits that last.
     pub waited: u64,
     /// Waits that ended with a response: each saved a model call.
     pub waits_hit: u64,
@@ -61,6 +61,16 @@ pub struct Counters {
     pub waits_left: u64,
     /// Leases that nobody shares, because of `max_leases`. They are not in `granted`.
     pub unshared: u64,
+    /// Drafts begun.
+    pub drafts: u64,
+    /// Parts of drafts given to callers and readers, at once or after a wait.
+    pub parts: u64,
+    /// Callers and readers that heard that their draft is lost.
+    pub lost: u64,
+    /// Committed drafts that were forgotten before their time, for the bounds.
+    pub drafts_pushed_out: u64,
+    /// Waits that ended with a part or the rest of a draft, or because it was lost.
+    pub reads_ended: u64,
     /// Callers that heard `busy` because of `max_waiters`.
     pub turned_away: u64,
 }
@@ -72,6 +82,12 @@ pub struct LeaseReport {
     pub leases: usize,
     /// Clients that wait now.
     pub waiters: usize,
+    /// Clients that wait for more of a draft, which are among the waiters.
+    pub readers: usize,
+    /// Drafts that grow now.
+    pub drafts: usize,
+    /// Bytes of drafts, growing and remembered.
+    pub draft_bytes: usize,
     /// Counts since the table was made.
     pub counters: Counters,
 }

@@ -1,18 +1,20 @@
 //! The table: each event of a lease or a waiter is one method. The room's head (`mod.rs`) tells the whole idea.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::RandomState;
 
+use super::draft_text::DraftPart;
+use super::drafts::Drafts;
 use super::flights::{Flight, Flights, Lease, Mark, Scope};
 use super::ids::{FlightId, Ids, LeaseId, WaiterId, most_bytes};
 use super::names::{NameHash, Names};
 use super::report::{Counters, LeaseEnd, LeaseReport};
 use super::types::{
-    FetchOutcome, GrantedLease, LeaseKey, LeaseRequest, LeaveReason, Step, Tie, Token, Wait, WaitOutcome,
-    Wake,
+    AppendOutcome, DraftLimits, DraftName, FetchOutcome, GrantedLease, LeaseKey, LeaseRequest, LeaveReason,
+    Step, StoredAs, Stream, Tie, Token, Wait, WaitOutcome, Wake,
 };
 use super::voids::Voids;
-use super::waiters::{Waiter, Waiters};
+use super::waiters::{Waiter, Waiters, WaitsFor};
 
 /// The leases and waiters of one server; `mod.rs` tells the idea.
 pub struct LeaseTable {
@@ -20,6 +22,9 @@ pub struct LeaseTable {
     pub(super) waiters: Waiters,
     pub(super) ids: Ids,
     pub(super) voids: Voids,
+    pub(super) drafts: Drafts,
+    /// Ended leases whose readers have yet to hear that the draft is lost.
+    pub(super) lost: VecDeque<LeaseId>,
     /// For each database an ID greater than those of the leases before its last invalidation; see `void`.
     pub(super) invalidated: BTreeMap<i32, LeaseId>,
     pub(super) names: RandomState,
@@ -40,6 +45,8 @@ impl LeaseTable {
             waiters: Waiters::new(),
             ids: Ids::default(),
             voids: Voids::new(),
+            drafts: Drafts::new(),
+            lost: VecDeque::new(),
             invalidated: BTreeMap::new(),
             names: RandomState::new(),
             counters: Counters::default(),
@@ -52,6 +59,11 @@ impl LeaseTable {
     /// another caller's. A client has one wait at a time. REFRESH is a fetch too; its caller treats the response that
     /// is there as missing.
     pub fn fetch(&mut self, request: &LeaseRequest<'_>, wait: Wait, step: &mut Step<'_>) -> FetchOutcome {
+        if let Stream::From { name, offset } = request.stream
+            && let Some(outcome) = self.read(request, name, offset, step)
+        {
+            return outcome;
+        }
         let Some(id) = self.current(&request.lease_key, step) else {
             return match self.grant(request, step) {
                 Some(lease) => FetchOutcome::Leased(lease),
@@ -60,6 +72,20 @@ impl LeaseTable {
                     FetchOutcome::Unshared
                 }
             };
+        };
+        let waits_for = match request.stream {
+            Stream::No => WaitsFor::Response,
+            Stream::FromStart => {
+                let lease = self.flights.get(id).map(|flight| flight.lease.id);
+                if let Some(outcome) = lease.and_then(|lease| self.part(lease, 0)) {
+                    return outcome;
+                }
+                WaitsFor::Stream
+            }
+            Stream::From { offset, .. } => match self.flights.get(id) {
+                Some(flight) => WaitsFor::Draft(flight.lease.id, offset),
+                None => return FetchOutcome::Lost,
+            },
         };
         let busy = FetchOutcome::Busy { ms: self.left_ms(id, step.now_ms) };
         let Wait::Until { deadline_ms, max_waiters } = wait else { return busy };
@@ -73,9 +99,136 @@ impl LeaseTable {
         let names = Names::new(&self.names, request.persona, request.user);
         let lease_ms = length(request.lease_ms);
         let LeaseRequest { client, tie, .. } = *request;
-        let waiter = Waiter { flight: id, client, tie, deadline_ms, lease_ms, names };
+        let waiter = Waiter { flight: id, waits_for, client, tie, deadline_ms, lease_ms, names };
         self.counters.waited += 1;
         FetchOutcome::Waiting(self.waiters.push(&mut self.ids, waiter))
+    }
+
+    /// What a reader hears at once: more of its draft, the rest, or that it is lost. None if it has all there is.
+    fn read(
+        &mut self,
+        request: &LeaseRequest<'_>,
+        name: DraftName,
+        offset: usize,
+        step: &Step<'_>,
+    ) -> Option<FetchOutcome> {
+        if let Some(part) = self.drafts.rest(&name, &request.lease_key, offset) {
+            return Some(FetchOutcome::Rest { part });
+        }
+        let growing = self.drafts.find(&name).filter(|(lease, draft)| {
+            let flight = self.flights.get(draft.flight);
+            flight.is_some_and(|flight| {
+                flight.lease.id == *lease
+                    && flight.lease_key == request.lease_key
+                    && offset <= draft.text.len()
+            }) && self.left_ms(draft.flight, step.now_ms) > 0
+        });
+        match growing.map(|(lease, _)| lease) {
+            Some(lease) => self.part(lease, offset),
+            None => {
+                self.counters.lost += 1;
+                Some(FetchOutcome::Lost)
+            }
+        }
+    }
+
+    /// The draft's bytes from the offset on; None if there are none.
+    fn part(&mut self, lease: LeaseId, offset: usize) -> Option<FetchOutcome> {
+        let draft = self.drafts.get(lease)?;
+        let part = draft.text.part(offset).filter(|part| !part.is_empty())?;
+        self.counters.parts += 1;
+        Some(FetchOutcome::Part { name: draft.name, part, next: draft.text.len() })
+    }
+
+    /// The holder appends a piece to the draft of its lease. `advance` wakes the readers.
+    pub fn append(
+        &mut self,
+        lease_key: &LeaseKey,
+        token: &Token,
+        piece: &[u8],
+        limits: DraftLimits,
+        step: &mut Step<'_>,
+    ) -> AppendOutcome {
+        let held = self.holds(lease_key, token, step.now_ms);
+        let Some((id, flight)) = held.and_then(|id| Some((id, self.flights.get(id)?))) else {
+            self.counters.refused += 1;
+            return AppendOutcome::Refused;
+        };
+        let (lease, length_ms) = (flight.lease.id, flight.lease.length_ms);
+        let length = self.drafts.get(lease).map_or(0, |draft| draft.text.len());
+        if length.saturating_add(piece.len()) > limits.max_bytes {
+            return AppendOutcome::TooLong;
+        }
+        if self.drafts.get(lease).is_none() {
+            self.counters.drafts += 1;
+            self.drafts.begin(lease, id, DraftName::from_bytes((step.random)()));
+        }
+        self.flights.extend(id, step.now_ms.saturating_add(length_ms));
+        match self.drafts.append(lease, piece, step.now_ms, limits.pace_ms) {
+            Some(length) => AppendOutcome::Appended(length),
+            None => AppendOutcome::Refused,
+        }
+    }
+
+    /// The whole draft of a lease, for COMMIT. None if the token proves no lease or the lease has no draft.
+    pub fn draft(&self, lease_key: &LeaseKey, token: &Token, now_ms: i64) -> Option<DraftPart> {
+        let flight = self.flights.get(self.holds(lease_key, token, now_ms)?)?;
+        self.drafts.get(flight.lease.id)?.text.part(0)
+    }
+
+    /// Ends the draft of a lease that ends. Its readers hear the rest if it is the response, or that it is lost: this by
+    /// `advance`.
+    pub(super) fn end_draft(&mut self, id: FlightId, stored_as: Option<StoredAs>, step: &mut Step<'_>) {
+        let Some(flight) = self.flights.get(id) else { return };
+        let (lease, lease_key, scopes) = (flight.lease.id, flight.lease_key, flight.scopes().collect());
+        let until_ms = step.now_ms.saturating_add(flight.lease.length_ms);
+        let Some(draft) = self.drafts.end(lease) else { return };
+        if stored_as != Some(StoredAs::Draft) {
+            if self.waiters.next_reader(lease, usize::MAX).is_some() {
+                self.lost.push_back(lease);
+            }
+            return;
+        }
+        while let Some((reader, offset)) = self.waiters.next_reader(lease, usize::MAX) {
+            let part = draft.text.part(offset).unwrap_or_default();
+            self.end_read(reader, WaitOutcome::Rest { part }, step);
+        }
+        self.drafts.void_key(&lease_key);
+        self.counters.drafts_pushed_out += self.drafts.keep(lease, draft, lease_key, scopes, until_ms);
+    }
+
+    fn end_read(&mut self, waiter: WaiterId, outcome: WaitOutcome, step: &mut Step<'_>) {
+        if let Some(Waiter { client, .. }) = self.waiters.remove(waiter) {
+            self.counters.reads_ended += 1;
+            step.wakes.push(Wake { waiter, client, outcome });
+        }
+    }
+
+    /// Wakes one reader of a draft that is due, or ends that draft's turn.
+    fn wake_reader(&mut self, lease: LeaseId, flight: FlightId, length: usize, step: &mut Step<'_>) {
+        if self.left_ms(flight, step.now_ms) == 0 {
+            return self.settle(flight, step);
+        }
+        let stream = self.waiters.next_stream(flight).map(|waiter| (waiter, 0));
+        let Some((reader, offset)) = stream.or_else(|| self.waiters.next_reader(lease, length)) else {
+            return self.drafts.all_woken(lease, step.now_ms);
+        };
+        if let Some(FetchOutcome::Part { name, part, next }) = self.part(lease, offset) {
+            self.end_read(reader, WaitOutcome::Part { name, part, next }, step);
+        }
+    }
+
+    /// Tells one reader of an ended lease that its draft is lost.
+    pub(super) fn tell_lost(&mut self, lease: LeaseId, step: &mut Step<'_>) {
+        match self.waiters.next_reader(lease, usize::MAX) {
+            Some((reader, _)) => {
+                self.counters.lost += 1;
+                self.end_read(reader, WaitOutcome::Lost, step);
+            }
+            None => {
+                self.lost.pop_front();
+            }
+        }
     }
 
     /// A caller found a stale response and uses it. Returns the lease if it is free, so that one caller refreshes.
@@ -121,12 +274,13 @@ impl LeaseTable {
 
     /// A response is stored, with a token that `check` has accepted or without a token: the lease ends for any holder,
     /// and every waiter has a hit.
-    pub fn stored(&mut self, lease_key: &LeaseKey, step: &mut Step<'_>) {
+    pub fn stored(&mut self, lease_key: &LeaseKey, stored_as: StoredAs, step: &mut Step<'_>) {
         let Some(id) = self.flights.find(lease_key) else { return };
         match self.flights.get(id).and_then(|flight| self.voids.voided(flight)) {
             Some(end) => self.counters.ended.count(end),
             None => self.counters.answered += 1,
         }
+        self.end_draft(id, Some(stored_as), step);
         self.flights.close(id);
         while let Some((waiter, Waiter { client, .. })) = self.waiters.pop(id) {
             self.counters.waits_hit += 1;
@@ -201,6 +355,14 @@ impl LeaseTable {
         } else if let Some(id) = self.flights.run_out(step.now_ms) {
             self.settle(id, step);
             true
+        } else if let Some((lease, flight, length)) = self.drafts.due(step.now_ms) {
+            self.wake_reader(lease, flight, length, step);
+            true
+        } else if let Some(lease) = self.lost.front().copied() {
+            self.tell_lost(lease, step);
+            true
+        } else if self.drafts.forget_overdue(step.now_ms) {
+            true
         } else if let Some((scope, before)) = self.voids.rotate() {
             match self.flights.older(scope, before) {
                 Some(id) => self.settle(id, step),
@@ -214,17 +376,34 @@ impl LeaseTable {
 
     /// Returns true if `advance` has something to do at this time.
     pub fn has_backlog(&self, now_ms: i64) -> bool {
-        !self.voids.is_empty() || self.next_deadline().is_some_and(|deadline_ms| deadline_ms <= now_ms)
+        !self.voids.is_empty()
+            || !self.lost.is_empty()
+            || self.next_deadline().is_some_and(|deadline_ms| deadline_ms <= now_ms)
     }
 
     /// The time of the next deadline in milliseconds of the step's clock; it may be in the past. None without leases.
     pub fn next_deadline(&self) -> Option<i64> {
-        [self.flights.next_end(), self.waiters.next_deadline()].into_iter().flatten().min()
+        [
+            self.flights.next_end(),
+            self.waiters.next_deadline(),
+            self.drafts.next_due(),
+            self.drafts.next_kept_until(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// The counters and the present size.
     pub fn report(&self) -> LeaseReport {
-        LeaseReport { leases: self.flights.len(), waiters: self.waiters.len(), counters: self.counters }
+        LeaseReport {
+            leases: self.flights.len(),
+            waiters: self.waiters.len(),
+            readers: self.waiters.readers(),
+            drafts: self.drafts.len(),
+            draft_bytes: self.drafts.bytes(),
+            counters: self.counters,
+        }
     }
 
     /// Bytes that the table takes beside itself; an upper bound, within a factor of two.
@@ -232,6 +411,8 @@ impl LeaseTable {
         self.flights.heap_bytes()
             + self.waiters.heap_bytes()
             + self.voids.heap_bytes()
+            + self.drafts.heap_bytes()
+            + self.lost.capacity() * size_of::<LeaseId>()
             + most_bytes::<(i32, LeaseId)>(self.invalidated.len())
     }
 
@@ -263,8 +444,10 @@ impl LeaseTable {
         self.voids.voided(flight).is_none().then_some(flight)
     }
 
-    /// Voids the scope's leases with IDs smaller than `before`. `advance` passes them on.
+    /// Voids the scope's leases with IDs smaller than `before`, and forgets its committed drafts. `advance` passes the
+    /// leases on.
     pub(super) fn void_before(&mut self, scope: Scope, before: LeaseId) {
+        self.drafts.void(scope, before);
         if self.flights.older(scope, before).is_some() {
             self.voids.note(scope, before);
         }
@@ -302,13 +485,14 @@ impl LeaseTable {
         let ends_at_ms = step.now_ms.saturating_add(length_ms);
         let token = Token::from_bytes((step.random)());
         let id = self.ids.lease();
-        Lease { id, token, holder, tie, granted_at_ms: step.now_ms, ends_at_ms, names }
+        Lease { id, token, holder, tie, granted_at_ms: step.now_ms, ends_at_ms, length_ms, names }
     }
 
     /// A lease has ended without a response: the first waiter before its deadline gets a new lease. Waiters ahead of
     /// it, whose deadline is past, hear `Busy`.
     pub(super) fn pass_on(&mut self, id: FlightId, end: LeaseEnd, step: &mut Step<'_>) {
         self.counters.ended.count(end);
+        self.end_draft(id, None, step);
         let mut over = Vec::new();
         let mut next = None;
         while let Some((waiter, wait)) = self.waiters.pop(id) {
@@ -349,6 +533,10 @@ impl LeaseTable {
     pub(super) fn tidy(&mut self) {
         self.flights.tidy();
         self.waiters.tidy();
+        self.drafts.tidy();
+        if self.lost.is_empty() {
+            self.lost = VecDeque::new();
+        }
         if self.flights.len() == 0 {
             self.invalidated = BTreeMap::new();
             self.voids.clear();

@@ -1,5 +1,7 @@
 //! Stories of the lease table; `model` is the long one, which fuzzing goes through too.
 
+#[cfg(test)]
+mod drafts;
 mod lists;
 #[cfg(test)]
 mod memory;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::draft_text::DraftPart;
 use super::ids::WaiterId;
 use crate::tier::Tier;
 
@@ -47,11 +48,72 @@ impl fmt::Debug for Token {
     }
 }
 
+/// The name of a draft: an unguessable ID of its own, which proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DraftName([u8; 16]);
+
+impl DraftName {
+    /// The name with these bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> DraftName {
+        DraftName(bytes)
+    }
+
+    /// The name's bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+/// Whether a caller reads along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// The caller waits for the response.
+    No,
+    /// STREAM: the caller takes the draft's bytes from its start.
+    FromStart,
+    /// STREAM FROM: the caller has read that draft up to the offset.
+    From {
+        /// The draft.
+        name: DraftName,
+        /// Bytes that the caller has.
+        offset: usize,
+    },
+}
+
+/// The bounds of a draft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DraftLimits {
+    /// Bytes of a draft.
+    pub max_bytes: usize,
+    /// Milliseconds between two wakes of a draft's readers.
+    pub pace_ms: i64,
+}
+
+/// The outcome of an APPEND.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendOutcome {
+    /// The draft has this length in bytes, and the lease is renewed for its full length.
+    Appended(usize),
+    /// The draft would be longer than `max_bytes`. Draft and lease stay as they are.
+    TooLong,
+    /// The token proves no lease.
+    Refused,
+}
+
+/// What a stored response is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredAs {
+    /// COMMIT: the response is the lease's draft.
+    Draft,
+    /// SET.
+    Response,
+}
+
 /// The time and the randomness of one event, and the place for its wakes.
 pub struct Step<'a> {
     /// Milliseconds of a clock that never steps back.
     pub now_ms: i64,
-    /// Returns 16 unguessable bytes, for a token.
+    /// Returns 16 unguessable bytes, for a token or the name of a draft.
     pub random: &'a mut dyn FnMut() -> [u8; 16],
     /// The event appends its wakes here.
     pub wakes: &'a mut Vec<Wake>,
@@ -72,6 +134,8 @@ pub struct LeaseRequest<'a> {
     pub tie: Tie,
     /// Length of the lease in milliseconds, whether it is granted now or at the end of a wait.
     pub lease_ms: u64,
+    /// Whether the caller reads along.
+    pub stream: Stream,
     /// The bound on leases of all lease keys together. One client holds at most a tenth of it, and at least one.
     pub max_leases: usize,
 }
@@ -116,7 +180,7 @@ pub struct GrantedLease {
 }
 
 /// The outcome of a FETCH that found no response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FetchOutcome {
     /// The caller computes the response.
     Leased(GrantedLease),
@@ -127,12 +191,28 @@ pub enum FetchOutcome {
         /// Milliseconds left of that lease.
         ms: u64,
     },
+    /// The draft has more than the caller has read: at least a byte.
+    Part {
+        /// The draft's name.
+        name: DraftName,
+        /// The bytes from the caller's offset on.
+        part: DraftPart,
+        /// The offset after them.
+        next: usize,
+    },
+    /// The draft has become the response.
+    Rest {
+        /// The bytes from the caller's offset on, perhaps none.
+        part: DraftPart,
+    },
+    /// The draft is void, or never was one of this lease key with that many bytes.
+    Lost,
     /// The caller waits. A `Wake` follows, at its deadline at the latest.
     Waiting(WaiterId),
 }
 
 /// A waiter for the caller of the table to wake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wake {
     /// The waiter.
     pub waiter: WaiterId,
@@ -143,7 +223,7 @@ pub struct Wake {
 }
 
 /// The outcome of a wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitOutcome {
     /// The response is stored.
     Hit,
@@ -159,6 +239,22 @@ pub enum WaitOutcome {
         /// Milliseconds left of the lease; zero if the lease key has none.
         ms: u64,
     },
+    /// The draft has grown: the bytes from the reader's offset on, at least one.
+    Part {
+        /// The draft's name.
+        name: DraftName,
+        /// The bytes.
+        part: DraftPart,
+        /// The offset after them.
+        next: usize,
+    },
+    /// The draft has become the response: the bytes from the reader's offset on, perhaps none.
+    Rest {
+        /// The bytes.
+        part: DraftPart,
+    },
+    /// The draft is void.
+    Lost,
     /// The key may have a response now. If so, call `leave` with `Answered`; if not, the waiter keeps its place.
     Recheck,
 }

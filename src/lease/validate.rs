@@ -17,13 +17,21 @@ impl LeaseTable {
                 assert!(queued.insert(waiter), "in two queues");
             }
         }
-        assert_eq!(queued.len(), self.waiters.len(), "a waiter whose lease key has no lease");
+        self.drafts.validate();
+        assert_eq!(
+            queued.len() + self.waiters.readers(),
+            self.waiters.len(),
+            "a waiter whose lease key has no lease"
+        );
         let counters = self.counters;
         assert_eq!(counters.granted, counters.answered + counters.ended.total() + self.flights.len() as u64);
-        let ended =
-            counters.waits_hit + counters.waits_over + counters.waits_left + counters.passed_on.total();
+        let ended = counters.waits_hit
+            + counters.waits_over
+            + counters.waits_left
+            + counters.reads_ended
+            + counters.passed_on.total();
         assert_eq!(counters.waited, ended + self.waiters.len() as u64);
-        if self.flights.len() == 0 {
+        if self.flights.len() == 0 && self.drafts.is_empty() && self.waiters.readers() == 0 {
             assert_eq!(self.waiters.len(), 0);
             assert_eq!(self.heap_bytes(), 0, "an empty table keeps no memory");
         }

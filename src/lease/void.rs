@@ -11,6 +11,7 @@
 //! keeps none while there are no leases.
 
 use super::flights::{Mark, Scope};
+use super::ids::LeaseId;
 use super::names::NameHash;
 use super::report::LeaseEnd;
 use super::table::LeaseTable;
@@ -43,6 +44,7 @@ impl LeaseTable {
         let (database, scope) = match what {
             VoidScope::LeaseKey(lease_key) => {
                 self.invalidated.insert(lease_key.database, next);
+                self.drafts.void_key(&lease_key);
                 if let Some(id) = self.flights.find(&lease_key) {
                     self.pass_on(id, LeaseEnd::Voided, step);
                 }
@@ -56,12 +58,16 @@ impl LeaseTable {
             }
             VoidScope::Tier(database, tier) => (database, Scope::Mark(Mark::Tier(database, tier))),
             VoidScope::Database(database) => (database, Scope::Database(database)),
-            VoidScope::All => return self.void_before(Scope::All, next),
+            VoidScope::All => {
+                self.void_before(Scope::All, next);
+                return self.tidy();
+            }
         };
         if self.flights.len() > 0 {
             self.invalidated.insert(database, next);
         }
         self.void_before(scope, next);
+        self.tidy();
     }
 
     /// Two databases have swapped their contents. The head of this file tells what follows.
@@ -75,15 +81,18 @@ impl LeaseTable {
                 self.invalidated.insert(database, before);
                 self.void_before(Scope::Database(database), before);
             }
+            self.drafts.void(Scope::Database(database), LeaseId::LAST);
             for id in self.flights.of_database(database) {
                 self.recheck(id, step);
             }
         }
+        self.tidy();
     }
 
     /// Ends all leases, and all waits with `Busy`: the server shuts down or becomes a replica.
     pub fn end_all(&mut self, step: &mut Step<'_>) {
         for id in self.flights.all() {
+            self.end_draft(id, None, step);
             self.flights.close(id);
             self.counters.ended.count(LeaseEnd::Voided);
             while let Some((waiter, Waiter { client, .. })) = self.waiters.pop(id) {
@@ -91,6 +100,10 @@ impl LeaseTable {
                 step.wakes.push(Wake { waiter, client, outcome: WaitOutcome::Busy { ms: 0 } });
             }
         }
+        while let Some(lease) = self.lost.front().copied() {
+            self.tell_lost(lease, step);
+        }
+        self.drafts.void(Scope::All, LeaseId::LAST);
         self.tidy();
     }
 }

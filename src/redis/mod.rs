@@ -62,7 +62,7 @@ pub use notify::Class;
 pub use prefetch::prefetch;
 pub use replicate::ReplicatedCommand;
 pub use settings::{AnySetting, Choice, Setting, SettingValue};
-pub use timer::{OneTimer, Timer};
+pub use timer::{OneTimer, Timer, timers_running};
 pub use typed_key::{Typed, TypedKey};
 
 pub use redis_module::raw::{RedisModuleCtx, RedisModuleString};

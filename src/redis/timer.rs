@@ -14,6 +14,14 @@ use std::os::raw::c_void;
 use std::ptr;
 use std::time::Instant;
 
+/// The number of timers that run for the module.
+static RUNNING: MainThread<u64> = MainThread::new(0);
+
+/// Returns the number of the server's timers that run for the module.
+pub fn timers_running() -> u64 {
+    RUNNING.with(|running| *running)
+}
+
 /// The work of a timer.
 pub trait Timer: 'static {
     /// Runs when the timer goes off. The timer may be set again here.
@@ -53,6 +61,7 @@ impl<T: Timer> OneTimer<T> {
                     // cleared it, so the server still has it; null asks for no data back.
                     let code = unsafe { api!(RedisModule_StopTimer)(ctx.raw(), id, ptr::null_mut()) };
                     debug_assert_eq!(code, OK);
+                    RUNNING.with(|running| *running -= 1);
                 }
                 None => {}
             }
@@ -65,6 +74,7 @@ impl<T: Timer> OneTimer<T> {
                 api!(RedisModule_CreateTimer)(ctx.raw(), ms, Some(fire::<T>), data.cast_mut().cast())
             };
             *running = Some(Running { id, at });
+            RUNNING.with(|running| *running += 1);
         });
     }
 }
@@ -78,6 +88,7 @@ unsafe extern "C" fn fire<T: Timer>(ctx: *mut RedisModuleCtx, timer: *mut c_void
             // The server frees the timer after this callback (Redis 7.0, module.c, moduleTimerHandler), so it
             // must not be stopped from here on.
             timer.running.with(|running| *running = None);
+            RUNNING.with(|running| *running = running.saturating_sub(1));
         }
         // SAFETY: the context is this callback's.
         T::fire(&unsafe { Ctx::new(ctx) });

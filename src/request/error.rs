@@ -49,6 +49,10 @@ pub enum CommandError {
     OptionTwice(&'static str),
     /// Two options exclude each other.
     OptionsExclude(&'static str, &'static str),
+    /// An option was given without another that it belongs to.
+    OptionNeeds(&'static str, &'static str),
+    /// The lease has no draft that COMMIT could store.
+    NoDraft,
     /// The option's value is missing.
     OptionNeedsValue(&'static str),
     /// The command needs this option.
@@ -123,6 +127,10 @@ impl CommandError {
             CommandError::OptionsExclude(one, other) => {
                 return format!("ERR syntax error: {one} and {other} exclude each other").into();
             }
+            CommandError::OptionNeeds(option, other) => {
+                return format!("ERR syntax error: {option} needs {other}").into();
+            }
+            CommandError::NoDraft => "ERR the lease has no draft: APPEND a piece before COMMIT",
             CommandError::OptionNeedsValue(option) => {
                 return format!("ERR syntax error: the option {option} needs a value").into();
             }

@@ -3,9 +3,14 @@
 use crate::request::error::CommandError;
 use crate::request::grammar::{Family, Grammar, Value, Word};
 
-/// The options that a client gave, each with its value, which is empty if the option takes none.
+/// The options that a client gave.
 #[derive(Default)]
-pub struct Given<'a>([Option<&'a [u8]>; Word::ALL.len()]);
+pub struct Given<'a> {
+    /// Each option's value, which is empty if the option takes none.
+    values: [Option<&'a [u8]>; Word::ALL.len()],
+    /// The second value of FROM.
+    offset: Option<&'a [u8]>,
+}
 
 impl<'a> Given<'a> {
     /// Reads the arguments after a command's fixed ones.
@@ -29,10 +34,13 @@ impl<'a> Given<'a> {
             }
             let value = match word.spec().value {
                 Value::None => b"",
-                Value::String | Value::Integer | Value::UnixTime => {
+                Value::String | Value::Integer | Value::UnixTime | Value::DraftAndOffset => {
                     args.next().ok_or(CommandError::OptionNeedsValue(word.token()))?
                 }
             };
+            if word.spec().value == Value::DraftAndOffset {
+                given.offset = Some(args.next().ok_or(CommandError::OptionNeedsValue(word.token()))?);
+            }
             given.put(word, value);
         }
         Ok(given)
@@ -40,7 +48,20 @@ impl<'a> Given<'a> {
 
     /// Returns the option's value, if it was given.
     pub fn value(&self, word: Word) -> Option<&'a [u8]> {
-        self.0[word as usize]
+        self.values[word as usize]
+    }
+
+    /// Returns the draft and the offset of FROM, if it was given.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the offset is not a whole number, or negative.
+    pub fn draft_and_offset(&self) -> Result<Option<(&'a [u8], usize)>, CommandError> {
+        let option = Word::From.token();
+        let (Some(draft), Some(offset)) = (self.value(Word::From), self.offset) else { return Ok(None) };
+        let offset = parse_integer(offset).ok_or(CommandError::NotAnInteger(option))?;
+        let range = CommandError::OutOfRange { option, min: 0, max: i64::MAX };
+        Ok(Some((draft, usize::try_from(offset).map_err(|_| range)?)))
     }
 
     /// Returns the value of an option that the command needs.
@@ -82,7 +103,7 @@ impl<'a> Given<'a> {
     }
 
     fn put(&mut self, word: Word, value: &'a [u8]) {
-        self.0[word as usize] = Some(value);
+        self.values[word as usize] = Some(value);
     }
 
     /// Returns the option of this family that was given.

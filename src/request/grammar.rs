@@ -30,6 +30,8 @@ pub enum Value {
     Integer,
     /// A time since 1970.
     UnixTime,
+    /// Two values: the name of a draft, and an offset into it.
+    DraftAndOffset,
 }
 
 /// Options of one family, other than `Alone`, exclude each other.
@@ -96,6 +98,10 @@ options! {
     Cost: c"COST", c"cost-milliseconds", Integer, Alone;
     Wait: c"WAIT", c"wait-milliseconds", Integer, Alone;
     Lease: c"LEASE", c"lease-milliseconds", Integer, Alone;
+    Refresh: c"REFRESH", c"refresh", None, Alone;
+    Detached: c"DETACHED", c"detached", None, Alone;
+    Stream: c"STREAM", c"stream", None, Alone;
+    From: c"FROM", c"from", DraftAndOffset, Alone;
     Cursor: c"CURSOR", c"cursor", Integer, Alone;
     Count: c"COUNT", c"count", Integer, Alone;
 }

@@ -128,11 +128,11 @@ impl<'a> SetOptions<'a> {
         }
         Ok(SetOptions {
             id: given.value(Word::Id),
-            ttl: parse_ttl(&given, now_ms)?,
+            ttl: parse_ttl(&SET, &given, now_ms)?,
             stale_ms: given.within(Word::Stale, 0, MAX_STALE_MS)?,
             condition,
             token: given.value(Word::Token),
-            cost_ms: given.within(Word::Cost, 0, MAX_COST_MS)?.and_then(|ms| u32::try_from(ms).ok()),
+            cost_ms: parse_cost(&given)?,
         })
     }
 }
@@ -144,7 +144,11 @@ enum Origin {
     Epoch,
 }
 
-fn parse_ttl(given: &Given<'_>, now_ms: i64) -> Result<Ttl, CommandError> {
+fn parse_cost(given: &Given<'_>) -> Result<Option<u32>, CommandError> {
+    Ok(given.within(Word::Cost, 0, MAX_COST_MS)?.and_then(|ms| u32::try_from(ms).ok()))
+}
+
+fn parse_ttl(grammar: &Grammar, given: &Given<'_>, now_ms: i64) -> Result<Ttl, CommandError> {
     const UNITS: [(Word, i64, Origin); 4] = [
         (Word::Ex, 1000, Origin::Now),
         (Word::Px, 1, Origin::Now),
@@ -153,7 +157,7 @@ fn parse_ttl(given: &Given<'_>, now_ms: i64) -> Result<Ttl, CommandError> {
     ];
     for (word, unit_ms, origin) in UNITS {
         let Some(number) = given.integer(word)? else { continue };
-        let invalid = CommandError::InvalidExpire(SET.command);
+        let invalid = CommandError::InvalidExpire(grammar.command);
         let ms = number.checked_mul(unit_ms).filter(|ms| *ms > 0).ok_or(invalid)?;
         return match origin {
             Origin::Epoch => Ok(Ttl::At(ms)),
@@ -167,8 +171,40 @@ fn parse_ttl(given: &Given<'_>, now_ms: i64) -> Result<Ttl, CommandError> {
 }
 
 /// The grammar of FETCH.
-pub static FETCH: Grammar =
-    Grammar { command: "CHATCACHE.FETCH", options: &[Word::Id, Word::Wait, Word::Lease], required: &[] };
+pub static FETCH: Grammar = Grammar {
+    command: "CHATCACHE.FETCH",
+    options: &[Word::Id, Word::Wait, Word::Lease, Word::Refresh, Word::Detached, Word::Stream, Word::From],
+    required: &[],
+};
+
+/// The responses that FETCH gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// The fresh one, or the stale one.
+    Present,
+    /// Only one stored from now on (REFRESH): the caller treats the present one as missing.
+    New,
+}
+
+/// The form in which a caller takes a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading<'a> {
+    /// The whole response.
+    Whole,
+    /// The draft from its first byte on, while it grows (STREAM).
+    FromStart,
+    /// The draft with this name from this offset on (STREAM FROM). The name may be any bytes.
+    From(&'a [u8], usize),
+}
+
+/// The bond between a lease and the connection of its holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bond {
+    /// The lease ends with the connection.
+    Connection,
+    /// The lease outlives the connection (DETACHED).
+    Detached,
+}
 
 /// The options of FETCH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +215,12 @@ pub struct FetchOptions<'a> {
     pub wait_ms: i64,
     /// The time of the lease, in milliseconds; the setting's if not given.
     pub lease_ms: Option<i64>,
+    /// The responses that the caller takes.
+    pub accepted: Accepted,
+    /// The bond between the lease and the caller's connection.
+    pub bond: Bond,
+    /// The form in which the caller takes the response.
+    pub reading: Reading<'a>,
 }
 
 impl<'a> FetchOptions<'a> {
@@ -189,10 +231,71 @@ impl<'a> FetchOptions<'a> {
     /// Fails if an argument breaks the grammar, or a value is outside its range.
     pub fn parse(args: impl IntoIterator<Item = &'a [u8]>) -> Result<FetchOptions<'a>, CommandError> {
         let given = Given::read(&FETCH, args)?;
+        let reading = match (given.has(Word::Stream), given.draft_and_offset()?) {
+            (false, None) => Reading::Whole,
+            (true, None) => Reading::FromStart,
+            (true, Some((draft, offset))) => Reading::From(draft, offset),
+            (false, Some(_)) => {
+                return Err(CommandError::OptionNeeds(Word::From.token(), Word::Stream.token()));
+            }
+        };
+        if given.has(Word::Refresh) && given.has(Word::From) {
+            return Err(CommandError::OptionsExclude(Word::Refresh.token(), Word::From.token()));
+        }
         Ok(FetchOptions {
+            reading,
             id: given.value(Word::Id),
             wait_ms: given.within(Word::Wait, 0, DAY_MS)?.unwrap_or(0),
             lease_ms: given.within(Word::Lease, 1, DAY_MS)?,
+            accepted: if given.has(Word::Refresh) { Accepted::New } else { Accepted::Present },
+            bond: if given.has(Word::Detached) { Bond::Detached } else { Bond::Connection },
+        })
+    }
+}
+
+/// The grammar of APPEND.
+pub static APPEND: Grammar =
+    Grammar { command: "CHATCACHE.APPEND", options: &[Word::Id, Word::Token], required: &[Word::Token] };
+
+/// The grammar of COMMIT.
+pub static COMMIT: Grammar = Grammar {
+    command: "CHATCACHE.COMMIT",
+    options: &[Word::Id, Word::Ex, Word::Px, Word::ExAt, Word::PxAt, Word::Stale, Word::Token, Word::Cost],
+    required: &[Word::Token],
+};
+
+/// The options of COMMIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitOptions<'a> {
+    /// The application's own ID of the message.
+    pub id: Option<&'a [u8]>,
+    /// The TTL.
+    pub ttl: Ttl,
+    /// The grace after the TTL, in milliseconds; the setting's if not given.
+    pub stale_ms: Option<i64>,
+    /// The token of the lease; any bytes.
+    pub token: &'a [u8],
+    /// The cost of computing the response, in milliseconds, if the caller measured it.
+    pub cost_ms: Option<u32>,
+}
+
+impl<'a> CommitOptions<'a> {
+    /// Reads the options of COMMIT. Relative TTLs count from `now_ms`, in Unix milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// Fails if an argument breaks the grammar, a value is outside its range, or TOKEN is missing.
+    pub fn parse(
+        args: impl IntoIterator<Item = &'a [u8]>,
+        now_ms: i64,
+    ) -> Result<CommitOptions<'a>, CommandError> {
+        let given = Given::read(&COMMIT, args)?;
+        Ok(CommitOptions {
+            id: given.value(Word::Id),
+            ttl: parse_ttl(&COMMIT, &given, now_ms)?,
+            stale_ms: given.within(Word::Stale, 0, MAX_STALE_MS)?,
+            token: given.required(Word::Token)?,
+            cost_ms: parse_cost(&given)?,
         })
     }
 }
@@ -201,24 +304,27 @@ impl<'a> FetchOptions<'a> {
 pub static RELEASE: Grammar =
     Grammar { command: "CHATCACHE.RELEASE", options: &[Word::Id, Word::Token], required: &[Word::Token] };
 
-/// The options of RELEASE.
+/// The options of RELEASE and APPEND.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReleaseOptions<'a> {
+pub struct TokenOptions<'a> {
     /// The application's own ID of the message.
     pub id: Option<&'a [u8]>,
-    /// The token of the lease to give back; any bytes.
+    /// The token of the lease; any bytes.
     pub token: &'a [u8],
 }
 
-impl<'a> ReleaseOptions<'a> {
-    /// Reads the options of RELEASE.
+impl<'a> TokenOptions<'a> {
+    /// Reads the options of a command with this grammar.
     ///
     /// # Errors
     ///
     /// Fails if an argument breaks the grammar, or TOKEN is missing.
-    pub fn parse(args: impl IntoIterator<Item = &'a [u8]>) -> Result<ReleaseOptions<'a>, CommandError> {
-        let given = Given::read(&RELEASE, args)?;
-        Ok(ReleaseOptions { id: given.value(Word::Id), token: given.required(Word::Token)? })
+    pub fn parse(
+        grammar: &'static Grammar,
+        args: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<TokenOptions<'a>, CommandError> {
+        let given = Given::read(grammar, args)?;
+        Ok(TokenOptions { id: given.value(Word::Id), token: given.required(Word::Token)? })
     }
 }
 
@@ -426,7 +532,7 @@ mod tests {
             set("KEEPTTL STALE 1").unwrap_err(),
             "ERR syntax error: KEEPTTL and STALE exclude each other"
         );
-        let release = ReleaseOptions::parse([&b"ID"[..], b"1"]);
+        let release = TokenOptions::parse(&RELEASE, [&b"ID"[..], b"1"]);
         assert_eq!(release, Err(CommandError::OptionMissing("TOKEN")));
     }
 

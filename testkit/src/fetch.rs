@@ -7,21 +7,48 @@ use crate::{Raw, RawClient, Server, eventually, fields, items, patient, text_of,
 /// The request that most stories are about.
 pub const Q: &str = "response ann bot hi";
 
+/// An expected reply of FETCH with a response and without a token. It equals a reply with any number of milliseconds.
+#[derive(Debug)]
+pub struct Served {
+    state: &'static str,
+    response: Vec<u8>,
+}
+
 /// The reply `hit`.
-pub fn hit(response: &str) -> Raw {
-    Raw::Array(vec![Raw::bulk("hit"), Raw::bulk(response)])
+pub fn hit(response: impl AsRef<[u8]>) -> Served {
+    Served { state: "hit", response: response.as_ref().to_vec() }
 }
 
 /// The reply `stale` without a token.
-pub fn stale(response: &str) -> Raw {
-    Raw::Array(vec![Raw::bulk("stale"), Raw::bulk(response), Raw::NullBulk])
+pub fn stale(response: impl AsRef<[u8]>) -> Served {
+    Served { state: "stale", response: response.as_ref().to_vec() }
+}
+
+impl PartialEq<Served> for Raw {
+    fn eq(&self, served: &Served) -> bool {
+        let Raw::Array(elements) = self else { return false };
+        match elements.as_slice() {
+            [state, response, token, ms] => {
+                *state == Raw::bulk(served.state)
+                    && *response == Raw::bulk(&served.response)
+                    && is_null(token)
+                    && (is_null(ms) || matches!(ms, Raw::Int(0..)))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Returns true for the null of RESP2 or RESP3.
+pub fn is_null(reply: &Raw) -> bool {
+    matches!(reply, Raw::Null | Raw::NullBulk)
 }
 
 /// The token and the length of a `lease` reply.
 #[track_caller]
 pub fn lease_of(reply: Raw) -> (String, i64) {
     match items(reply.clone()).as_slice() {
-        [word, token, Raw::Int(ms)] if *word == Raw::bulk("lease") => {
+        [word, response, token, Raw::Int(ms)] if *word == Raw::bulk("lease") && is_null(response) => {
             let token = text_of(token);
             let hex = token.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
             assert!(token.len() == 32 && hex, "not a token: {token}");
@@ -35,7 +62,11 @@ pub fn lease_of(reply: Raw) -> (String, i64) {
 #[track_caller]
 pub fn busy_of(reply: Raw) -> i64 {
     match items(reply.clone()).as_slice() {
-        [word, Raw::Int(ms)] if *word == Raw::bulk("busy") => *ms,
+        [word, response, token, Raw::Int(ms)]
+            if *word == Raw::bulk("busy") && is_null(response) && is_null(token) =>
+        {
+            *ms
+        }
         _ => panic!("not busy: {reply:?}"),
     }
 }
@@ -44,11 +75,11 @@ pub fn busy_of(reply: Raw) -> i64 {
 #[track_caller]
 pub fn refresh_of(reply: Raw) -> (String, String) {
     match items(reply.clone()).as_slice() {
-        [word, answer, Raw::Bulk(token)] if *word == Raw::bulk("stale") => {
+        [word, response, Raw::Bulk(token), _] if *word == Raw::bulk("stale") => {
             assert_eq!(token.len(), 32);
-            (text_of(answer), String::from_utf8_lossy(token).into_owned())
+            (text_of(response), String::from_utf8_lossy(token).into_owned())
         }
-        _ => panic!("not a stale answer with a token: {reply:?}"),
+        _ => panic!("not a stale response with a token: {reply:?}"),
     }
 }
 

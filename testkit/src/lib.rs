@@ -48,8 +48,8 @@ pub use entries::{
     stat,
 };
 pub use fetch::{
-    Q, all_quiet, busy_of, comes_too_late, hit, inspected, instants, lease, lease_of, patient_ms, refresh,
-    refresh_of, set_line, stale, store_stale, waiter, waiter_for, waiters,
+    Q, Served, all_quiet, busy_of, comes_too_late, hit, inspected, instants, is_null, lease, lease_of,
+    patient_ms, refresh, refresh_of, set_line, stale, store_stale, waiter, waiter_for, waiters,
 };
 pub use lines::{fields, fill_persona, items, numbers, pairs, text_of, texts, words};
 pub use raw::{Raw, RawClient};

@@ -101,7 +101,7 @@ impl Story {
             fetch.extend(args!["LEASE", 60_000]);
             let Value::Array(reply) = self.call(client, &fetch) else { panic!("FETCH") };
             match text(&reply[0]).as_str() {
-                "lease" => command.extend(args!["TOKEN", text(&reply[1])]),
+                "lease" => command.extend(args!["TOKEN", text(&reply[2])]),
                 // Its first try got the lease, and the connection broke before it heard of it.
                 "busy" => {}
                 other => panic!("{} q{n}: {other}", self.persona),

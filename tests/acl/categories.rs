@@ -24,7 +24,9 @@ const READS: [&str; 8] = [
     "chatcache.release",
     "chatcache.stats",
 ];
-const WRITES: [&str; 6] = [
+const WRITES: [&str; 8] = [
+    "chatcache.append",
+    "chatcache.commit",
     "chatcache.del",
     "chatcache.flush",
     "chatcache.forget",

@@ -108,11 +108,11 @@ fn a_master_that_is_replaced_on_purpose_ends_the_waits() {
     });
     // The server unblocks it with an error, or the module was told first and says that its wait is over.
     let told = waiting.read();
-    let busy = Raw::Array(vec![Raw::bulk("busy"), Raw::Int(0)]);
+    let busy = Raw::Array(vec![Raw::bulk("busy"), Raw::NullBulk, Raw::NullBulk, Raw::Int(0)]);
     assert!(matches!(&told, Raw::Error(_)) || told == busy, "{told:?}");
     // The lease ended with the master that gave it; the next caller gets one of the new master's.
     let mut client = cluster.client();
-    let Raw::Bulk(token) = &lease[1] else { panic!("{lease:?}") };
+    let Raw::Bulk(token) = &lease[2] else { panic!("{lease:?}") };
     let late = args!["CHATCACHE.SET", "persona", "", persona, "q", "late", "TOKEN", token];
     assert_eq!(client.ask(&persona, &late), Value::Nil);
     let Value::Array(next) = client.ask(&persona, &fetch) else { panic!("FETCH") };

@@ -21,6 +21,7 @@ mod dashboard;
 mod expected;
 mod markdown;
 mod page;
+mod pools;
 mod python;
 mod redis_cli;
 mod reference;

@@ -89,7 +89,7 @@ fn sentinels_replace_a_killed_master_and_no_promise_is_broken() {
         story.check(&mut client);
     }
     // A lease ends with its master: its token stores nothing, and the next caller has a new one.
-    let Raw::Bulk(token) = &lease[1] else { panic!("{lease:?}") };
+    let Raw::Bulk(token) = &lease[2] else { panic!("{lease:?}") };
     let late = args!["CHATCACHE.SET", "persona", "", "waiting", "q", "late", "TOKEN", token];
     assert_eq!(client.call(&late).expect("SET"), Value::Nil);
     let Value::Array(next) = client.call(&fetch).expect("FETCH") else { panic!("FETCH") };

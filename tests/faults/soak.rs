@@ -124,7 +124,7 @@ fn an_hour(con: &mut RawClient, rng: &mut StdRng, requests: u32) {
             |name: &str, more: &[Vec<u8>]| [args![name].to_vec(), request.to_vec(), more.to_vec()].concat();
         let fetched = items(con.call(&command("CHATCACHE.FETCH", &args!["WAIT", 1000])));
         let token = match (text_of(&fetched[0]).as_str(), &fetched[..]) {
-            ("lease", [_, Raw::Bulk(token), _]) | ("stale", [_, _, Raw::Bulk(token)]) => token,
+            ("lease" | "stale", [_, _, Raw::Bulk(token), _]) => token,
             _ => continue,
         };
         if rng.random_range(0..50) == 0 {

@@ -65,7 +65,7 @@ fn a_refusal_changes_nothing() {
     );
     refused(&mut con, "CHATCACHE.SOFTINVALIDATE bot \"\"", "ERR the persona is empty");
 
-    let fetch = "ERR syntax error: the options of CHATCACHE.FETCH are ID, WAIT and LEASE";
+    let fetch = "ERR syntax error: the options of CHATCACHE.FETCH are ID, WAIT, LEASE, REFRESH, DETACHED, STREAM and FROM";
     for option in ["NX", "TOKEN x", "EX 1", "WAIT 1 5", "\"\"", "LEASES 1"] {
         refused(&mut con, &format!("CHATCACHE.FETCH {Q} {option}"), fetch);
     }

@@ -32,7 +32,7 @@ fn exactly_one_of_two_hundred_callers_has_the_lease() {
                                 };
                                 let parts = items(reply.clone());
                                 if parts[0] == Raw::bulk("lease") {
-                                    let token = text_of(&parts[1]);
+                                    let token = text_of(&parts[2]);
                                     con.ok(&set_line(&request, "answer", &format!("TOKEN {token}")));
                                 }
                                 replies.push(reply);

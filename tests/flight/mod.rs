@@ -1,5 +1,6 @@
 //! Single flight: of all callers that miss one response, one computes it, and no waiter is stranded.
 
+mod bounds;
 mod durability;
 mod errors;
 mod invalidate_lease;
@@ -12,4 +13,5 @@ mod observed;
 mod savings;
 mod soft_invalidate;
 mod stale;
+mod terms;
 mod waiters;

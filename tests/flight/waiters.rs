@@ -216,7 +216,8 @@ fn commands_sent_behind_a_wait_are_served_after_it() {
     con.send(&["PING"]);
     con.send(&testkit::words(&format!("CHATCACHE.GET {Q}")));
     holder.ok(&set_line(Q, "hello", &format!("TOKEN {token}")));
-    assert_eq!([con.read(), con.read(), con.read()], [hit("hello"), Raw::simple("PONG"), Raw::bulk("hello")]);
+    assert_eq!(con.read(), hit("hello"));
+    assert_eq!([con.read(), con.read()], [Raw::simple("PONG"), Raw::bulk("hello")]);
 }
 
 #[test]

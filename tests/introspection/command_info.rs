@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use testkit::{Raw, Server, fields, items, pairs, text_of, texts};
 
 /// Each command: its arity, its flags, its first and last key and their step.
-const COMMANDS: [(&str, i64, &str, [i64; 3]); 14] = [
+const COMMANDS: [(&str, i64, &str, [i64; 3]); 16] = [
     ("get", -5, "readonly fast", [3, 3, 1]),
     ("set", -6, "write denyoom fast", [3, 3, 1]),
     ("del", -5, "write fast", [3, 3, 1]),
     ("fetch", -5, "readonly blocking", [3, 3, 1]),
+    ("append", -8, "write denyoom fast", [3, 3, 1]),
+    ("commit", -7, "write denyoom fast", [3, 3, 1]),
     ("release", -7, "readonly fast", [3, 3, 1]),
     ("invalidate", -2, "write fast", [1, -1, 1]),
     ("softinvalidate", -2, "write fast", [1, -1, 1]),
@@ -60,7 +62,10 @@ fn written(argument: BTreeMap<String, Raw>) -> String {
     let mut text = match kind.as_str() {
         "pure-token" => token.expect("a token"),
         "oneof" => parts("|"),
-        "block" => parts(" "),
+        "block" => {
+            let parts = parts(" ");
+            token.map_or_else(|| parts.clone(), |token| format!("{token} {parts}"))
+        }
         "key" | "string" | "integer" | "unix-time" => {
             let name = text_of(&argument["name"]);
             token.map_or_else(|| name.clone(), |token| format!("{token} {name}"))
@@ -94,7 +99,21 @@ fn command_docs_tell_how_each_command_is_written() {
             ),
         ),
         ("del", request.clone()),
-        ("fetch", format!("{request} [WAIT wait-milliseconds] [LEASE lease-milliseconds]")),
+        (
+            "fetch",
+            format!(
+                "{request} [WAIT wait-milliseconds] [LEASE lease-milliseconds] [REFRESH] [DETACHED] \
+                 [STREAM] [FROM draft offset]"
+            ),
+        ),
+        ("append", format!("{TIERS} user persona message piece [ID id] TOKEN token")),
+        (
+            "commit",
+            format!(
+                "{request} [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds] \
+                 [STALE stale-milliseconds] TOKEN token [COST cost-milliseconds]"
+            ),
+        ),
         ("release", format!("{request} TOKEN token")),
         ("key", request.clone()),
         ("inspect", request),

@@ -4,18 +4,20 @@ mod at_load;
 mod at_run_time;
 
 /// All settings and their defaults.
-const DEFAULTS: [(&str, &str); 16] = [
+const DEFAULTS: [(&str, &str); 18] = [
     ("chatcache.compression", "zstd"),
     ("chatcache.compression-min-bytes", "256"),
     ("chatcache.invalidate-sync-limit", "512"),
     ("chatcache.l1-max-bytes", "67108864"),
     ("chatcache.lease-ms", "30000"),
+    ("chatcache.max-leases", "100000"),
     ("chatcache.max-response-bytes", "16777216"),
     ("chatcache.max-waiters", "100000"),
     ("chatcache.stale-msg", "0"),
     ("chatcache.stale-persona", "0"),
     ("chatcache.stale-response", "0"),
     ("chatcache.stale-session", "0"),
+    ("chatcache.stream-pace-ms", "20"),
     ("chatcache.ttl-jitter", "0"),
     ("chatcache.ttl-msg", "300"),
     ("chatcache.ttl-persona", "3600"),

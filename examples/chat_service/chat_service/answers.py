@@ -92,21 +92,20 @@ class Answers:
     async def _fetch(self, request: Request) -> Answer:
         asked_at = self._local.now()
         async with AsyncExitStack() as stack:
-            # A connection for this request alone: a lease ends with the connection it was given to, and who
-            # holds it cannot wait for it.
+            # A connection for this request alone: a lease ends with the connection it was given to.
             redis = await stack.enter_async_context(self._redis.client())
             options = ("WAIT", self._settings.wait_ms, "LEASE", self._settings.lease_ms)
             match await redis.execute_command("CHATCACHE.FETCH", *self._words(request), *options):
-                case ["hit", text]:
+                case ["hit", text, _, _]:
                     self._local.put(asked_at, request, text)
                     return Answer("l2", whole(text))
-                case ["stale", text, None]:
+                case ["stale", text, None, _]:
                     return Answer("stale", whole(text))
-                case ["stale", text, token]:
+                case ["stale", text, token, _]:
                     # Ours to refresh; the user need not wait for it.
                     self._compute(stack.pop_all(), redis, request, token, asked_at)
                     return Answer("stale", whole(text))
-                case ["lease", token, _]:
+                case ["lease", _, token, _]:
                     return Answer("model", self._compute(stack.pop_all(), redis, request, token, asked_at))
                 case _:  # busy: another caller's call takes longer than most, so this one tries another
                     # Anew, as the prompt and what is in memory may have changed while it waited.

@@ -41,6 +41,9 @@ INVALIDATIONS = Counter("chat_l1_invalidations", "Messages from Redis that answe
 GAUGES = (
     "leases",
     "waiters",
+    "readers",
+    "drafts",
+    "timers",
     "pending-reclaim",
     "waiting-to-compress",
     "dictionaries",
@@ -82,7 +85,7 @@ class RedisCollector(Collector):
             what = f"CHATCACHE.STATS {field}"
             if (
                 any(gauge in field for gauge in GAUGES)
-                and field not in ("leases-granted", "leases-ended")
+                and field not in ("leases-granted", "leases-ended", "leases-unshared")
                 or "bytes" in field
             ):
                 yield GaugeMetricFamily(name, what, value)

@@ -80,8 +80,7 @@ async fn from_cache(
     pool: &Pool,
     question: &Question,
 ) -> Result<Option<Result<Answer, ModelError>>, PoolError> {
-    // A connection for this request alone: a lease ends with the connection it was given to, and who holds it
-    // cannot wait for it.
+    // A connection for this request alone: a lease ends with the connection it was given to.
     let mut con = pool.get().await?;
     for _ in 0..10 {
         match fetch(&mut con, question).await? {
@@ -104,12 +103,12 @@ async fn from_cache(
 async fn fetch(con: &mut Connection, question: &Question) -> Result<Fetched, RedisError> {
     let mut fetch = cmd("CHATCACHE.FETCH");
     fetch.arg(&question.words()).arg("WAIT").arg(WAIT.as_millis() as u64);
-    let mut words = fetch.query_async::<Vec<Option<String>>>(con).await?.into_iter();
-    let mut next = || words.next().flatten();
-    Ok(match (next().as_deref(), next(), next()) {
-        (Some("hit"), Some(answer), _) => Fetched::Hit(answer),
-        (Some("stale"), Some(answer), token) => Fetched::Stale(answer, token),
-        (Some("lease"), Some(token), _) => Fetched::Lease(token),
+    type Reply = (String, Option<String>, Option<String>, Option<u64>);
+    let (state, answer, token, _) = fetch.query_async::<Reply>(con).await?;
+    Ok(match (state.as_str(), answer, token) {
+        ("hit", Some(answer), _) => Fetched::Hit(answer),
+        ("stale", Some(answer), token) => Fetched::Stale(answer, token),
+        ("lease", _, Some(token)) => Fetched::Lease(token),
         _ => Fetched::Busy,
     })
 }

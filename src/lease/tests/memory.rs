@@ -4,7 +4,9 @@ use super::support::MANY;
 use crate::lease::flights::Flight;
 use crate::lease::ids::Ids;
 use crate::lease::waiters::Waiter;
-use crate::lease::{FetchOutcome, LeaseKey, LeaseRequest, LeaseTable, Step, Tie, Wait, Wake};
+use crate::lease::{
+    FetchOutcome, LeaseKey, LeaseRequest, LeaseTable, Step, StoredAs, Stream, Tie, Wait, Wake,
+};
 use crate::tier::Tier;
 
 fn request(lease_key: u64, client: u64, user: &[u8]) -> LeaseRequest<'_> {
@@ -18,6 +20,7 @@ fn request(lease_key: u64, client: u64, user: &[u8]) -> LeaseRequest<'_> {
         client,
         tie: Tie::Connection,
         lease_ms: 1000,
+        stream: Stream::No,
         max_leases: MANY,
     }
 }
@@ -68,7 +71,7 @@ fn a_lease_and_a_waiter_take_a_few_hundred_bytes() {
         let per_waiter = (table.heap_bytes() - before) / count as usize;
         println!("{count}: {per_lease} bytes a lease, {per_waiter} a waiter, whose name is of 5,000 bytes");
         if count > 1 {
-            assert!(per_waiter <= 300 && per_lease <= 1000);
+            assert!(per_waiter <= 350 && per_lease <= 1000);
         }
     }
 }
@@ -80,11 +83,11 @@ fn the_table_returns_the_memory_of_many_waiters_while_others_still_wait() {
     let before = table.heap_bytes();
     assert!((0..50_000).all(|n| wait(&mut table, 0, 2000 + n)));
     assert!(table.heap_bytes() > 50_000 * 64);
-    let (_, wakes) = event(|step| table.stored(&request(0, 0, b"").lease_key, step));
+    let (_, wakes) = event(|step| table.stored(&request(0, 0, b"").lease_key, StoredAs::Response, step));
     assert_eq!(wakes.len(), 50_000);
     table.validate();
     assert!(table.heap_bytes() <= 2 * before, "{} of {before}", table.heap_bytes());
-    event(|step| table.stored(&request(1, 0, b"").lease_key, step));
+    event(|step| table.stored(&request(1, 0, b"").lease_key, StoredAs::Response, step));
     table.validate();
 }
 
@@ -118,7 +121,7 @@ fn a_lease_takes_microseconds_to_grant_and_to_end() {
     let granted = begin.elapsed() / 100_000;
     let begin = std::time::Instant::now();
     for n in 0..100_000 {
-        event(|step| table.stored(&request(n, n, b"").lease_key, step));
+        event(|step| table.stored(&request(n, n, b"").lease_key, StoredAs::Response, step));
     }
     let stored = begin.elapsed() / 100_000;
     let hashers = (look_up_ns::<foldhash::fast::FixedState>(), look_up_ns::<std::hash::RandomState>());

@@ -399,6 +399,7 @@ impl Run<'_> {
                 WaitOutcome::Hit => Expected::Hit,
                 WaitOutcome::Busy { ms } => Expected::Busy { ms },
                 WaitOutcome::Recheck => Expected::Recheck,
+                WaitOutcome::Part { .. } | WaitOutcome::Rest { .. } | WaitOutcome::Lost => unreachable!(),
                 WaitOutcome::Lease { token, ms } => {
                     let mut leases = self.model.leases.iter_mut();
                     let unnamed =

@@ -9,7 +9,7 @@ use crate::tier::Tier;
 const Q: fn(u8) -> LeaseKey = lease_key;
 
 fn outcomes(wakes: &[Wake]) -> Vec<(WaiterId, WaitOutcome)> {
-    wakes.iter().map(|wake| (wake.waiter, wake.outcome)).collect()
+    wakes.iter().map(|wake| (wake.waiter, wake.outcome.clone())).collect()
 }
 
 #[test]

@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 
 use crate::lease::{
-    FetchOutcome, GrantedLease, LeaseKey, LeaseRequest, LeaseTable, Step, Tie, Token, VoidScope, Wait,
-    WaitOutcome, WaiterId, Wake,
+    AppendOutcome, DraftLimits, FetchOutcome, GrantedLease, LeaseKey, LeaseRequest, LeaseTable, Step,
+    StoredAs, Stream, Tie, Token, VoidScope, Wait, WaitOutcome, WaiterId, Wake,
 };
 use crate::tier::Tier;
 
 pub const LEASE_MS: u64 = 1000;
+pub const PACE_MS: i64 = 20;
 pub const MANY: usize = 1_000_000;
 
 pub struct Harness {
@@ -61,6 +62,7 @@ impl Harness {
             client,
             tie: Tie::Connection,
             lease_ms: LEASE_MS,
+            stream: Stream::No,
             max_leases: MANY,
         }
     }
@@ -120,7 +122,26 @@ impl Harness {
     }
 
     pub fn stored(&mut self, lease_key: LeaseKey) -> Vec<Wake> {
-        self.step(|table, step| table.stored(&lease_key, step)).1
+        self.step(|table, step| table.stored(&lease_key, StoredAs::Response, step)).1
+    }
+
+    /// Bytes appended by the holder; returns the draft's length.
+    pub fn append(&mut self, lease_key: LeaseKey, token: Token, piece: &[u8]) -> usize {
+        let limits = DraftLimits { max_bytes: 1 << 20, pace_ms: PACE_MS };
+        match self.step(|table, step| table.append(&lease_key, &token, piece, limits, step)).0 {
+            AppendOutcome::Appended(length) => length,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn commit(&mut self, lease_key: LeaseKey) -> Vec<Wake> {
+        self.step(|table, step| table.stored(&lease_key, StoredAs::Draft, step)).1
+    }
+
+    /// A fetch with STREAM.
+    pub fn read(&mut self, lease_key: LeaseKey, client: u64, stream: Stream, wait_ms: u64) -> FetchOutcome {
+        let request = LeaseRequest { stream, ..Harness::request(lease_key, "p", "ann", client) };
+        self.fetch(request, wait_ms).0
     }
 
     pub fn release(&mut self, lease_key: LeaseKey, token: Token) -> (bool, Vec<Wake>) {

@@ -61,11 +61,11 @@ int main(void) {
 
     /* Single flight: a lease, who else asks is told busy, the answer with its token, and then hits. */
     char token[64];
-    ASK(is_text(reply->element[0], "lease") && snprintf(token, sizeof token, "%s", reply->element[1]->str) > 0,
+    ASK(is_text(reply->element[0], "lease") && snprintf(token, sizeof token, "%s", reply->element[2]->str) > 0,
         "CHATCACHE.FETCH persona ann helper %s", "What is 6 * 7?");
     ASK(is_text(reply->element[0], "busy"), "CHATCACHE.FETCH persona ann helper %s", "What is 6 * 7?");
     ASK(is_number(reply, 1), "CHATCACHE.RELEASE persona ann helper %s TOKEN %s", "What is 6 * 7?", token);
-    ASK(is_text(reply->element[0], "lease") && snprintf(token, sizeof token, "%s", reply->element[1]->str) > 0,
+    ASK(is_text(reply->element[0], "lease") && snprintf(token, sizeof token, "%s", reply->element[2]->str) > 0,
         "CHATCACHE.FETCH persona ann helper %s", "What is 6 * 7?");
     ASK(is_text(reply, "OK"), "CHATCACHE.SET persona ann helper %s 42 TOKEN %s", "What is 6 * 7?", token);
     ASK(is_text(reply->element[0], "hit") && is_text(reply->element[1], "42"),

@@ -54,31 +54,30 @@ func main() {
 
 	// Single flight: a lease, who else asks is told busy, the answer with its token, and then hits.
 	question := redis.Args{"persona", "ann", "helper", "What is 6 * 7?"}
-	fetch := func() (kind string, rest []interface{}) {
+	fetch := func() (state, response, token string, ms int) {
 		reply, err := redis.Values(c.Do("CHATCACHE.FETCH", question...))
+		check(err == nil && len(reply) == 4)
+		_, err = redis.Scan(reply, &state, &response, &token, &ms)
 		check(err == nil)
-		rest, err = redis.Scan(reply, &kind)
-		check(err == nil)
-		return kind, rest
+		return state, response, token, ms
 	}
-	kind, lease := fetch() // the token, and for how many milliseconds
-	check(kind == "lease" && len(lease) == 2)
-	kind, _ = fetch()
-	check(kind == "busy")
-	held, err := redis.Int(c.Do("CHATCACHE.RELEASE", question.Add("TOKEN", lease[0])...))
+	state, _, token, ms := fetch()
+	check(state == "lease" && len(token) == 32 && ms == 30000)
+	state, _, _, _ = fetch()
+	check(state == "busy")
+	held, err := redis.Int(c.Do("CHATCACHE.RELEASE", question.Add("TOKEN", token)...))
 	check(err == nil && held == 1)
-	_, lease = fetch()
-	text, err = redis.String(c.Do("CHATCACHE.SET", question.Add("42", "TOKEN", lease[0])...))
+	_, _, token, _ = fetch()
+	text, err = redis.String(c.Do("CHATCACHE.SET", question.Add("42", "TOKEN", token)...))
 	check(err == nil && text == "OK")
-	kind, hit := fetch()
-	text, err = redis.String(hit[0], nil)
-	check(err == nil && kind == "hit" && text == "42")
+	state, text, _, _ = fetch()
+	check(state == "hit" && text == "42")
 	soft, err := redis.Int(c.Do("CHATCACHE.SOFTINVALIDATE", "helper"))
 	check(err == nil && soft == 2)
-	kind, stale := fetch() // with the token to refresh it, which only the first one gets
-	check(kind == "stale" && stale[1] != nil)
-	kind, stale = fetch()
-	check(kind == "stale" && stale[1] == nil)
+	state, _, token, _ = fetch() // with the token to refresh it, which only the first caller gets
+	check(state == "stale" && token != "")
+	state, _, token, _ = fetch()
+	check(state == "stale" && token == "")
 
 	_, err = c.Do("CHATCACHE.GET", "nowhere", "ann", "helper", "hello")
 	wrong, isReply := err.(redis.Error)

@@ -36,18 +36,18 @@ is("$cursor $persona{name}", "0 helper");
 
 # Single flight: a lease, who else asks is told busy, the answer with its token, and then hits.
 my @question = ("persona", "ann", "helper", "What is 6 * 7?");
-my ($kind, $token, $ms) = chatcache("FETCH", @question, "LEASE", 5000);
+my ($kind, undef, $token, $ms) = chatcache("FETCH", @question, "LEASE", 5000);
 is("$kind $ms", "lease 5000");
 is((chatcache("FETCH", @question))[0], "busy");
 is(chatcache("RELEASE", @question, "TOKEN", $token), 1);
 is(chatcache("SET", @question, "41", "TOKEN", $token), undef, "that lease is over");
-($kind, $token) = chatcache("FETCH", @question);
+($kind, undef, $token) = chatcache("FETCH", @question);
 is(chatcache("SET", @question, "42", "TOKEN", $token), "OK");
-is_deeply([chatcache("FETCH", @question)], ["hit", "42"]);
+is_deeply([(chatcache("FETCH", @question))[0 .. 2]], ["hit", "42", undef]);
 is(chatcache("SOFTINVALIDATE", "helper"), 2);
 ($kind, my $stale, $token) = chatcache("FETCH", @question);
 ok($kind eq "stale" && $stale eq "42" && $token, "stale, and ours to refresh");
-is_deeply([chatcache("FETCH", @question)], ["stale", "42", undef]);
+is_deeply([(chatcache("FETCH", @question))[0 .. 2]], ["stale", "42", undef]);
 
 # An error reply dies.
 eval { chatcache("GET", "nowhere", "ann", "helper", "hello") };

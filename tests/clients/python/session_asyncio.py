@@ -55,14 +55,14 @@ async def a_crowd(r):
     async def answer():
         nonlocal asked
         question = ("persona", "ann", "helper", "What is 6 * 7?")
-        async with r.client() as own:  # a lease belongs to a connection, so each caller has its own
-            kind, *rest = await own.execute_command("CHATCACHE.FETCH", *question, "WAIT", 10_000)
+        async with r.client() as own:
+            kind, response, token, _ = await own.execute_command("CHATCACHE.FETCH", *question, "WAIT", 10_000)
             if kind == "hit":
-                return rest[0]
+                return response
             assert kind == "lease"
             asked += 1
             await asyncio.sleep(0.05)
-            assert await own.execute_command("CHATCACHE.SET", *question, "42", "TOKEN", rest[0]) == "OK"
+            assert await own.execute_command("CHATCACHE.SET", *question, "42", "TOKEN", token) == "OK"
             return "42"
 
     assert await asyncio.gather(*(answer() for _ in range(10))) == ["42"] * 10
@@ -70,7 +70,7 @@ async def a_crowd(r):
 
     # A lease that is given back.
     question = ("persona", "ann", "helper", "And of life?")
-    kind, token, _ = await r.execute_command("CHATCACHE.FETCH", *question)
+    kind, _, token, _ = await r.execute_command("CHATCACHE.FETCH", *question)
     assert kind == "lease" and await r.execute_command("CHATCACHE.RELEASE", *question, "TOKEN", token) == 1
 
 

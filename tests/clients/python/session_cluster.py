@@ -40,11 +40,11 @@ def session(r):
     assert sum(as_dict(stats)["entries"] for stats in everywhere("CHATCACHE.STATS").values()) == 20
 
     question = ("persona", "ann", "poet", "What is 6 * 7?")
-    kind, token, _ = r.execute_command("CHATCACHE.FETCH", *question)
+    kind, _, token, _ = r.execute_command("CHATCACHE.FETCH", *question)
     assert kind == "lease" and r.execute_command("CHATCACHE.RELEASE", *question, "TOKEN", token) == 1
-    kind, token, _ = r.execute_command("CHATCACHE.FETCH", *question)
+    kind, _, token, _ = r.execute_command("CHATCACHE.FETCH", *question)
     assert r.execute_command("CHATCACHE.SET", *question, "42", "TOKEN", token) == "OK"
-    assert r.execute_command("CHATCACHE.FETCH", *question) == ["hit", "42"]
+    assert r.execute_command("CHATCACHE.FETCH", *question)[:2] == ["hit", "42"]
     assert r.execute_command("CHATCACHE.SOFTINVALIDATE", "poet") == 1
     assert r.execute_command("CHATCACHE.FETCH", *question)[:2] == ["stale", "42"]
     assert r.execute_command("CHATCACHE.DEL", *question) == 1

@@ -10,6 +10,9 @@ const RESPONSE: &str = "A sequence of elements.";
 const ASK: [&str; 4] = ["response", "ann", "helper", "What is a list?"];
 const QUESTION: [&str; 4] = ["persona", "ann", "helper", "What is 6 * 7?"];
 
+/// The reply of FETCH: its state, the response, the token, and a number of milliseconds.
+type Fetched = (String, Option<i64>, Option<String>, Option<u64>);
+
 fn chatcache(command: &str) -> Cmd {
     cmd(&format!("CHATCACHE.{command}"))
 }
@@ -42,28 +45,28 @@ fn session(con: &mut Connection) -> RedisResult<()> {
     assert_eq!((cursor, personas.len(), personas[0]["name"].as_str()), (0, 1, "helper"));
 
     // Single flight: a lease, busy for other callers, the response with its token, and then hits.
-    let (kind, token, ms): (String, String, u64) =
+    let (kind, _, token, ms): Fetched =
         chatcache("FETCH").arg(&QUESTION).arg("LEASE").arg(5000).query(con)?;
-    assert_eq!((kind.as_str(), ms), ("lease", 5000));
-    let (kind, _ms): (String, u64) = chatcache("FETCH").arg(&QUESTION).query(con)?;
+    assert_eq!((kind.as_str(), ms), ("lease", Some(5000)));
+    let token = token.expect("a token");
+    let (kind, ..): Fetched = chatcache("FETCH").arg(&QUESTION).query(con)?;
     assert_eq!(kind, "busy");
     let held: bool = chatcache("RELEASE").arg(&QUESTION).arg("TOKEN").arg(&token).query(con)?;
     assert!(held);
     let stored: Option<String> =
         chatcache("SET").arg(&QUESTION).arg("41").arg("TOKEN").arg(&token).query(con)?;
     assert_eq!(stored, None);
-    let (_, token, _): (String, String, u64) = chatcache("FETCH").arg(&QUESTION).query(con)?;
+    let (_, _, token, _): Fetched = chatcache("FETCH").arg(&QUESTION).query(con)?;
     let stored: Option<String> =
-        chatcache("SET").arg(&QUESTION).arg("42").arg("TOKEN").arg(&token).query(con)?;
+        chatcache("SET").arg(&QUESTION).arg("42").arg("TOKEN").arg(token).query(con)?;
     assert!(stored.is_some());
-    let (kind, response): (String, i64) = chatcache("FETCH").arg(&QUESTION).query(con)?;
-    assert_eq!((kind.as_str(), response), ("hit", 42));
+    let (kind, answer, ..): Fetched = chatcache("FETCH").arg(&QUESTION).query(con)?;
+    assert_eq!((kind.as_str(), answer), ("hit", Some(42)));
     let softened: i64 = chatcache("SOFTINVALIDATE").arg("helper").query(con)?;
     assert_eq!(softened, 2);
-    let (kind, response, token): (String, i64, Option<String>) =
-        chatcache("FETCH").arg(&QUESTION).query(con)?;
-    assert_eq!((kind.as_str(), response, token.is_some()), ("stale", 42, true));
-    let (kind, _, token): (String, i64, Option<String>) = chatcache("FETCH").arg(&QUESTION).query(con)?;
+    let (kind, answer, token, _): Fetched = chatcache("FETCH").arg(&QUESTION).query(con)?;
+    assert_eq!((kind.as_str(), answer, token.is_some()), ("stale", Some(42), true));
+    let (kind, _, token, _): Fetched = chatcache("FETCH").arg(&QUESTION).query(con)?;
     assert_eq!((kind.as_str(), token), ("stale", None));
 
     // An error has the server's words.

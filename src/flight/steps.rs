@@ -1,0 +1,136 @@
+//! One event in the lease table, what it wakes, and the timer for the next deadline.
+//!
+//! Ends of many leases come in slices. An event handles at most one batch of them, and the timer handles the rest for
+//! at most a millisecond of a turn of the event loop.
+
+use crate::cache::CACHE;
+use crate::lease::{LeaseTable, LeaveReason, Step, WaitOutcome, Wake};
+use crate::redis::{Ctx, OneTimer, Timer};
+use std::time::{Duration, Instant};
+
+use super::read_along::Readers;
+use super::recheck::{Look, Sharing};
+use super::reply::FetchReply;
+use super::state::{BEGIN, FLIGHT, Flight, StoredResponse, now_ms};
+
+/// Leases and waits that end between two readings of the clock: each takes a few microseconds.
+const BATCH: usize = 64;
+
+/// The longest time for which the timer ends leases and waits in one turn of the event loop.
+const SLICE: Duration = Duration::from_millis(1);
+
+static NEXT_DEADLINE: OneTimer<Deadline> = OneTimer::new();
+
+/// Brings the table an event, and wakes the clients that it concerns. `stored` is the response that has come, if any.
+pub(super) fn step<R>(
+    ctx: &Ctx<'_>,
+    stored: Option<StoredResponse>,
+    event: impl FnOnce(&mut LeaseTable, &mut Step<'_>) -> R,
+) -> R {
+    let mut wakes = Vec::new();
+    let result = FLIGHT.with(|flight| {
+        let table = &mut flight.get_or_insert_with(Flight::new).table;
+        let mut step = Step { now_ms: now_ms(), random: &mut || ctx.random(), wakes: &mut wakes };
+        let result = event(table, &mut step);
+        if table.has_backlog(step.now_ms) {
+            table.advance(&mut step, BATCH);
+        }
+        result
+    });
+    let mut stored = stored.map(Sharing::new);
+    let (mut look, mut readers) = (Look::default(), Readers::default());
+    for wake in wakes {
+        perform(ctx, wake, stored.as_mut(), &mut look, &mut readers);
+    }
+    set_timer(ctx);
+    result
+}
+
+/// Ends a client's wait, or looks into the key for its response.
+fn perform(ctx: &Ctx<'_>, wake: Wake, stored: Option<&mut Sharing>, look: &mut Look, readers: &mut Readers) {
+    let reads_along = matches!(wake.outcome, WaitOutcome::Part { .. } | WaitOutcome::Rest { .. });
+    let may_read = reads_along && readers.may_read(wake.waiter);
+    let reply = match (wake.outcome, stored) {
+        (WaitOutcome::Lease { token, ms }, _) => FetchReply::Lease { token, ms },
+        (WaitOutcome::Busy { ms }, _) => FetchReply::Busy { ms },
+        (WaitOutcome::Hit, stored) => match stored.and_then(|stored| stored.for_waiter(wake.waiter)) {
+            Some(stored) => hit(stored),
+            // The user has lost its rights during the wait, or the response is gone again: the next FETCH tells.
+            None => FetchReply::Busy { ms: 0 },
+        },
+        // A reader that has lost its rights hears what holds now when it asks again.
+        (WaitOutcome::Part { .. } | WaitOutcome::Rest { .. }, _) if !may_read => FetchReply::Lost,
+        (WaitOutcome::Part { name, part, next }, _) => FetchReply::Part { name, part, next },
+        (WaitOutcome::Rest { part }, Some(stored)) => {
+            let stored = stored.response();
+            count_shared(stored);
+            FetchReply::Rest { part, fresh_ms: stored.fresh_ms }
+        }
+        (WaitOutcome::Rest { .. }, None) | (WaitOutcome::Lost, _) => FetchReply::Lost,
+        (WaitOutcome::Recheck, _) => match look.find(ctx, wake.waiter) {
+            Some(found) => {
+                FLIGHT.with(|flight| {
+                    let table = flight.as_mut().map(|flight| &mut flight.table);
+                    table.map(|table| table.leave(wake.waiter, LeaveReason::Answered, now_ms()))
+                });
+                hit(found)
+            }
+            None => return,
+        },
+    };
+    FLIGHT.with(|flight| {
+        if let Some(flight) = flight {
+            flight.finish_wait(wake.waiter, reply);
+        }
+    });
+}
+
+/// Returns the hit of a waiter, and counts it.
+fn hit(stored: &StoredResponse) -> FetchReply {
+    count_shared(stored);
+    FetchReply::Hit { response: stored.response.clone(), fresh_ms: stored.fresh_ms }
+}
+
+/// Counts a shared response: it saved a model call.
+fn count_shared(stored: &StoredResponse) {
+    CACHE.with(|cache| {
+        cache.counters.coalesced += 1;
+        let saved_ms = stored.cost_ms.into();
+        cache.counters.count_saved(stored.tier, saved_ms);
+        let resolved = cache.resolve(stored.database, Some(stored.handle));
+        if let Some(index) = cache.known_index_mut(stored.database) {
+            index.record_hit(resolved, saved_ms);
+        }
+    });
+}
+
+/// Sets the timer for the table's next deadline.
+fn set_timer(ctx: &Ctx<'_>) {
+    let now_ms = now_ms();
+    let next_ms = FLIGHT.with(|flight| {
+        let table = &flight.as_ref()?.table;
+        let next_ms = table.next_deadline()?;
+        Some(if table.has_backlog(now_ms) { now_ms } else { next_ms })
+    });
+    if let Some(next_ms) = next_ms {
+        let next = *BEGIN + Duration::from_millis(u64::try_from(next_ms).unwrap_or(0));
+        NEXT_DEADLINE.set_no_later(ctx, next);
+    }
+}
+
+/// The next deadline of a lease or a wait.
+struct Deadline;
+
+impl Timer for Deadline {
+    fn fire(ctx: &Ctx<'_>) {
+        let begin = Instant::now();
+        loop {
+            step(ctx, None, |_, _| ());
+            let has_backlog = FLIGHT
+                .with(|flight| flight.as_ref().is_some_and(|flight| flight.table.has_backlog(now_ms())));
+            if !has_backlog || begin.elapsed() >= SLICE {
+                break;
+            }
+        }
+    }
+}

@@ -158,13 +158,16 @@ impl L1 {
         let shard = self.shards.of(key.shard());
         let own = shard.entries.get(&key).map_or(0, L1Entry::weight);
         let mut excess = (shard.bytes - own + weight(bytes)).saturating_sub(shard.max_bytes);
+        // Known without a look at any neighbour: each request of a scan ends here.
+        if excess > 0 && frequency < LEAST_TO_EVICT {
+            return None;
+        }
         let mut victims: Vec<L1Key> = Vec::new();
         let L1Key([mut start, _]) = key;
         while excess > 0 {
             let (victim, entry) =
                 shard.least_frequent(start, now_ms, |found| *found != key && !victims.contains(found))?;
-            let rarely = frequency < LEAST_TO_EVICT || entry.frequency.get().at(now_ms) >= frequency;
-            if rarely || victims.len() == MOST_VICTIMS {
+            if entry.frequency.get().at(now_ms) >= frequency || victims.len() == MOST_VICTIMS {
                 return None;
             }
             excess = excess.saturating_sub(entry.weight());

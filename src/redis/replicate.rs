@@ -4,26 +4,37 @@ use crate::redis::api::api;
 use crate::redis::args::Args;
 use crate::redis::ctx::Ctx;
 use crate::redis::string::ServerString;
+use arrayvec::ArrayVec;
 use redis_module::raw::RedisModuleString;
 use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::os::raw::c_char;
 
+/// The largest number of arguments that a `ReplicatedCommand` holds. The longest SET has 13.
+const MAX_WORDS: usize = 16;
+
 /// The arguments of a command for replicas and the AOF: some of the running command's, then new ones.
 pub struct ReplicatedCommand<'a> {
     /// All arguments; each is valid during `'a` or is one of `made`.
-    words: Vec<*mut RedisModuleString>,
-    made: Vec<ServerString>,
+    words: ArrayVec<*mut RedisModuleString, MAX_WORDS>,
+    made: ArrayVec<ServerString, MAX_WORDS>,
     command: PhantomData<&'a ()>,
 }
 
 impl<'a> ReplicatedCommand<'a> {
     /// Begins with the first `count` arguments of the running command, after its name.
+    ///
+    /// # Panics
+    /// If `count` is larger than `MAX_WORDS`.
     pub fn new(args: Args<'a>, count: usize) -> Self {
-        ReplicatedCommand { words: args.strings(count).to_vec(), made: Vec::new(), command: PhantomData }
+        let words = args.strings(count).iter().copied().collect();
+        ReplicatedCommand { words, made: ArrayVec::new(), command: PhantomData }
     }
 
     /// Adds an argument.
+    ///
+    /// # Panics
+    /// If there are `MAX_WORDS` arguments already. So does `number`.
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.add(ServerString::new(bytes));
     }

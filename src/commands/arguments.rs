@@ -78,7 +78,11 @@ pub fn parse_request<'a>(
     grammar: &'static Grammar,
     args: Args<'a>,
 ) -> Result<RequestArgs<'a>, CommandError> {
-    let RequestOptions { id } = RequestOptions::parse(grammar, args.from(REQUEST_ARGS))?;
+    // Most requests have no options: their grammar need not be looked at.
+    let id = match args.len() {
+        ..=REQUEST_ARGS => None,
+        _ => RequestOptions::parse(grammar, args.from(REQUEST_ARGS))?.id,
+    };
     RequestArgs::parse(accepts, request_words(args), id)
 }
 

@@ -79,7 +79,7 @@ test-clients: build ## one session through the clients of eight languages
 test-containers: build ## the integration tests in containers of the official images (some minutes each)
 	@scripts/containers $(ARGS)
 
-test-matrix: setup ## the integration tests on six servers, which it gets itself (some minutes each)
+test-matrix: setup setup-test ## the integration tests on six servers, which it gets itself (some minutes each)
 	@scripts/matrix $(ARGS)
 
 .PHONY: test-redis-suite

@@ -284,12 +284,16 @@ fn link(
     };
     let Request { tier, user, persona, .. } = *request;
     let database = ctx.database();
-    CACHE.with(|cache| match old {
-        Some((handle, old_size)) => {
-            cache.remove_from_l1((database, handle));
-            cache.index(database).relink((handle, old_size), tier, persona, user, kept, size)
-        }
-        None => cache.index(database).link(tier, persona, user, kept, size),
+    CACHE.with(|cache| {
+        let handle = match old {
+            Some((handle, old_size)) => {
+                cache.remove_from_l1((database, handle));
+                cache.index(database).relink((handle, old_size), tier, persona, user, kept, size)
+            }
+            None => cache.index(database).link(tier, persona, user, kept, size),
+        };
+        cache.mark_arriving((database, handle), persona);
+        handle
     })
 }
 

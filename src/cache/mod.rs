@@ -7,6 +7,7 @@
 //! - `access`: the rights to entries of other personas
 //! - `names`: the names of keys
 //! - `compressor`: the compression of cold entries
+//! - `slot_moves`: the cluster slots that move to this node or away from it
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -17,6 +18,7 @@ pub(crate) mod hot;
 pub mod l1;
 pub(crate) mod lookup;
 pub(crate) mod names;
+pub(crate) mod slot_moves;
 mod state;
 
 pub(crate) use state::CACHE;

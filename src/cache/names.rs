@@ -69,9 +69,24 @@ pub fn index_name<'a>(layout: Layout, tier: Tier, persona: &[u8], user: &[u8], n
 /// # Errors
 /// `SlotMoving`, with which the server's clients try again.
 pub fn check_slot_is_stable(ctx: &Ctx<'_>, persona: &[u8]) -> Result<(), CommandError> {
-    let in_cluster = CACHE.with(|cache| cache.layout) == Layout::Cluster;
-    match in_cluster && !ctx.is_replayed() && !ctx.serves(&key_name::absent_in_slot_of(persona)) {
+    let checked = CACHE.with(|cache| {
+        // The old node of a slot that arrives as a whole sends its commands after the entries.
+        cache.layout == Layout::Cluster && cache.slot_moves.arrival_of(persona).is_none()
+    });
+    match checked && !ctx.is_replayed() && !ctx.serves(&key_name::absent_in_slot_of(persona)) {
         true => Err(CommandError::SlotMoving),
         false => Ok(()),
+    }
+}
+
+/// Refuses a command that must reach every entry of the cluster while slots move as a whole: it names no key, so the
+/// slots' old node would not send it to the new one.
+///
+/// # Errors
+/// `SlotsMoving`, with which the server's clients try again.
+pub fn check_no_slot_moves(ctx: &Ctx<'_>) -> Result<(), CommandError> {
+    match CACHE.with(|cache| cache.slot_moves.is_empty()) || ctx.is_replayed() {
+        true => Ok(()),
+        false => Err(CommandError::SlotsMoving),
     }
 }

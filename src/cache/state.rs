@@ -4,6 +4,7 @@
 //! and which entries are live. L1 holds the responses that are requested most.
 
 use crate::cache::l1::{L1, Location};
+use crate::cache::slot_moves::{MigrationName, SlotMoves};
 use crate::index::{Handle, Index, Origin, Resolved};
 use crate::redis::MainThread;
 use crate::request::key_name::Layout;
@@ -21,6 +22,8 @@ pub struct Cache {
     pub counters: Counters,
     /// The layout of key names. It is fixed once the module has loaded.
     pub layout: Layout,
+    /// The cluster slots that move.
+    pub slot_moves: SlotMoves,
     /// L1, or None while it is off.
     pub(super) l1: Option<L1>,
     /// Entries that have left L1. The compressor takes them over before the event loop sleeps.
@@ -33,6 +36,7 @@ impl Cache {
             databases: BTreeMap::new(),
             counters: Counters::new(),
             layout: Layout::Single,
+            slot_moves: SlotMoves::new(),
             l1: None,
             cooled: Vec::new(),
         }
@@ -41,6 +45,20 @@ impl Cache {
     /// Returns the index of a database, and makes it if there is none.
     pub fn index(&mut self, database: i32) -> &mut Index {
         self.databases.entry(database).or_default()
+    }
+
+    /// Keeps a new entry out of the reports while its persona's slot is not served here.
+    pub fn mark_arriving(&mut self, (database, handle): Location, persona: &[u8]) {
+        if let Some(arrival) = self.slot_moves.arrival_of(persona) {
+            self.index(database).mark_arriving(handle, arrival);
+        }
+    }
+
+    /// Notes the end of a slot migration. Entries that arrived in it are in the reports from now on.
+    pub fn end_slot_move(&mut self, name: &MigrationName) {
+        if let Some(arrival) = self.slot_moves.end(name) {
+            self.databases.values_mut().for_each(|index| index.settle(arrival));
+        }
     }
 
     /// Returns the index of a database, or None if the database has never held an entry.

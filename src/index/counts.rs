@@ -6,9 +6,14 @@
 //! with the tier to the set without it.
 //!
 //! Stale entries are live; every amount says how many of its entries are stale.
+//!
+//! The entries of a cluster slot that is still arriving are in a book of their own, which no report reads. Once the slot
+//! is served, `settle` adds that book to the main one, whatever the number of its personas.
 
 use super::size::Size;
 use crate::tier::Tier;
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 /// A number of entries, the number of stale ones among them, and their size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,14 +74,12 @@ impl<T> PerTier<T> {
 pub(super) struct Counts {
     live: PerTier<Amount>,
     generations: PerTier<u32>,
+    /// The arrival whose book has the persona's entries, until it is settled.
+    arrival: Option<ArrivalId>,
 }
 
-/// A tier's live entries, and its generation, which an invalidation raises.
-#[derive(Clone, Copy, Default)]
-struct TierCount {
-    live: Amount,
-    generation: u32,
-}
+/// The number of an arrival of cluster slots. No number is given twice.
+pub type ArrivalId = NonZeroU32;
 
 /// A set of tiers, with a bit for each.
 type TierSet = usize;
@@ -85,21 +88,59 @@ fn bit(tier: Tier) -> TierSet {
     1 << tier as u8
 }
 
-/// All counts but the personas' own, which only the ledger changes.
+/// The live entries of some personas.
 #[derive(Default)]
-pub(super) struct Ledger {
-    tiers: PerTier<TierCount>,
+struct Book {
+    live: PerTier<Amount>,
     /// The number of personas with live entries in exactly this set of tiers; the empty set is not counted.
     personas: [u32; 16],
 }
 
+impl Book {
+    fn add(&mut self, other: &Book) {
+        Tier::ALL.into_iter().for_each(|tier| self.live.of_mut(tier).add(*other.live.of(tier)));
+        for (personas, more) in self.personas.iter_mut().zip(other.personas) {
+            *personas = personas.saturating_add(more);
+        }
+    }
+
+    fn invalidate_tier(&mut self, tier: Tier) -> u64 {
+        let invalidated = std::mem::take(self.live.of_mut(tier));
+        for set in 1..self.personas.len() {
+            if set & bit(tier) != 0 {
+                let personas = self.personas.get_mut(set).map_or(0, std::mem::take);
+                self.recount(set & !bit(tier), |counted| counted.saturating_add(personas));
+            }
+        }
+        u64::from(invalidated.entries)
+    }
+
+    fn recount(&mut self, set: TierSet, change: impl FnOnce(u32) -> u32) {
+        if set != 0
+            && let Some(personas) = self.personas.get_mut(set)
+        {
+            *personas = change(*personas);
+        }
+    }
+}
+
+/// All counts but the personas' own, which only the ledger changes.
+#[derive(Default)]
+pub(super) struct Ledger {
+    served: Book,
+    /// The book of each arrival that is not settled.
+    arriving: BTreeMap<ArrivalId, Book>,
+    /// The generation of each tier, which an invalidation raises.
+    generations: PerTier<u32>,
+}
+
 impl Ledger {
     pub fn tier(&self, tier: Tier) -> Amount {
-        self.tiers.of(tier).live
+        *self.served.live.of(tier)
     }
 
     pub fn generation(&self, tier: Tier) -> u32 {
-        self.tiers.of(tier).generation
+        *self.generations.of(tier)
     }
 
     pub fn total(&self) -> Amount {
@@ -110,7 +151,38 @@ impl Ledger {
 
     /// Returns the number of personas with live entries.
     pub fn personas_len(&self) -> u64 {
-        self.personas.iter().map(|&personas| u64::from(personas)).sum()
+        self.served.personas.iter().map(|&personas| u64::from(personas)).sum()
+    }
+
+    /// Returns true if a persona's entries are of a slot that is still arriving.
+    pub fn is_arriving(&self, persona: &Counts) -> bool {
+        persona.arrival.is_some_and(|arrival| self.arriving.contains_key(&arrival))
+    }
+
+    /// Moves a persona's entries to the book of an arrival.
+    pub fn mark_arriving(&mut self, persona: &mut Counts, arrival: ArrivalId) {
+        if persona.arrival == Some(arrival) {
+            return;
+        }
+        let moved = Tier::ALL.map(|tier| (tier, self.count(persona, tier)));
+        moved.into_iter().for_each(|(tier, amount)| self.lose(persona, tier, amount));
+        self.arriving.entry(arrival).or_default();
+        persona.arrival = Some(arrival);
+        moved.into_iter().for_each(|(tier, amount)| self.gain(persona, tier, amount));
+    }
+
+    /// Counts the entries of an arrival with the others from now on.
+    pub fn settle(&mut self, arrival: ArrivalId) {
+        if let Some(book) = self.arriving.remove(&arrival) {
+            self.served.add(&book);
+        }
+    }
+
+    fn book(&mut self, persona: &Counts) -> &mut Book {
+        match persona.arrival.and_then(|arrival| self.arriving.get_mut(&arrival)) {
+            Some(book) => book,
+            None => &mut self.served,
+        }
     }
 
     /// Returns a persona's live entries in one tier.
@@ -132,14 +204,14 @@ impl Ledger {
         let mut count = self.count(persona, tier);
         count.add(amount);
         self.set(persona, tier, count);
-        self.tiers.of_mut(tier).live.add(amount);
+        self.book(persona).live.of_mut(tier).add(amount);
     }
 
     pub fn lose(&mut self, persona: &mut Counts, tier: Tier, amount: Amount) {
         let mut count = self.count(persona, tier);
         count.subtract(amount);
         self.set(persona, tier, count);
-        self.tiers.of_mut(tier).live.subtract(amount);
+        self.book(persona).live.of_mut(tier).subtract(amount);
     }
 
     /// Counts all of a persona's entries as stale. Returns the number of those that were fresh.
@@ -167,16 +239,9 @@ impl Ledger {
     /// Subtracts all of a tier's entries from the counts and gives the tier this generation. Returns the
     /// number of entries.
     pub fn invalidate_tier(&mut self, tier: Tier, generation: u32) -> u64 {
-        let count = self.tiers.of_mut(tier);
-        let invalidated = std::mem::take(&mut count.live);
-        count.generation = generation;
-        for set in 1..self.personas.len() {
-            if set & bit(tier) != 0 {
-                let personas = self.personas.get_mut(set).map_or(0, std::mem::take);
-                self.recount(set & !bit(tier), |counted| counted.saturating_add(personas));
-            }
-        }
-        u64::from(invalidated.entries)
+        *self.generations.of_mut(tier) = generation;
+        let arriving: u64 = self.arriving.values_mut().map(|book| book.invalidate_tier(tier)).sum();
+        self.served.invalidate_tier(tier) + arriving
     }
 
     fn set(&mut self, persona: &mut Counts, tier: Tier, amount: Amount) {
@@ -185,22 +250,15 @@ impl Ledger {
         *persona.generations.of_mut(tier) = self.generation(tier);
         let after = self.tiers_of(persona);
         if before != after {
-            self.recount(before, |personas| personas.saturating_sub(1));
-            self.recount(after, |personas| personas.saturating_add(1));
+            let book = self.book(persona);
+            book.recount(before, |personas| personas.saturating_sub(1));
+            book.recount(after, |personas| personas.saturating_add(1));
         }
     }
 
     fn tiers_of(&self, persona: &Counts) -> TierSet {
         let has = |tier: &Tier| self.count(persona, *tier).entries > 0;
         Tier::ALL.into_iter().filter(has).fold(0, |set, tier| set | bit(tier))
-    }
-
-    fn recount(&mut self, set: TierSet, change: impl FnOnce(u32) -> u32) {
-        if set != 0
-            && let Some(personas) = self.personas.get_mut(set)
-        {
-            *personas = change(*personas);
-        }
     }
 }
 
@@ -230,6 +288,31 @@ mod tests {
         assert_eq!((ledger.personas_len(), ledger.total().entries), (1, 1));
         ledger.lose(&mut one, Tier::Msg, one_more);
         assert_eq!((ledger.personas_len(), ledger.total()), (0, Amount::default()));
+    }
+
+    #[test]
+    fn entries_of_an_arriving_slot_are_counted_once_it_is_settled() {
+        let mut ledger = Ledger::default();
+        let (mut here, mut arriving) = (Counts::default(), Counts::default());
+        let amount = Amount { entries: 3, stale: 0, size: 30.into() };
+        let arrival = ArrivalId::new(7).expect("not 0");
+        ledger.gain(&mut here, Tier::Msg, amount);
+        ledger.gain(&mut arriving, Tier::Msg, amount);
+        ledger.mark_arriving(&mut arriving, arrival);
+        ledger.gain(&mut arriving, Tier::Response, amount);
+        ledger.soft_invalidate_persona(&mut arriving);
+        assert!(ledger.is_arriving(&arriving) && !ledger.is_arriving(&here));
+        assert_eq!((ledger.personas_len(), ledger.total()), (1, amount));
+        assert_eq!(ledger.sum(&arriving), Amount { entries: 6, stale: 6, size: 60.into() });
+
+        assert_eq!(ledger.invalidate_tier(Tier::Msg, 1), 6);
+        assert_eq!((ledger.personas_len(), ledger.total()), (0, Amount::default()));
+
+        ledger.settle(arrival);
+        assert!(!ledger.is_arriving(&arriving));
+        assert_eq!((ledger.personas_len(), ledger.total()), (1, Amount { stale: 3, ..amount }));
+        assert_eq!((ledger.invalidate_persona(&mut arriving), ledger.personas_len()), (3, 0));
+        assert_eq!(ledger.total(), Amount::default());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Entries arrive in the index and leave it, with their keys in the keyspace.
 
-use super::counts::Amount;
+use super::counts::{Amount, ArrivalId};
 use super::database::Index;
 use super::handle::Handle;
 use super::liveness::{Liveness, State};
@@ -49,6 +49,21 @@ impl Index {
         let handle = self.link(tier, persona, user, name, size);
         self.unlink(old, old_size);
         handle
+    }
+
+    /// Counts the entries of this entry's persona as arriving: no report has them until `settle`. Call it for each entry
+    /// that comes to a cluster slot which another node still serves.
+    pub fn mark_arriving(&mut self, handle: Handle, arrival: ArrivalId) {
+        let Some(group) = self.group_of(handle) else { return };
+        let persona = group.persona;
+        if let Some(persona) = self.personas.get_mut(persona) {
+            self.ledger.mark_arriving(&mut persona.data.counts, arrival);
+        }
+    }
+
+    /// Counts the entries of an arrival with the others: their slots are served here now, or they are gone.
+    pub fn settle(&mut self, arrival: ArrivalId) {
+        self.ledger.settle(arrival);
     }
 
     /// Adds an entry that was invalidated before it arrived (by RDB, RESTORE, COPY or RENAME) and queues it

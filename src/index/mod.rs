@@ -52,6 +52,7 @@ mod table;
 pub(crate) mod tests;
 mod tombstones;
 
+pub use counts::ArrivalId;
 pub use database::Index;
 pub use handle::{Handle, NODE_BYTES};
 pub use idle::IdleReport;

@@ -295,7 +295,7 @@ pub struct BatchId {
 pub(super) type Persona = Named<PersonaData>;
 pub(super) type User = Named<()>;
 
-// 16 name, 4 generation, 4 reach, 4 head, 4 groups; a persona's 112 counts and 24 stats.
+// 16 name, 4 generation, 4 reach, 4 head, 4 groups; a persona's 120 counts and 24 stats.
 const _: () = assert!(size_of::<Cell<User>>() == 32);
-const _: () = assert!(size_of::<Cell<Persona>>() == 168);
+const _: () = assert!(size_of::<Cell<Persona>>() == 176);
 const _: () = assert!(size_of::<Cell<OwnName>>() == 16);

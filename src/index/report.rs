@@ -101,7 +101,7 @@ impl Index {
         (report != PersonaReport::default()).then_some(report)
     }
 
-    /// Returns at most `count` personas with live entries, and the next cursor. An iteration begins and ends
+    /// Returns at most `count` personas with live entries that are served, and the next cursor. An iteration begins and ends
     /// with cursor 0. As with SCAN, it returns every persona that has live entries from the first call to the
     /// last, and a call may return no persona before the end. A call looks at ten slots for each of `count`,
     /// at most at `MAX_SLOTS_A_PAGE`, and ends after the name that completes `MAX_NAME_BYTES_A_PAGE`.
@@ -116,7 +116,7 @@ impl Index {
         for slot in start..end {
             let Some(record) = records.at(slot) else { continue };
             let report = self.report(record);
-            if report.entries == 0 {
+            if report.entries == 0 || self.ledger.is_arriving(&record.data.counts) {
                 continue;
             }
             name_bytes += record.name.len();

@@ -12,7 +12,10 @@ use crate::index::{Origin, State};
 use crate::keyspace::link::link;
 use crate::keyspace::{async_load, reclaim};
 use crate::lease::VoidScope;
-use crate::redis::{Arrival, AsyncLoad, Content, Ctx, EventLoop, Events, Incoming, KeyContext, MainThread};
+use crate::redis::{
+    Arrival, AsyncLoad, Content, Ctx, EventLoop, Events, Incoming, KeyContext, MainThread, Moment,
+    SlotMigration, SlotMigrations,
+};
 use crate::request::fingerprint::Fingerprint;
 use crate::request::key_name::Layout;
 
@@ -68,6 +71,16 @@ impl Incoming for Keyspace {
             ctx.select(database) && matches!(ctx.open_peek(name).content(), Content::Value::<Entry>(_))
         };
         CACHE.with(|cache| cache.databases()).into_iter().any(is_here) && !ctx.serves(name)
+    }
+}
+
+impl SlotMigrations for Keyspace {
+    fn slots_move(_: &Ctx<'_>, SlotMigration { name, slots, moment }: SlotMigration) {
+        CACHE.with(|cache| match moment {
+            Moment::ImportStarted => cache.slot_moves.arrive(name, slots),
+            Moment::ExportStarted => cache.slot_moves.leave(name, slots),
+            Moment::Ended => cache.end_slot_move(&name),
+        });
     }
 }
 

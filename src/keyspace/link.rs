@@ -11,7 +11,9 @@ pub fn link(ctx: &Ctx<'_>, entry: &Entry, origin: &Origin, place: KeyContext<'_>
     let KeyContext { database, key } = place;
     let handle = CACHE.with(|cache| {
         let layout = cache.layout;
-        link_in(cache.index(database), layout, entry, origin, key)
+        let handle = link_in(cache.index(database), layout, entry, origin, key);
+        cache.mark_arriving((database, handle), &origin.persona);
+        handle
     });
     if let Some(response) = entry.raw().filter(|_| origin.state == State::Live) {
         compressor::enqueue(ctx, (database, handle), response.len());

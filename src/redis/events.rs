@@ -4,6 +4,7 @@ use crate::redis::api::{OK, api};
 use crate::redis::ctx::Ctx;
 use crate::redis::guard;
 use crate::redis::notify::is_own_notification;
+use crate::redis::slot_migration::{self, SlotMigrations};
 use crate::redis::string::bytes;
 use redis_module::raw::{
     self, RedisModuleClientInfoV1, RedisModuleCtx, RedisModuleEvent, RedisModuleFlushInfoV1,
@@ -13,7 +14,7 @@ use std::ffi::CStr;
 use std::os::raw::{c_char, c_int, c_void};
 
 /// The handler of events.
-pub trait Events {
+pub trait Events: SlotMigrations {
     /// All keys of one database, or of all for None, are about to go. `unlinked` is not called for their
     /// values.
     fn emptied(ctx: &Ctx<'_>, database: Option<i32>);
@@ -103,6 +104,9 @@ pub(super) fn register<E: Events>(ctx: &Ctx<'_>) -> Result<(), String> {
             api!(RedisModule_SubscribeToKeyspaceEvents)(ctx.raw(), wanted, Some(notified::<E>)),
         ]
     };
+    // SAFETY: the context is valid, and the callback takes the data of its event. A server that does not know the event
+    // has no such migrations.
+    unsafe { subscribe(ctx, slot_migration::EVENT, Some(slot_migration::moved::<E>)) };
     match codes.iter().all(|&code| code == OK) {
         true => Ok(()),
         false => Err("the server refused a subscription to its events".into()),

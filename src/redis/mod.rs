@@ -38,6 +38,7 @@ mod prefetch;
 mod replicate;
 mod reply;
 mod settings;
+mod slot_migration;
 mod string;
 mod timer;
 mod typed_key;
@@ -62,6 +63,7 @@ pub use notify::Class;
 pub use prefetch::prefetch;
 pub use replicate::ReplicatedCommand;
 pub use settings::{AnySetting, Choice, Setting, SettingValue};
+pub use slot_migration::{Moment, SlotMigration, SlotMigrations};
 pub use timer::{OneTimer, Timer, timers_running};
 pub use typed_key::{Typed, TypedKey};
 

@@ -8,6 +8,7 @@ use crate::redis::datatype::{self, DataType};
 use crate::redis::events::{self, Events};
 use crate::redis::info::{self, Info};
 use crate::redis::settings::{self, AnySetting};
+use crate::redis::slot_migration::HANDLE_ATOMIC_SLOT_MIGRATION;
 use crate::redis::{guard, main_thread};
 use redis_module::raw::{self, RedisModuleCtx, RedisModuleString};
 use std::ffi::CStr;
@@ -111,12 +112,13 @@ fn register<M: Module>(ctx: Ctx<'_>, args: Args<'_>) -> Result<(), String> {
     settings::take_arguments(M::settings(), M::NAME, args)?;
     settings::register(&ctx, M::settings())?;
     // The module reports read errors itself, says itself that a key opened for writing has changed, and follows
-    // the events of a full sync that loads beside the old data.
+    // the events of a full sync that loads beside the old data and of slots that move as a whole.
     let options = raw::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS
         | raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED
         | raw::REDISMODULE_OPTIONS_HANDLE_REPL_ASYNC_LOAD;
-    // SAFETY: the context is valid.
-    unsafe { api!(RedisModule_SetModuleOptions)(ctx.raw(), options as c_int) };
+    let options = options as c_int | HANDLE_ATOMIC_SLOT_MIGRATION;
+    // SAFETY: the context is valid; servers ignore the options that they do not know.
+    unsafe { api!(RedisModule_SetModuleOptions)(ctx.raw(), options) };
     info::register::<M>(&ctx);
     let category = commands::add_category(&ctx, M::NAME);
     M::register(&Load { ctx, category })

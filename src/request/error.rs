@@ -89,6 +89,8 @@ pub enum CommandError {
     AllKeysNeeded,
     /// The persona's slot is moving, and each of two nodes has some of its responses.
     SlotMoving,
+    /// FORGET or FLUSH while slots move as a whole: entries on their way would stay.
+    SlotsMoving,
     /// The module met a state that it should not; the log tells which.
     Internal,
 }
@@ -172,6 +174,10 @@ impl CommandError {
             }
             CommandError::SlotMoving => {
                 "TRYAGAIN Multiple keys request during rehashing of slot: the responses of the persona are on two nodes"
+            }
+            CommandError::SlotsMoving => {
+                "TRYAGAIN Slots are moving: send the command to all masters once CLUSTER GETSLOTMIGRATIONS shows none \
+                 under way"
             }
             CommandError::Internal => "ERR internal error: see the server log",
         };

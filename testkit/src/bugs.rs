@@ -1,4 +1,4 @@
-//! Bugs of servers that stand in a test's way. Such a test asks here and ends early; it says so on its standard error
+//! Bugs and gaps of servers that stand in a test's way. Such a test asks here and ends early; it says so on its standard error
 //! and, for a runner that counts (`scripts/matrix`), in a line of the file `CHATCACHE_SKIPS`: test, tab, reason.
 
 use std::fs::File;
@@ -16,6 +16,16 @@ pub fn skipped_as_copy_changes_the_database() -> bool {
         skipped("COPY and MOVE into another database leave the client there (Valkey's 4024)");
     }
     has_it
+}
+
+/// Returns true if the server under test has no CLUSTER MIGRATESLOTS, which Valkey has since 9.0: then the calling test is
+/// to end.
+pub fn skipped_without_atomic_slot_migration() -> bool {
+    let lacks_it = !is_valkey() || server_version() < (9, 0, 0);
+    if lacks_it {
+        skipped("the server has no CLUSTER MIGRATESLOTS");
+    }
+    lacks_it
 }
 
 fn skipped(reason: &str) {

@@ -154,6 +154,36 @@ impl Cluster {
         }
     }
 
+    /// Begins an atomic slot migration.
+    #[track_caller]
+    pub fn begin_migration(&self, slots: Range<u16>, from: usize, to: usize) {
+        let target = self.id(to);
+        let last = slots.end - 1;
+        let command = args!["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slots.start, last, "NODE", target];
+        ask(&mut self.nodes[from].connect(), &command);
+    }
+
+    /// Returns the state of the last migration that a node knows of, for example `success`.
+    #[track_caller]
+    pub fn migration_state(&self, node: usize) -> String {
+        match ask(&mut self.nodes[node].connect(), &["CLUSTER", "GETSLOTMIGRATIONS"]) {
+            Value::Array(jobs) if jobs.is_empty() => String::new(),
+            Value::Array(jobs) => text(&map_of(jobs[0].clone())["state"]),
+            other => panic!("no migrations: {other:?}"),
+        }
+    }
+
+    /// Moves slots as a whole, and waits for it.
+    #[track_caller]
+    pub fn migrate_slots(&self, slots: Range<u16>, from: usize, to: usize) {
+        self.begin_migration(slots, from, to);
+        eventually_within(GATHERING, || {
+            let states = [self.migration_state(from), self.migration_state(to)];
+            assert!(!states.iter().any(|state| state == "failed"), "{states:?}");
+            states.iter().all(|state| state == "success")
+        });
+    }
+
     /// Waits until all running nodes have the same picture and say the cluster is well.
     #[track_caller]
     pub fn eventually_agrees(&self) {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use redis::Value;
 use testkit::{
-    Cluster, ClusterClient, NOTHING_AT_ONCE, Stop, args, cmd, count, dbsize, eventually_within, expect_error,
-    fill, is_valkey, personas, reclaimed, server_version, slot_of, stat, text,
+    Cluster, ClusterClient, NOTHING_AT_ONCE, Stop, args, count, dbsize, eventually_within, fill, personas,
+    reclaimed, skipped_without_atomic_slot_migration, slot_of, stat, text,
 };
 
 /// Number of slots that move: the first master's first ones.
@@ -175,15 +175,12 @@ fn a_service_runs_through_a_reshard() {
     });
 }
 
-/// Valkey 9 can move whole slots by itself, where every module says that it can be moved so.
+/// Valkey 9 moves whole slots by itself.
 #[test]
-fn an_atomic_slot_migration_is_refused_before_it_begins() {
-    if !is_valkey() || server_version() < (9, 0, 0) {
+fn a_service_runs_through_an_atomic_slot_migration() {
+    if skipped_without_atomic_slot_migration() {
         return;
     }
-    let cluster = Cluster::start(2, 0);
-    let mut con = cluster.node(0).connect();
-    let command = args!["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", 0, SLOTS - 1, "NODE", cluster.id(1)];
-    expect_error(cmd(&mut con, &command), "does not support atomic slot migrations");
-    cluster.eventually_agrees();
+    let cluster = Cluster::start_with(2, 0, &[NOTHING_AT_ONCE]);
+    a_service_through(&cluster, || cluster.migrate_slots(0..SLOTS, 0, 1));
 }

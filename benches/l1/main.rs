@@ -156,8 +156,8 @@ fn compare_places() {
         println!("| {name} | {} |", cells.join(" | "));
     };
     let l1 = l1(MAX_BYTES);
-    of_each("in L1: HighwayHash", &|message| _ = black_box(key(&l1, message)));
-    of_each("in the keyspace: MD5 for the name, BLAKE3 for the fingerprint", &|message| {
+    of_each("in L1: SipHash-1-3, HighwayHash above 256 bytes", &|message| _ = black_box(key(&l1, message)));
+    of_each("in the keyspace: MD5 for the name, SHA-256 for the fingerprint", &|message| {
         black_box(request::digest(message));
         black_box(Fingerprint::of(Parts::Msg { message }));
     });

@@ -103,9 +103,11 @@ pub fn serve(
     let database = ctx.database();
     let location = found.handle().map(|handle| (database, handle));
     let admission = match &miss {
-        L1Miss::Absent(key) => weigh(&found, *key, database, request, now_ms),
+        L1Miss::Absent(key) => weigh(&found, *key, database, request, now_ms, L1::may_admit),
         // The response in L1 is an older one.
-        L1Miss::Due(key, other) if location != Some(*other) => weigh(&found, *key, database, request, now_ms),
+        L1Miss::Due(key, other) if location != Some(*other) => {
+            weigh(&found, *key, database, request, now_ms, |_, _, _, _| true)
+        }
         L1Miss::Due(..) | L1Miss::Off => None,
     };
     let decompressed = read(&found, |bytes| {
@@ -121,25 +123,30 @@ pub fn serve(
     Ok(())
 }
 
-/// Asks L1 whether it admits the response of an entry.
+/// Asks L1 whether it admits the response of an entry, if `may_admit` does not refuse it at once.
 fn weigh(
     found: &Found<'_>,
     key: L1Key,
     database: i32,
     request: &Request<'_>,
     now_ms: i64,
+    may_admit: impl Fn(&L1, L1Key, usize, u8) -> bool,
 ) -> Option<Admission> {
     let frequency = found.frequency().after_hit(now_ms);
     if !frequency.is_milestone() {
         return None;
     }
     CACHE.with(|cache| {
+        let (l1, bytes, frequency) = (cache.l1()?, found.raw_bytes() as usize, frequency.at(now_ms));
+        if !may_admit(l1, key, bytes, frequency) {
+            return None;
+        }
         // A response is hot only for requests that name its own persona: the rights of others may differ.
         let index = cache.known_index(database)?;
         if !index.is_owned_by(found.resolved, request.persona) {
             return None;
         }
-        cache.l1()?.weigh(key, found.raw_bytes() as usize, frequency.at(now_ms), now_ms)
+        l1.weigh(key, bytes, frequency, now_ms)
     })
 }
 

@@ -1,7 +1,8 @@
 //! L1: the hot responses, ready to send.
 //!
-//! L1 finds a response by a hash of the request alone: no MD5, no key name, no key opened. The hash is HighwayHash of 128
-//! bits under a secret of this process, so no client can make two requests that share one. A lookup yields a candidate
+//! L1 finds a response by a hash of the request alone: no MD5, no key name, no key opened. It is keyed by a
+//! secret of this process and has 128 bits, so no client can make two requests that share one: SipHash-1-3 for requests of up
+//! to 256 bytes, for which it takes half as long as HighwayHash, and HighwayHash for longer ones (`cargo bench --bench l1`). A lookup yields a candidate
 //! only: it holds its entry's handle, and `hot` serves it where the index says that the handle is fresh. So L1 need not be
 //! told of invalidations.
 //!
@@ -19,6 +20,7 @@ use crate::index::Handle;
 use crate::request::{Fields, Request, in_one_piece};
 use highway::{HighwayHash, HighwayHasher};
 use indexmap::IndexMap;
+use siphasher::sip128::{Hash128, SipHasher13};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
@@ -43,8 +45,14 @@ const SAMPLE: usize = 5;
 /// once.
 const LEAST_TO_EVICT: u8 = 2;
 
+/// The number of responses that are refused after one that was requested as often as they are.
+const REFUSED_ALIKE: u8 = 15;
+
 /// The greatest number of responses that one admission evicts: a larger response stays in its key.
 const MOST_VICTIMS: usize = 64;
+
+/// The key of the hashes, which no client may be able to guess.
+pub type Secret = [u64; 4];
 
 /// The hash of a request, and of the database it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +97,7 @@ pub struct L1 {
     shards: Sharded<Shard>,
     keys: Sharded<HashMap<Location, L1Key, ByLocation>>,
     by_location: ByLocation,
-    secret: highway::Key,
+    secret: Secret,
     max_bytes: u64,
 }
 
@@ -99,6 +107,17 @@ struct Shard {
     entries: IndexMap<L1Key, L1Entry, BuildHasherDefault<AsItIs>>,
     bytes: u64,
     max_bytes: u64,
+    refusals: Cell<Refusals>,
+}
+
+/// Responses that are refused for the sake of an earlier one, without a look at neighbours: where all are requested alike,
+/// these looks cost more than L1 saves.
+#[derive(Clone, Copy, Default)]
+struct Refusals {
+    /// The frequency of the one that was refused.
+    frequency: u8,
+    /// The number of responses of at most that frequency that are yet to be refused.
+    left: u8,
 }
 
 /// The permission to admit a response, and the responses to evict for it.
@@ -108,8 +127,8 @@ pub struct Admission {
 }
 
 impl L1 {
-    /// Returns an empty L1. No client may be able to guess the secret.
-    pub fn new(max_bytes: u64, secret: [u64; 4]) -> L1 {
+    /// Returns an empty L1.
+    pub fn new(max_bytes: u64, secret: Secret) -> L1 {
         let bits = (max_bytes / SHARD_BYTES).clamp(1, MOST_SHARDS).ilog2();
         let share = max_bytes >> bits;
         let by_location = ByLocation::new();
@@ -117,7 +136,7 @@ impl L1 {
             shards: Sharded::new(bits, |_| Shard { max_bytes: share, ..Shard::default() }),
             keys: Sharded::new(bits, |_| HashMap::with_hasher(by_location)),
             by_location,
-            secret: highway::Key(secret),
+            secret,
             max_bytes,
         }
     }
@@ -129,17 +148,23 @@ impl L1 {
         // the last comes after its length: no two requests are the same bytes.
         let Fields { kind, user, persona: _, last } = request.parts().fields();
         let (user, persona) = (user.unwrap_or_default(), request.persona);
-        let mut hasher = HighwayHasher::new(self.secret);
         let [a, b, c, d] = database.to_le_bytes();
         let [e, f, g, h] = (persona.len() as u32).to_le_bytes();
         let [i, j, k, l] = (user.len() as u32).to_le_bytes();
         let head = [kind, a, b, c, d, e, f, g, h, i, j, k, l];
         let pieces = [&head[..], persona, user, last];
-        match in_one_piece(pieces) {
-            Some(whole) => hasher.append(&whole),
-            None => pieces.iter().for_each(|piece| hasher.append(piece)),
-        }
-        L1Key(hasher.finalize128())
+        let [a, b, c, d] = self.secret;
+        L1Key(match in_one_piece(pieces) {
+            Some(whole) => {
+                let Hash128 { h1, h2 } = SipHasher13::new_with_keys(a, b).hash(&whole);
+                [h1, h2]
+            }
+            None => {
+                let mut hasher = HighwayHasher::new(highway::Key([a, b, c, d]));
+                pieces.iter().for_each(|piece| hasher.append(piece));
+                hasher.finalize128()
+            }
+        })
     }
 
     /// Returns the candidate for a key. The caller checks that it is fresh.
@@ -152,13 +177,31 @@ impl L1 {
         self.keys.of(self.by_location.shard(location)).contains_key(&location)
     }
 
+    /// Returns false if L1 has no room for one more response of this length, and it is requested too rarely to evict any, or
+    /// one that is requested as often was just refused. This looks at no response: each request of a scan ends here.
+    pub fn may_admit(&self, key: L1Key, bytes: usize, frequency: u8) -> bool {
+        let shard = self.shards.of(key.shard());
+        if shard.bytes + weight(bytes) <= shard.max_bytes {
+            return true;
+        }
+        if frequency < LEAST_TO_EVICT {
+            return false;
+        }
+        let mut refusals = shard.refusals.get();
+        let alike = frequency <= refusals.frequency && refusals.left > 0;
+        if alike {
+            refusals.left -= 1;
+            shard.refusals.set(refusals);
+        }
+        !alike
+    }
+
     /// Decides whether L1 admits a response of this length, requested this often. Returns None if it would have to evict a
     /// response that is requested as often, or more than 64 responses.
     pub fn weigh(&self, key: L1Key, bytes: usize, frequency: u8, now_ms: i64) -> Option<Admission> {
         let shard = self.shards.of(key.shard());
         let own = shard.entries.get(&key).map_or(0, L1Entry::weight);
         let mut excess = (shard.bytes - own + weight(bytes)).saturating_sub(shard.max_bytes);
-        // Known without a look at any neighbour: each request of a scan ends here.
         if excess > 0 && frequency < LEAST_TO_EVICT {
             return None;
         }
@@ -167,7 +210,11 @@ impl L1 {
         while excess > 0 {
             let (victim, entry) =
                 shard.least_frequent(start, now_ms, |found| *found != key && !victims.contains(found))?;
-            if entry.frequency.get().at(now_ms) >= frequency || victims.len() == MOST_VICTIMS {
+            if entry.frequency.get().at(now_ms) >= frequency {
+                shard.refusals.set(Refusals { frequency, left: REFUSED_ALIKE });
+                return None;
+            }
+            if victims.len() == MOST_VICTIMS {
                 return None;
             }
             excess = excess.saturating_sub(entry.weight());
@@ -430,7 +477,7 @@ mod tests {
         // Another process has another secret, and so another key.
         assert_ne!(
             asked("one"),
-            key(&L1::new(1000, [1, 2, 3, 5]), 0, ["session", "u", "a", "one"], Some("1"))
+            key(&L1::new(1000, [1, 3, 3, 4]), 0, ["session", "u", "a", "one"], Some("1"))
         );
     }
 
@@ -565,6 +612,16 @@ mod tests {
         assert_eq!(victims(&l1, 10, 1000, 1, minutes_later), None);
         assert_eq!(victims(&l1, 10, 1000, 2, minutes_later).map(|victims| victims.len()), Some(1));
         assert_eq!(victims(&l1, 10, 1000, 2, 0), None);
+    }
+
+    #[test]
+    fn a_refusal_by_l1_stands_for_the_next_fifteen_that_are_requested_as_often() {
+        let l1 = full(3);
+        let may_admit = |frequency| l1.may_admit(message_key(&l1, 10), 1000, frequency);
+        assert_eq!([1, 2, 3].map(may_admit), [false, true, true], "nobody was refused yet");
+        assert_eq!(victims(&l1, 10, 1000, 2, 0), None);
+        assert!(may_admit(3), "it is requested more often than the refused one");
+        assert_eq!((0..16).map(|_| may_admit(2)).position(|may| may), Some(15));
     }
 
     #[test]

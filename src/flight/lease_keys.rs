@@ -34,11 +34,7 @@ impl LeaseKeys {
 /// Returns the lease keys of a response in this database with this fingerprint and persona.
 pub fn lease_keys(database: i32, tier: Tier, fingerprint: &Fingerprint, persona: &[u8]) -> LeaseKeys {
     let open = LeaseKey { database, tier, identity: *fingerprint.as_bytes() };
-    let own = || {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(fingerprint.as_bytes()).update(persona);
-        LeaseKey { identity: *hasher.finalize().as_bytes(), ..open }
-    };
+    let own = || LeaseKey { identity: *fingerprint.for_persona(persona).as_bytes(), ..open };
     match CACHE.with(|cache| cache.layout) {
         Layout::Single if access::is_shared(tier) => LeaseKeys { open, own: own() },
         Layout::Single => LeaseKeys { open, own: open },

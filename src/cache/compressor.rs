@@ -350,3 +350,72 @@ fn swap_body(ctx: &Ctx<'_>, location: Location, encoding: Encoding, bytes: Box<[
 fn now_s() -> u32 {
     u32::try_from(START.elapsed().as_secs()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::{Index, Name};
+    use crate::tier::Tier;
+
+    const EMPTY: Queue = Queue { stored: VecDeque::new(), cooled: VecDeque::new(), queued: None };
+
+    fn locations<const N: usize>() -> [Location; N] {
+        let mut index = Index::new();
+        std::array::from_fn(|n| {
+            (0, index.link(Tier::Msg, b"helper", b"", Name::Canonical([n as u8; 16]), 1u64))
+        })
+    }
+
+    #[test]
+    fn stored_entries_do_not_wait_behind_those_that_left_l1() {
+        let (mut queue, [a, b, c]) = (EMPTY, locations());
+        queue.push(a, Since::Cooled);
+        queue.push(b, Since::Cooled);
+        queue.push(c, Since::Stored);
+        let stored = now_s();
+        assert_eq!(queue.due_in_s(stored), Some(0));
+        assert_eq!(queue.pop(stored), Some(a), "the stored one is not due yet");
+        assert_eq!(queue.pop(stored + 10), Some(c));
+        assert_eq!((queue.pop(stored + 10), queue.pop(stored + 10)), (Some(b), None));
+    }
+
+    #[test]
+    fn an_entry_is_queued_once() {
+        let (mut queue, [a]) = (EMPTY, locations());
+        let later = now_s() + 10;
+        for since in [Since::Stored, Since::Cooled, Since::Stored] {
+            queue.push(a, since);
+        }
+        assert_eq!((queue.len(), queue.pop(later), queue.pop(later)), (1, Some(a), None));
+        queue.push(a, Since::Cooled);
+        assert_eq!(queue.len(), 1, "it has left the queue in between");
+    }
+
+    #[test]
+    fn entries_in_the_queue_follow_their_databases() {
+        let (mut queue, [a, b]) = (EMPTY, locations());
+        queue.push(a, Since::Stored);
+        queue.push(b, Since::Cooled);
+        queue.swap((0, 3));
+        let moved = |(_, handle): Location| (3, handle);
+        queue.push(moved(a), Since::Cooled);
+        assert_eq!(queue.len(), 2);
+        let later = now_s() + 10;
+        assert_eq!([queue.pop(later), queue.pop(later)], [Some(moved(a)), Some(moved(b))]);
+    }
+
+    #[test]
+    fn a_queue_gives_back_the_memory_of_a_backlog() {
+        let (mut queue, locations) = (EMPTY, locations::<200>());
+        for database in 0..100 {
+            for (_, handle) in locations {
+                queue.push((database, handle), Since::Cooled);
+            }
+        }
+        let large = queue.cooled.capacity();
+        while queue.len() > 10 {
+            assert!(queue.pop(0).is_some());
+        }
+        assert!(queue.cooled.capacity() < large / 8, "{} of {large}", queue.cooled.capacity());
+    }
+}

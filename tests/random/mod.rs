@@ -13,7 +13,9 @@ mod requests;
 
 use driver::{Driver, Pause, steps};
 use model::Reclaim;
-use testkit::{Raw, Server, args, eventually, replica_caught_up, skipped_as_copy_changes_the_database};
+use testkit::{
+    Raw, Server, args, eventually, info_field, replica_caught_up, skipped_as_copy_changes_the_database,
+};
 
 /// Every invalidation is done, keys and all, when it replies.
 fn at_once() -> Driver {
@@ -121,6 +123,47 @@ fn a_replica_follows_random_commands_if_each_reclaim_ends_before_the_next_comman
     );
     driver.run(steps(1000));
     replica_is_equal(&mut driver);
+}
+
+/// The replica loses its link again and again, and each time loads a new data set beside the one that it serves.
+#[test]
+fn a_replica_that_loads_beside_its_old_data_follows_random_commands() {
+    if skipped_as_copy_changes_the_database() {
+        return;
+    }
+    let server = Server::builder()
+        .config("chatcache.invalidate-sync-limit 0")
+        .config("repl-diskless-sync yes")
+        .config("repl-backlog-size 16kb")
+        .start();
+    let mut driver = Driver::new(server, Reclaim::Later, Pause::UntilReclaimed);
+    let replica = Server::builder()
+        .config("chatcache.invalidate-sync-limit 0")
+        .config("repl-diskless-load swapdb")
+        .config("loading-process-events-interval-bytes 1024")
+        .config("key-load-delay 1000")
+        .replica_of(&driver.server)
+        .start();
+    driver.replica = Some(replica);
+    for _ in 0..4 {
+        driver.run(steps(150));
+        overflow_the_backlog(&mut driver);
+    }
+    driver.run(steps(150));
+    let log = driver.replica.as_ref().expect("a replica").log();
+    assert!(log.matches("Swapping active DB with loaded DB").count() >= 4, "{log}");
+    replica_is_equal(&mut driver);
+}
+
+/// Breaks the replica's link, sends more than its master keeps for it meanwhile, and waits until a full sync has begun.
+fn overflow_the_backlog(driver: &mut Driver) {
+    let mut con = driver.server.connect();
+    let before = info_field(&mut con, "stats", "sync_full");
+    let filler = "x".repeat(300_000);
+    let commands: [&[&str]; 3] =
+        [&["CLIENT", "KILL", "TYPE", "replica"], &["SET", "filler", &filler], &["DEL", "filler"]];
+    testkit::in_one_go(&driver.server, &commands);
+    eventually(|| info_field(&mut con, "stats", "sync_full") != before);
 }
 
 /// A restart keeps everything.

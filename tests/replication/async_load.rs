@@ -305,3 +305,31 @@ fn a_flush_of_a_writable_replica_during_a_load_leaves_the_new_data_set_alone() {
     reclaimed(&replica);
     has_the_new_data(&mut there);
 }
+
+/// A key of the tier msg does not hold the persona, so only the entry tells whose it is.
+#[test]
+fn a_user_without_rights_to_a_persona_misses_its_entries_during_a_load_and_after() {
+    let master = a_master();
+    let mut con = master.connect();
+    set(&mut con, "msg", "", "coder", "shared", "the coder's");
+    let replica = a_replica(&master, "");
+    let (mut there, mut cy) = (replica.connect(), replica.connect());
+    ask(&mut there, &["ACL", "SETUSER", "cy", "on", "nopass", "+@all", "~poet"]);
+    ask(&mut cy, &["AUTH", "cy", "any"]);
+    let check = |there: &mut Connection, cy: &mut Connection, response: &str| {
+        assert_eq!(get(there, "msg", "", "poet", "shared"), Some(response.into()));
+        assert_eq!(get(cy, "msg", "", "poet", "shared"), None);
+    };
+    check(&mut there, &mut cy, "the coder's");
+    change_everything(&master);
+    set(&mut con, "msg", "", "coder", "shared", "the coder's new one");
+    set(&mut con, "msg", "", "poet", "of the poet", "for all");
+    wait_until_it_loads_beside(&mut there);
+    check(&mut there, &mut cy, "the coder's");
+    assert_eq!(get(&mut cy, "msg", "", "poet", "of the poet"), None, "it is of the new data set");
+    load_quickly(&mut there);
+    wait_for_the_link(&mut there);
+    agree(&master, &replica);
+    check(&mut there, &mut cy, "the coder's new one");
+    assert_eq!(get(&mut cy, "msg", "", "poet", "of the poet"), Some("for all".into()));
+}

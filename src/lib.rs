@@ -13,6 +13,7 @@ mod commands;
 mod config;
 mod flight;
 mod keyspace;
+mod lifetime;
 mod report;
 mod stats;
 mod store;

@@ -20,17 +20,18 @@
 
 use crate::cache::compressor;
 use crate::cache::lookup::{Found, Lookup, lookup};
-use crate::cache::{CACHE, access, names};
+use crate::cache::{CACHE, names, rights};
 use crate::config;
-use crate::entry::{ALWAYS_FRESH, Entry, Placement, Response};
+use crate::entry::{Entry, Placement, Response};
 use crate::flight;
 use crate::index::{Handle, Name, Size};
 use crate::lease::StoredAs;
+use crate::lifetime::{Lifetime, Terms};
 use crate::redis::{Args, Class, Ctx, Key, ReplicatedCommand, TypedKey};
 use crate::request::Request;
 use crate::request::error::CommandError;
 use crate::request::key_name::Tail;
-use crate::request::options::{Condition, Ttl};
+use crate::request::options::Condition;
 use std::borrow::Cow;
 
 /// The position of the persona, which is the key, in `COMMAND tier user persona message`.
@@ -43,18 +44,14 @@ const REQUEST_LENGTH: usize = 4;
 pub struct Write<'a> {
     /// The response, and its source.
     pub source: Source<'a>,
-    /// The response's TTL.
-    pub ttl: Ttl,
-    /// Milliseconds of grace after the TTL; None for the tier's setting.
-    pub stale_ms: Option<i64>,
+    /// The terms of its lifetime.
+    pub terms: Terms,
     /// The condition on what the key holds.
     pub condition: Condition,
     /// A token that must prove the request's lease.
     pub token: Option<&'a [u8]>,
     /// Milliseconds that computing the response took; None to take the time for which the lease was held.
     pub cost_ms: Option<u32>,
-    /// The name of the command, for an error that concerns its TTL.
-    pub command: &'static str,
 }
 
 /// The source of a response.
@@ -92,7 +89,7 @@ pub fn store(
     }
     let name = names::key_name(request);
     let lookup = lookup(ctx, ctx.open_write(&name), request, now_ms)?;
-    let other = access::check_write(ctx, args, request, &lookup)?;
+    let other = rights::check_write(ctx, args, request, &lookup)?;
     let present = matches!(lookup, Lookup::Fresh(_));
     let forbidden = match write.condition {
         Condition::Always => false,
@@ -116,7 +113,7 @@ pub fn store(
             Cow::Owned(draft)
         }
     };
-    let lifetime = Lifetime::new(ctx, write, request, &lookup, now_ms)?;
+    let lifetime = Lifetime::new(ctx, write.terms, request.tier, &lookup, now_ms)?;
     let replaces = lookup.response().is_some();
 
     let response = Response::new(&bytes);
@@ -167,7 +164,7 @@ pub fn delete(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>) -> Result<bo
         flight::void_request(ctx, request);
         return Ok(false);
     }
-    let other = access::check_write(ctx, args, request, &lookup)?;
+    let other = rights::check_write(ctx, args, request, &lookup)?;
     flight::void_request(ctx, request);
     let (Lookup::Fresh(found) | Lookup::Stale(found)) = lookup else { return Ok(false) };
     let key = found.key.delete();
@@ -177,68 +174,6 @@ pub fn delete(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>) -> Result<bo
     ctx.notify(Class::Generic, c"del", &key);
     ctx.replicate_verbatim();
     Ok(true)
-}
-
-/// The time until which a response is fresh, and the time at which its key expires.
-struct Lifetime {
-    /// Unix milliseconds; None for never.
-    expires_at: Option<i64>,
-    /// Unix milliseconds, or `ALWAYS_FRESH`.
-    fresh_until: i64,
-}
-
-impl Lifetime {
-    fn new(
-        ctx: &Ctx<'_>,
-        write: &Write<'_>,
-        request: &Request<'_>,
-        lookup: &Lookup<'_>,
-        now_ms: i64,
-    ) -> Result<Self, CommandError> {
-        if write.ttl == Ttl::Keep {
-            let kept = match lookup {
-                Lookup::Fresh(found) => Some(found),
-                // A replayed entry was fresh when its master decided.
-                Lookup::Stale(found) if ctx.is_replayed() => Some(found),
-                _ => None,
-            };
-            if let Some(found) = kept {
-                let expires_at = found.key.key().expires_at();
-                return Ok(Lifetime { expires_at, fresh_until: found.fresh_until_ms.get() });
-            }
-        }
-        let fresh_until = match write.ttl {
-            Ttl::At(until_ms) => until_ms,
-            Ttl::Relative { ms, .. } => now_ms.saturating_add(jittered(ctx, ms)),
-            Ttl::Tier | Ttl::Keep => now_ms.saturating_add(jittered(ctx, config::ttl_ms(request.tier))),
-        };
-        // A replayed command states its grace: this server's settings may differ. (`is_replayed` comes last: the server
-        // counts its memory for it.)
-        let by_setting = || match config::stale_ms(request.tier) {
-            stale_ms if stale_ms > 0 && !ctx.is_replayed() => stale_ms,
-            _ => 0,
-        };
-        match write.stale_ms.unwrap_or_else(by_setting) {
-            0 => Ok(Lifetime { expires_at: Some(fresh_until), fresh_until: ALWAYS_FRESH }),
-            stale_ms => {
-                let expires_at =
-                    fresh_until.checked_add(stale_ms).ok_or(CommandError::InvalidExpire(write.command))?;
-                Ok(Lifetime { expires_at: Some(expires_at), fresh_until })
-            }
-        }
-    }
-}
-
-/// Reduces a TTL at random by 0 to `ttl-jitter` percent, so that responses stored together do not expire together.
-fn jittered(ctx: &Ctx<'_>, ttl_ms: i64) -> i64 {
-    let percent = config::TTL_JITTER.get();
-    if percent == 0 || ctx.is_replayed() {
-        return ttl_ms;
-    }
-    let [a, b, c, d, ..] = ctx.random();
-    let share = f64::from(u32::from_le_bytes([a, b, c, d])) / f64::from(u32::MAX);
-    let cut = ttl_ms as f64 * share * percent as f64 / 100.0;
-    (ttl_ms - cut as i64).max(1)
 }
 
 /// Stores an entry in its key, and links it in the index.

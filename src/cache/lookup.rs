@@ -19,7 +19,7 @@ pub enum Lookup<'c> {
     /// The key holds an entry that does not serve this request: a tombstone, or the entry of another message whose MD5
     /// is the same.
     Mismatch(Found<'c>),
-    /// The key holds the response, of a persona that the caller may not read. Only `access::visible` makes this one.
+    /// The key holds the response, of a persona that the caller may not read. Only `rights::visible` makes this one.
     Forbidden,
     /// The key holds the response, past its freshness and inside its grace.
     Stale(Found<'c>),

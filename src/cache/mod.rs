@@ -4,7 +4,7 @@
 //! - `lookup`: the entry of a request, from an open key
 //! - `hot`: the hot response of a request, from L1
 //! - `l1`: L1 itself
-//! - `access`: the rights to entries of other personas
+//! - `rights`: the rights to entries of other personas
 //! - `names`: the names of keys
 //! - `compressor`: the compression of cold entries
 //! - `slot_moves`: the cluster slots that move to this node or away from it
@@ -12,12 +12,12 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-pub(crate) mod access;
 pub(crate) mod compressor;
 pub(crate) mod hot;
 pub mod l1;
 pub(crate) mod lookup;
 pub(crate) mod names;
+pub(crate) mod rights;
 pub(crate) mod slot_moves;
 mod state;
 

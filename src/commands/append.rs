@@ -4,6 +4,7 @@ use super::arguments::{PERSONA_AT, REQUEST_ARGS, request_args, request_words, wi
 use crate::config;
 use crate::flight;
 use crate::lease::AppendOutcome;
+use crate::lifetime::Terms;
 use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::request::error::CommandError;
 use crate::request::options::{self, CommitOptions, Condition, TokenOptions};
@@ -65,12 +66,10 @@ impl Command for Commit {
         let asked = RequestArgs::parse(Accepts::Tiers, request_words(args), options.id)?;
         let write = Write {
             source: Source::Draft,
-            ttl: options.ttl,
-            stale_ms: options.stale_ms,
+            terms: Terms { ttl: options.ttl, stale_ms: options.stale_ms, command: options::COMMIT.command },
             condition: Condition::Always,
             token: Some(options.token),
             cost_ms: options.cost_ms,
-            command: options::COMMIT.command,
         };
         match store::store(ctx, args, &asked.request(), &write, now_ms)? {
             store::Outcome::Stored => ctx.reply_status(c"OK"),

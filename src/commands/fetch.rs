@@ -3,7 +3,7 @@
 use super::arguments::{PERSONA_AT, REQUEST_ARGS, request_args, request_words, with_options};
 use crate::cache::hot::{self, HotLookup};
 use crate::cache::lookup::{Lookup, count_miss, count_stale_hit, lookup, read};
-use crate::cache::{access, names};
+use crate::cache::{names, rights};
 use crate::config;
 use crate::flight::{self, FetchTerms};
 use crate::lease::{Stream, Tie};
@@ -65,7 +65,7 @@ fn fetch(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, terms: FetchTerms
     };
     let name = names::key_name(request);
     let lookup = lookup(ctx, ctx.open_read(&name), request, now_ms)?;
-    match access::visible(ctx, args, request, lookup) {
+    match rights::visible(ctx, args, request, lookup) {
         Lookup::Fresh(found) => {
             let fresh_ms = flight::ms_until(hot::ends_at(&found), now_ms);
             hot::serve(ctx, found, request, miss, now_ms, |response| {
@@ -74,7 +74,7 @@ fn fetch(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, terms: FetchTerms
         }
         Lookup::Stale(found) => {
             count_stale_hit(ctx, request.tier, &found, now_ms);
-            let token = match !ctx.is_replica() && access::may_replace(ctx, request, &found) {
+            let token = match !ctx.is_replica() && rights::may_replace(ctx, request, &found) {
                 true => flight::refresh(ctx, request, terms),
                 false => None,
             };
@@ -94,8 +94,8 @@ fn fetch(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, terms: FetchTerms
 fn fetch_new(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, terms: FetchTerms) -> Outcome {
     let name = names::key_name(request);
     let lookup = lookup(ctx, ctx.open_read(&name), request, ctx.now_ms())?;
-    let sharing = match access::visible(ctx, args, request, lookup) {
-        Lookup::Fresh(found) | Lookup::Stale(found) if !access::may_replace(ctx, request, &found) => {
+    let sharing = match rights::visible(ctx, args, request, lookup) {
+        Lookup::Fresh(found) | Lookup::Stale(found) if !rights::may_replace(ctx, request, &found) => {
             Sharing::Nobody
         }
         Lookup::Forbidden => Sharing::Nobody,
@@ -113,7 +113,7 @@ fn read_along(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, terms: Fetch
     let now_ms = ctx.now_ms();
     let name = names::key_name(request);
     let lookup = lookup(ctx, ctx.open_read(&name), request, now_ms)?;
-    let fresh_ms = match access::visible(ctx, args, request, lookup) {
+    let fresh_ms = match rights::visible(ctx, args, request, lookup) {
         Lookup::Fresh(found) => flight::ms_until(hot::ends_at(&found), now_ms),
         Lookup::Stale(_) | Lookup::Missing(_) | Lookup::Mismatch(_) => Some(0),
         Lookup::Forbidden => {

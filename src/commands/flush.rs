@@ -3,8 +3,8 @@
 use super::arguments::tier_arg;
 use super::invalidate::{finish, invalidate};
 use crate::cache::CACHE;
-use crate::cache::access::{self, Access};
 use crate::cache::names;
+use crate::cache::rights::{self, Access};
 use crate::flight;
 use crate::keyspace::reclaim::SyncBudget;
 use crate::lease::VoidScope;
@@ -35,7 +35,7 @@ impl Command for Flush {
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        access::check_all_keys(ctx, args, Access::Write)?;
+        rights::check_all_keys(ctx, args, Access::Write)?;
         names::check_no_slot_moves(ctx)?;
         let named: Vec<Tier> = args.from(1).map(request::parse_tier).collect::<Result<_, CommandError>>()?;
         let tiers = if named.is_empty() { &Tier::ALL[..] } else { &named };

@@ -2,8 +2,8 @@
 
 use super::invalidate::{finish, invalidate};
 use crate::cache::CACHE;
-use crate::cache::access::{self, Access};
 use crate::cache::names;
+use crate::cache::rights::{self, Access};
 use crate::flight;
 use crate::keyspace::reclaim::SyncBudget;
 use crate::lease::VoidScope;
@@ -26,7 +26,7 @@ impl Command for Forget {
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        access::check_all_keys(ctx, args, Access::Write)?;
+        rights::check_all_keys(ctx, args, Access::Write)?;
         names::check_no_slot_moves(ctx)?;
         args.from(1).try_for_each(request::check_user)?;
         let database = ctx.database();

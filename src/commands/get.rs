@@ -3,7 +3,7 @@
 use super::arguments::{PERSONA_AT, parse_request, request_args, with_options};
 use crate::cache::hot::{self, HotLookup};
 use crate::cache::lookup::{Lookup, count_miss, lookup};
-use crate::cache::{access, names};
+use crate::cache::{names, rights};
 use crate::redis::{Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::request::{Accepts, options};
 
@@ -35,7 +35,7 @@ impl Command for Get {
             };
             let key = ctx.open_read(&names::key_name(&request));
             let lookup = lookup(ctx, key, &request, now_ms)?;
-            if let Lookup::Fresh(found) = access::visible(ctx, args, &request, lookup) {
+            if let Lookup::Fresh(found) = rights::visible(ctx, args, &request, lookup) {
                 hot::serve(ctx, found, &request, miss, now_ms, |response| ctx.reply_bytes(response))?;
                 return Ok(());
             }

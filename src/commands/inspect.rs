@@ -3,7 +3,7 @@
 use super::arguments::{PERSONA_AT, parse_request, request_args, with_options};
 use super::fields::{number, text};
 use crate::cache::lookup::{Lookup, lookup};
-use crate::cache::{CACHE, access, names};
+use crate::cache::{CACHE, names, rights};
 use crate::entry::ALWAYS_FRESH;
 use crate::entry::compression::Encoding;
 use crate::index::Origin;
@@ -31,7 +31,7 @@ impl Command for Inspect {
         let name = names::key_name(&request);
         let now_ms = ctx.now_ms();
         let lookup = lookup(ctx, ctx.open_peek(&name), &request, now_ms)?;
-        let lookup = access::visible(ctx, args, &request, lookup);
+        let lookup = rights::visible(ctx, args, &request, lookup);
         let stale = matches!(lookup, Lookup::Stale(_));
         let Some(entry) = lookup.response() else {
             ctx.reply_null();

@@ -3,7 +3,7 @@
 use super::arguments::with_options;
 use super::fields::{count_of, text};
 use crate::cache::CACHE;
-use crate::cache::access::{self, Access};
+use crate::cache::rights::{self, Access};
 use crate::redis::{Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::request::options::{self, PageOptions};
 
@@ -24,7 +24,7 @@ impl Command for Personas {
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        access::check_all_keys(ctx, args, Access::Read)?;
+        rights::check_all_keys(ctx, args, Access::Read)?;
         let PageOptions { cursor, count } = PageOptions::parse(args.from(1))?;
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let page =

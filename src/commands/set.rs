@@ -1,6 +1,7 @@
 //! SET: stores a response.
 
 use super::arguments::{PERSONA_AT, REQUEST_ARGS, request_args, request_words, with_options};
+use crate::lifetime::Terms;
 use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::request::options::{self, SetOptions};
 use crate::request::{Accepts, RequestArgs};
@@ -32,12 +33,10 @@ impl Command for Set {
         let parsed = RequestArgs::parse(Accepts::Tiers, request_words(args), options.id)?;
         let write = Write {
             source: Source::Argument(args.get(REQUEST_ARGS)),
-            ttl: options.ttl,
-            stale_ms: options.stale_ms,
+            terms: Terms { ttl: options.ttl, stale_ms: options.stale_ms, command: options::SET.command },
             condition: options.condition,
             token: options.token,
             cost_ms: options.cost_ms,
-            command: options::SET.command,
         };
         match store::store(ctx, args, &parsed.request(), &write, now_ms)? {
             store::Outcome::Stored => ctx.reply_status(c"OK"),

@@ -1,7 +1,7 @@
 //! Events outside FETCH that end leases and waits: stored responses, invalidations, keys that others change, clients
 //! that disconnect.
 
-use crate::cache::access::{self, Access};
+use crate::cache::rights::{self, Access};
 use crate::entry::Response;
 use crate::index::Handle;
 use crate::lease::{LeaseKey, LeaseReport, LeaseTable, Step, StoredAs, VoidScope};
@@ -77,7 +77,7 @@ pub fn void_request(ctx: &Ctx<'_>, request: &Request<'_>) {
             flight.as_ref().is_none_or(|flight| flight.table.is_for_persona(&open, request.persona))
         })
     };
-    if open == own || is_own() || access::has_all_keys(ctx, Access::Write) {
+    if open == own || is_own() || rights::has_all_keys(ctx, Access::Write) {
         void_response(ctx, &LeaseKeys { open, own });
     } else {
         void(ctx, VoidScope::LeaseKey(own));

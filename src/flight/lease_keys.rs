@@ -6,7 +6,7 @@
 //! an open one and its persona's own, and the end of a response concerns both.
 
 use crate::cache::CACHE;
-use crate::cache::access::{self, Access};
+use crate::cache::rights::{self, Access};
 use crate::lease::LeaseKey;
 use crate::redis::Ctx;
 use crate::request::Request;
@@ -36,7 +36,7 @@ pub fn lease_keys(database: i32, tier: Tier, fingerprint: &Fingerprint, persona:
     let open = LeaseKey { database, tier, identity: *fingerprint.as_bytes() };
     let own = || LeaseKey { identity: *fingerprint.for_persona(persona).as_bytes(), ..open };
     match CACHE.with(|cache| cache.layout) {
-        Layout::Single if access::is_shared(tier) => LeaseKeys { open, own: own() },
+        Layout::Single if rights::is_shared(tier) => LeaseKeys { open, own: own() },
         Layout::Single => LeaseKeys { open, own: open },
         // In a cluster every key holds the persona, even if the fingerprint does not.
         Layout::Cluster => {
@@ -65,7 +65,7 @@ pub(super) fn shared(ctx: &Ctx<'_>, request: &Request<'_>) -> (LeaseKey, Audienc
     let LeaseKeys { open, own } = of_request(ctx, request);
     if open == own {
         (open, Audience::SamePersona)
-    } else if access::has_all_keys(ctx, Access::Read) {
+    } else if rights::has_all_keys(ctx, Access::Read) {
         (open, Audience::AllPersonas)
     } else {
         (own, Audience::SamePersona)

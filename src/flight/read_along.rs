@@ -1,6 +1,6 @@
 //! Rights of the clients that read along, asked again at every part.
 
-use crate::cache::access::{self, Access};
+use crate::cache::rights::{self, Access};
 use crate::lease::WaiterId;
 use crate::redis::Caller;
 use crate::tier::Tier;
@@ -27,10 +27,10 @@ impl Readers {
         });
         let Some(rights) = rights else { return false };
         *self.0.entry(rights).or_insert_with_key(|(caller, tier, persona, audience)| {
-            access::may_fetch(caller, *tier, persona)
+            rights::may_fetch(caller, *tier, persona)
                 && match audience {
                     Audience::SamePersona => true,
-                    Audience::AllPersonas => access::caller_has_all_keys(caller, Access::Read),
+                    Audience::AllPersonas => rights::caller_has_all_keys(caller, Access::Read),
                 }
         })
     }

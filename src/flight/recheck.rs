@@ -4,8 +4,8 @@
 //! asked once.
 
 use crate::cache::CACHE;
-use crate::cache::access;
 use crate::cache::lookup::{is_fresh, read};
+use crate::cache::rights;
 use crate::entry::{Entry, Response};
 use crate::lease::WaiterId;
 use crate::redis::{Caller, Content, Ctx, Key};
@@ -38,7 +38,7 @@ impl Sharing {
         let caller = FLIGHT.with(|flight| Some(flight.as_ref()?.waiting.get(&waiter)?.caller.clone()))?;
         let StoredResponse { tier, persona, .. } = &self.response;
         let may_have =
-            self.rights.entry(caller).or_insert_with_key(|caller| access::may_fetch(caller, *tier, persona));
+            self.rights.entry(caller).or_insert_with_key(|caller| rights::may_fetch(caller, *tier, persona));
         may_have.then_some(&self.response)
     }
 }

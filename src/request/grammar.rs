@@ -1,7 +1,7 @@
 //! Grammar: the options of all commands, each written once.
 //!
 //! A row of `options!` is an option: its word, the name and kind of its value in COMMAND DOCS, and its family. The
-//! parser (`given`), the error texts, COMMAND DOCS and HELP are all made from these rows. A `Grammar` lists the options
+//! parser (`option_parser`), the error texts, COMMAND DOCS and HELP are all made from these rows. A `Grammar` lists the options
 //! of one command. So a new option is a row here, a place in a grammar and a field of the struct in `options`.
 
 use std::ffi::CStr;

@@ -1,6 +1,6 @@
 //! Requests: the arguments of a client, checked, and all that derives from them.
 //!
-//! Bottom up: `limits`, `scope` and `grammar` are tables; `error` words what is refused; `given` reads options by a
+//! Bottom up: `limits`, `scope` and `grammar` are tables; `error` words what is refused; `option_parser` reads options by a
 //! grammar into the structs of `options`; `parts`, `fingerprint` and `key_name` tell requests apart; `args` has the
 //! request itself.
 
@@ -10,10 +10,10 @@
 mod args;
 pub mod error;
 pub mod fingerprint;
-mod given;
 pub mod grammar;
 pub mod key_name;
 mod limits;
+mod option_parser;
 pub mod options;
 mod parts;
 mod scope;

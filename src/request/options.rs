@@ -3,9 +3,9 @@
 //! Options follow a command's fixed arguments, in any order and any case. Each is a row of the table in `grammar`.
 
 use crate::request::error::CommandError;
-use crate::request::given::{Given, parse_unsigned};
 use crate::request::grammar::{Grammar, Word};
 use crate::request::limits::{DAY_MS, MAX_COST_MS, MAX_STALE_MS};
+use crate::request::option_parser::{Given, parse_unsigned};
 
 const fn id_only(command: &'static str) -> Grammar {
     Grammar { command, options: &[Word::Id], required: &[] }

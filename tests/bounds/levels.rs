@@ -98,7 +98,7 @@ fn uniform_requests_leave_raw_what_fits_into_l1_and_queue_an_entry_once() {
 }
 
 #[test]
-fn one_pass_over_all_responses_evicts_no_hot_one() {
+fn one_pass_over_all_responses_evicts_no_hot_one_from_l1() {
     const HOT: usize = 400;
     let (_server, mut con) = compressed_server();
     for _ in 0..40 {

@@ -4,7 +4,6 @@ mod bounds;
 mod durability;
 mod errors;
 mod invalidate_lease;
-mod jitter;
 mod late_store;
 mod many_callers;
 mod native_commands;

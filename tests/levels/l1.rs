@@ -262,7 +262,7 @@ fn the_size_of_l1_is_bounded_and_may_be_changed() {
 }
 
 #[test]
-fn hot_entries_are_not_evicted_before_cold_ones() {
+fn maxmemory_does_not_evict_the_keys_of_hot_entries_first() {
     thread::scope(|scope| {
         for policy in ["allkeys-lru", "volatile-lru", "allkeys-lfu", "volatile-lfu"] {
             scope.spawn(move || hot_under(policy));

@@ -11,3 +11,4 @@ mod restore;
 mod story;
 mod swapdb;
 mod tombstones;
+mod ttl_jitter;

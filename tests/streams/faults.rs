@@ -36,6 +36,7 @@ fn a_server_without_memory_refuses_append_and_the_draft_goes_on_when_it_has_some
     });
     assert!(refused.is_some_and(|piece| piece <= 8), "the limit holds after {refused:?} pieces");
     let commit = format!("CHATCACHE.COMMIT {Q} TOKEN {token}");
+    holder.ok("CONFIG SET maxmemory 1");
     assert!(is_oom(&holder.say(&commit)));
     // A part is a read: readers go on.
     let first = streamed(reader.say(&format!("CHATCACHE.FETCH {Q} STREAM")));

@@ -95,6 +95,7 @@ impl Run<'_> {
             self.step();
         }
         // Nothing more comes: all ends by itself, timer by timer.
+        self.advance_all();
         while let Some(deadline) = self.harness.table.next_deadline() {
             self.harness.now_ms = self.harness.now_ms.max(deadline);
             self.advance_all();

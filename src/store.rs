@@ -25,7 +25,6 @@ use crate::config;
 use crate::entry::{Entry, Placement, Response};
 use crate::flight;
 use crate::index::{Handle, Name, Size};
-use crate::lease::StoredAs;
 use crate::lifetime::{Lifetime, Terms};
 use crate::redis::{Args, Class, Ctx, Key, ReplicatedCommand, TypedKey};
 use crate::request::Request;
@@ -104,13 +103,15 @@ pub fn store(
         Some(Some(held_ms)) => held_ms,
         Some(None) => return Ok(Outcome::Forbidden),
     };
-    let bytes = match (write.source, write.token) {
-        (Source::Argument(bytes), _) => Cow::Borrowed(bytes),
-        (Source::Draft, token) => {
-            let draft = token.and_then(|token| flight::draft(ctx, request, token));
-            let draft = draft.ok_or(CommandError::NoDraft)?;
-            check_length(ctx, &draft)?;
-            Cow::Owned(draft)
+    let draft;
+    let bytes = match write.source {
+        Source::Argument(bytes) => Cow::Borrowed(bytes),
+        Source::Draft => {
+            let found = write.token.and_then(|token| flight::draft(ctx, request, token));
+            draft = found.ok_or(CommandError::NoDraft)?;
+            let bytes = draft.bytes();
+            check_length(ctx, &bytes)?;
+            bytes
         }
     };
     let lifetime = Lifetime::new(ctx, write.terms, request.tier, &lookup, now_ms)?;
@@ -125,11 +126,8 @@ pub fn store(
     key.key_mut().set_expires_at(lifetime.expires_at);
     CACHE.with(|cache| cache.counters.sets += 1);
     let fresh_until_ms = lifetime.expires_at.unwrap_or(i64::MAX).min(lifetime.fresh_until);
-    let stored_as = match write.source {
-        Source::Argument(_) => StoredAs::Response,
-        Source::Draft => StoredAs::Draft,
-    };
-    flight::stored(ctx, request, stored_as, response, cost_ms, handle, fresh_until_ms);
+    let draft_of = write.token.filter(|_| matches!(write.source, Source::Draft));
+    flight::stored(ctx, request, draft_of, response, cost_ms, handle, fresh_until_ms);
     compressor::enqueue(ctx, (ctx.database(), handle), bytes.len());
 
     ctx.signal_modified(key.key());

@@ -8,7 +8,9 @@
 //!
 //! - `options`: the command line. `text`: real questions and answers. `report`, `charts`: the results.
 //! - `resp`, `generator`: load on a server. `prober`: a client that is kept waiting. `contest`: rounds.
-//! - `requests`: the requests and responses. `gets`, `sets`, `latency`, `invalidate`, `memory`, `scale`: the parts.
+//! - `readers`: thousands of connections that read one response.
+//! - `requests`: the requests and responses. `gets`, `sets`, `latency`, `invalidate`, `memory`, `scale`, `streaming`:
+//!   the parts.
 //! - `testkit::bench`: servers, CPUs, medians, files.
 
 mod charts;
@@ -20,11 +22,13 @@ mod latency;
 mod memory;
 mod options;
 mod prober;
+mod readers;
 mod report;
 mod requests;
 mod resp;
 mod scale;
 mod sets;
+mod streaming;
 mod text;
 
 use charts::Bar;
@@ -37,7 +41,7 @@ use text::Text;
 type Part = fn(&mut Bench);
 
 /// The parts of the suite, by the names that `--only` takes.
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 9] = [
     ("hot-get", gets::hot),
     ("cold-get", gets::cold),
     ("long-prompt", gets::long_prompt),
@@ -46,6 +50,7 @@ const PARTS: [(&str, Part); 8] = [
     ("invalidate", invalidate::run),
     ("memory", memory::run),
     ("scale", scale::run),
+    ("streaming", streaming::run_all),
 ];
 
 pub struct Bench {

@@ -13,6 +13,12 @@ const EVERY: Duration = Duration::from_millis(1);
 
 /// Does something while another client sends PINGs: its result, and the longest that a PING took, in milliseconds.
 pub fn longest_stall<T: Send>(server: &Server, work: impl FnOnce() -> T + Send) -> (T, f64) {
+    let (result, pings) = pings(server, work);
+    (result, pings.into_iter().fold(0.0, f64::max))
+}
+
+/// Does something while another client sends PINGs: its result, and the milliseconds that each PING took.
+pub fn pings<T: Send>(server: &Server, work: impl FnOnce() -> T + Send) -> (T, Vec<f64>) {
     let done = AtomicBool::new(false);
     let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("connect to the server");
     stream.set_nodelay(true).expect("set TCP_NODELAY");
@@ -20,12 +26,12 @@ pub fn longest_stall<T: Send>(server: &Server, work: impl FnOnce() -> T + Send) 
     beside_servers(|| {
         scope(|scope| {
             let prober = scope.spawn(|| {
-                let mut longest = Duration::ZERO;
+                let mut pings = Vec::new();
                 while !done.load(Ordering::Relaxed) {
-                    longest = longest.max(ping(&mut stream));
+                    pings.push(ping(&mut stream).as_secs_f64() * 1e3);
                     sleep(EVERY);
                 }
-                longest.as_secs_f64() * 1e3
+                pings
             });
             let result = work();
             // Work that is left to the server stalls the PING under way, and this one.

@@ -10,13 +10,13 @@ use crate::request::Request;
 use std::sync::Arc;
 
 use super::lease_keys::{LeaseKeys, of_request};
-use super::reply::ms_until;
+use super::reply::{ms_until, parse_token};
 use super::state::{FLIGHT, StoredResponse};
 use super::steps::step;
 
-/// Returns true if a lease is held. Every waiter waits for one.
+/// Returns true if a lease is held, or a draft is remembered. Every waiter waits for one of them.
 pub fn has_leases() -> bool {
-    FLIGHT.with(|flight| flight.as_ref().is_some_and(|flight| flight.table.next_deadline().is_some()))
+    FLIGHT.with(|flight| flight.as_ref().is_some_and(|flight| !flight.table.is_empty()))
 }
 
 /// Brings the table an event that means nothing without leases.
@@ -30,12 +30,12 @@ fn step_if_leases(
     }
 }
 
-/// The response to the request is stored: its lease ends, and its waiters get the response. It is fresh until
-/// `fresh_until_ms`, in Unix milliseconds; `i64::MAX` for ever.
+/// The response to the request is stored: its lease ends, and its waiters get the response. `draft_of` is the token of
+/// the lease whose draft it is, if any. It is fresh until `fresh_until_ms`, in Unix milliseconds; `i64::MAX` for ever.
 pub fn stored(
     ctx: &Ctx<'_>,
     request: &Request<'_>,
-    stored_as: StoredAs,
+    draft_of: Option<&[u8]>,
     response: Response,
     cost_ms: u32,
     handle: Handle,
@@ -46,6 +46,7 @@ pub fn stored(
     }
     let lease_keys = of_request(ctx, request);
     let LeaseKey { database, tier, .. } = lease_keys.open;
+    let stored_as = draft_of.and_then(parse_token).map_or(StoredAs::Response, StoredAs::Draft);
     let persona = Arc::from(request.persona);
     let fresh_ms = ms_until(fresh_until_ms, ctx.now_ms());
     let stored = StoredResponse { database, tier, persona, handle, response, cost_ms, fresh_ms };

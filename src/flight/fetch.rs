@@ -2,8 +2,8 @@
 
 use crate::config;
 use crate::lease::{
-    AppendOutcome, DraftLimits, DraftName, FetchOutcome, GrantedLease, LeaseKey, LeaseRequest, LeaseTable,
-    Step, Stream, Tie, Token, Wait,
+    AppendOutcome, DraftLimits, DraftName, DraftPart, FetchOutcome, GrantedLease, LeaseKey, LeaseRequest,
+    LeaseTable, Step, Stream, Tie, Token, Wait,
 };
 use crate::redis::Ctx;
 use crate::request::Request;
@@ -66,9 +66,7 @@ pub fn fetch(
     match step(ctx, None, |table, step| table.fetch(&asked, wait, step)) {
         FetchOutcome::Leased(GrantedLease { token, ms }) => Some(FetchReply::Lease { token, ms }),
         FetchOutcome::Unshared => Some(dummy_lease(ctx, terms)),
-        FetchOutcome::Part { name, part, next } => Some(FetchReply::Part { name, part, next }),
-        FetchOutcome::Rest { part } => Some(FetchReply::Rest { part, fresh_ms }),
-        FetchOutcome::Lost => Some(FetchReply::Lost),
+        FetchOutcome::Draft(news) => Some(FetchReply::Draft { news, fresh_ms }),
         FetchOutcome::Busy { ms } => Some(FetchReply::Busy { ms }),
         FetchOutcome::Waiting(waiter) => {
             block(ctx, waiter, (lease_key, audience), request, key);
@@ -136,12 +134,11 @@ pub fn append(ctx: &Ctx<'_>, request: &Request<'_>, token: &[u8], piece: &[u8]) 
 }
 
 /// Returns the draft of the request's lease, or None if it has none or the token does not prove it.
-pub fn draft(ctx: &Ctx<'_>, request: &Request<'_>, token: &[u8]) -> Option<Vec<u8>> {
+pub fn draft(ctx: &Ctx<'_>, request: &Request<'_>, token: &[u8]) -> Option<DraftPart> {
     let token = parse_token(token)?;
-    let draft = step_with_token(ctx, request, &token, |table, lease_key, step| {
+    step_with_token(ctx, request, &token, |table, lease_key, step| {
         table.draft(lease_key, &token, step.now_ms)
-    })?;
-    draft.map(|draft| draft.to_vec())
+    })?
 }
 
 /// Gives a lease back. Returns false if the token proves none.

@@ -28,11 +28,6 @@ impl Sharing {
         Sharing { response, rights: HashMap::new() }
     }
 
-    /// Returns the response.
-    pub fn response(&self) -> &StoredResponse {
-        &self.response
-    }
-
     /// Returns the response if the waiter's user may have it by its present rights.
     pub fn for_waiter(&mut self, waiter: WaiterId) -> Option<&StoredResponse> {
         let caller = FLIGHT.with(|flight| Some(flight.as_ref()?.waiting.get(&waiter)?.caller.clone()))?;

@@ -3,7 +3,7 @@
 //! The elements are the state, the response or null, the token or null, and a number of milliseconds or null.
 
 use crate::entry::Response;
-use crate::lease::{DraftName, DraftPart, Token};
+use crate::lease::{DraftName, DraftNews, Token};
 use crate::redis::Ctx;
 
 /// The reply of a FETCH.
@@ -27,24 +27,13 @@ pub enum FetchReply {
         /// Milliseconds left of its lease.
         ms: u64,
     },
-    /// The draft has grown.
-    Part {
-        /// The draft's name.
-        name: DraftName,
-        /// The bytes from the reader's offset on.
-        part: DraftPart,
-        /// The offset after them.
-        next: usize,
-    },
-    /// The draft has become the response.
-    Rest {
-        /// The bytes from the reader's offset on.
-        part: DraftPart,
-        /// Milliseconds for which the response stays fresh; None for ever.
+    /// The caller reads along.
+    Draft {
+        /// The news for it.
+        news: DraftNews,
+        /// Milliseconds for which the response that the draft has become stays fresh; None for ever.
         fresh_ms: Option<u64>,
     },
-    /// The draft is void.
-    Lost,
 }
 
 /// Replies the outcome of a FETCH.
@@ -53,11 +42,13 @@ pub fn reply(ctx: &Ctx<'_>, reply: &FetchReply) {
         FetchReply::Hit { response, fresh_ms } => reply_hit(ctx, response, *fresh_ms),
         FetchReply::Lease { token, ms } => four(ctx, b"lease", None, Some(token.as_bytes()), Some(*ms)),
         FetchReply::Busy { ms } => four(ctx, b"busy", None, None, Some(*ms)),
-        FetchReply::Part { name, part, next } => {
-            four(ctx, b"part", Some(&part.to_vec()), Some(name.as_bytes()), Some(*next as u64));
+        FetchReply::Draft { news: DraftNews::Part { name, part, next }, .. } => {
+            four(ctx, b"part", Some(&part.bytes()), Some(name.as_bytes()), Some(*next as u64));
         }
-        FetchReply::Rest { part, fresh_ms } => four(ctx, b"rest", Some(&part.to_vec()), None, *fresh_ms),
-        FetchReply::Lost => four(ctx, b"lost", None, None, None),
+        FetchReply::Draft { news: DraftNews::Rest(part), fresh_ms } => {
+            four(ctx, b"rest", Some(&part.bytes()), None, *fresh_ms);
+        }
+        FetchReply::Draft { news: DraftNews::Lost, .. } => reply_lost(ctx),
     }
 }
 
@@ -74,7 +65,7 @@ pub fn reply_stale(ctx: &Ctx<'_>, response: &[u8], token: Option<&Token>, left_m
 
 /// Replies that a draft is void.
 pub fn reply_lost(ctx: &Ctx<'_>) {
-    reply(ctx, &FetchReply::Lost);
+    four(ctx, b"lost", None, None, None);
 }
 
 fn four(ctx: &Ctx<'_>, state: &[u8], response: Option<&[u8]>, token: Option<&[u8; 16]>, number: Option<u64>) {

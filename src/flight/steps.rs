@@ -1,10 +1,10 @@
 //! One event in the lease table, what it wakes, and the timer for the next deadline.
 //!
-//! Ends of many leases come in slices. An event handles at most one batch of them, and the timer handles the rest for
+//! Ends of many leases, and news for many readers, come in slices. An event handles at most one batch of them, and the timer handles the rest for
 //! at most a millisecond of a turn of the event loop.
 
 use crate::cache::CACHE;
-use crate::lease::{LeaseTable, LeaveReason, Step, WaitOutcome, Wake};
+use crate::lease::{DraftNews, LeaseTable, LeaveReason, Step, WaitOutcome, WaiterId, Wake};
 use crate::redis::{Ctx, OneTimer, Timer};
 use std::time::{Duration, Instant};
 
@@ -48,8 +48,6 @@ pub(super) fn step<R>(
 
 /// Ends a client's wait, or looks into the key for its response.
 fn perform(ctx: &Ctx<'_>, wake: Wake, stored: Option<&mut Sharing>, look: &mut Look, readers: &mut Readers) {
-    let reads_along = matches!(wake.outcome, WaitOutcome::Part { .. } | WaitOutcome::Rest { .. });
-    let may_read = reads_along && readers.may_read(wake.waiter);
     let reply = match (wake.outcome, stored) {
         (WaitOutcome::Lease { token, ms }, _) => FetchReply::Lease { token, ms },
         (WaitOutcome::Busy { ms }, _) => FetchReply::Busy { ms },
@@ -58,15 +56,16 @@ fn perform(ctx: &Ctx<'_>, wake: Wake, stored: Option<&mut Sharing>, look: &mut L
             // The user has lost its rights during the wait, or the response is gone again: the next FETCH tells.
             None => FetchReply::Busy { ms: 0 },
         },
-        // A reader that has lost its rights hears what holds now when it asks again.
-        (WaitOutcome::Part { .. } | WaitOutcome::Rest { .. }, _) if !may_read => FetchReply::Lost,
-        (WaitOutcome::Part { name, part, next }, _) => FetchReply::Part { name, part, next },
-        (WaitOutcome::Rest { part }, Some(stored)) => {
-            let stored = stored.response();
-            count_shared(stored);
-            FetchReply::Rest { part, fresh_ms: stored.fresh_ms }
+        (WaitOutcome::Draft(news), _) => {
+            // A reader that has lost its rights hears what holds now when it asks again.
+            let may_read = !matches!(news, DraftNews::Lost) && readers.may_read(wake.waiter);
+            let news = if may_read { news } else { DraftNews::Lost };
+            let fresh_ms = match news {
+                DraftNews::Rest(_) => rest_is_fresh_for(ctx, wake.waiter, look),
+                DraftNews::Part { .. } | DraftNews::Lost => None,
+            };
+            FetchReply::Draft { news, fresh_ms }
         }
-        (WaitOutcome::Rest { .. }, None) | (WaitOutcome::Lost, _) => FetchReply::Lost,
         (WaitOutcome::Recheck, _) => match look.find(ctx, wake.waiter) {
             Some(found) => {
                 FLIGHT.with(|flight| {
@@ -83,6 +82,18 @@ fn perform(ctx: &Ctx<'_>, wake: Wake, stored: Option<&mut Sharing>, look: &mut L
             flight.finish_wait(wake.waiter, reply);
         }
     });
+}
+
+/// Returns the milliseconds for which the response that a draft has become stays fresh, None for ever, and counts it. The
+/// response may have left its key since the COMMIT.
+fn rest_is_fresh_for(ctx: &Ctx<'_>, reader: WaiterId, look: &mut Look) -> Option<u64> {
+    match look.find(ctx, reader) {
+        Some(found) => {
+            count_shared(found);
+            found.fresh_ms
+        }
+        None => Some(0),
+    }
 }
 
 /// Returns the hit of a waiter, and counts it.
@@ -109,8 +120,7 @@ fn set_timer(ctx: &Ctx<'_>) {
     let now_ms = now_ms();
     let next_ms = FLIGHT.with(|flight| {
         let table = &flight.as_ref()?.table;
-        let next_ms = table.next_deadline()?;
-        Some(if table.has_backlog(now_ms) { now_ms } else { next_ms })
+        if table.has_backlog(now_ms) { Some(now_ms) } else { table.next_deadline() }
     });
     if let Some(next_ms) = next_ms {
         let next = *BEGIN + Duration::from_millis(u64::try_from(next_ms).unwrap_or(0));

@@ -3,6 +3,7 @@
 //! A reader's part keeps the chunks alive and copies no byte. Appending copies at most one chunk, if a reader still
 //! has its part of the last one.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -29,11 +30,16 @@ impl DraftPart {
         self.len == 0
     }
 
-    /// The bytes, in one piece.
-    pub fn to_vec(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.len);
-        self.slices().for_each(|slice| bytes.extend_from_slice(slice));
-        bytes
+    /// The bytes in one piece, borrowed if one chunk has them all.
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        match self.chunks.as_slice() {
+            [_] => Cow::Borrowed(self.slices().next().unwrap_or_default()),
+            _ => {
+                let mut bytes = Vec::with_capacity(self.len);
+                self.slices().for_each(|slice| bytes.extend_from_slice(slice));
+                Cow::Owned(bytes)
+            }
+        }
     }
 
     /// The bytes, in order, as slices.
@@ -124,7 +130,7 @@ mod tests {
         }
         for (from, to, part) in parts {
             assert_eq!((part.len(), part.is_empty()), (to - from, to == from));
-            assert!(part.slices().flatten().eq(&plain[from..to]), "{from}..{to}");
+            assert!(*part.bytes() == plain[from..to], "{from}..{to}");
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The drafts: texts that grow with the APPENDs of a lease's holder, and those that have become a response.
 //!
 //! A growing draft belongs to one lease and dies with it. A committed one is remembered for the length of its lease, so
-//! that a reader that comes back late gets the rest; an invalidation forgets it at once. The name of a draft is a
-//! random ID of its own, as the token would let its readers store a response.
+//! that a reader that comes back late gets the rest; an invalidation forgets it at once, and the end of the holder's
+//! connection does not. The name of a draft is a random ID of its own, as the token would let its readers store a
+//! response.
 //!
-//! Invariants: `by_name` leads to every growing draft; at most `MAX_KEPT` committed drafts are remembered, with at most
-//! `MAX_KEPT_BYTES` together.
+//! Invariants: `by_name` leads to every growing draft; at most `MAX_KEPT` committed drafts whose readers have all been
+//! told are remembered, with at most `MAX_KEPT_BYTES` together. `kept_until` has these and no others, so a draft is in
+//! memory until each of its readers has the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
@@ -54,6 +56,8 @@ pub(super) struct Drafts {
     kept_until: BTreeSet<(i64, LeaseId)>,
     bytes: usize,
     kept_bytes: usize,
+    /// Bytes of the drafts in `kept_until`.
+    told_bytes: usize,
 }
 
 impl Drafts {
@@ -67,6 +71,7 @@ impl Drafts {
             kept_until: BTreeSet::new(),
             bytes: 0,
             kept_bytes: 0,
+            told_bytes: 0,
         }
     }
 
@@ -96,6 +101,11 @@ impl Drafts {
             return None;
         }
         kept.text.part(offset)
+    }
+
+    /// The rest of a committed draft for one of the readers that waited at its end.
+    pub fn rest_of(&self, lease: LeaseId, offset: usize) -> Option<DraftPart> {
+        self.kept.get(&lease)?.text.part(offset)
     }
 
     pub fn begin(&mut self, lease: LeaseId, flight: FlightId, name: DraftName) {
@@ -164,7 +174,7 @@ impl Drafts {
         Some(draft)
     }
 
-    /// Remembers a committed draft. Returns the number of older ones that the bounds push out.
+    /// Keeps a committed draft, until `told` for its readers and after that for later ones.
     pub fn keep(
         &mut self,
         lease: LeaseId,
@@ -172,14 +182,21 @@ impl Drafts {
         lease_key: LeaseKey,
         scopes: Vec<Scope>,
         until_ms: i64,
-    ) -> u64 {
+    ) {
         let Draft { name, text, .. } = draft;
         self.kept_bytes += text.len();
         self.kept_by_name.insert(name, lease);
-        self.kept_until.insert((until_ms, lease));
         self.kept.insert(lease, Kept { lease_key, name, scopes, text, until_ms });
+    }
+
+    /// Every reader that waited at the end of a draft has heard of it. If the draft was committed, it is remembered from
+    /// now on within the bounds. Returns the number of drafts that they push out.
+    pub fn told(&mut self, lease: LeaseId) -> u64 {
+        let Some(kept) = self.kept.get(&lease) else { return 0 };
+        self.told_bytes += kept.text.len();
+        self.kept_until.insert((kept.until_ms, lease));
         let mut pushed_out = 0;
-        while self.kept.len() > MAX_KEPT || self.kept_bytes > MAX_KEPT_BYTES {
+        while self.kept_until.len() > MAX_KEPT || self.told_bytes > MAX_KEPT_BYTES {
             let Some((_, oldest)) = self.kept_until.first().copied() else { break };
             self.forget(oldest);
             pushed_out += 1;
@@ -210,12 +227,23 @@ impl Drafts {
     fn forget(&mut self, lease: LeaseId) {
         if let Some(kept) = self.kept.remove(&lease) {
             self.kept_by_name.remove(&kept.name);
-            self.kept_until.remove(&(kept.until_ms, lease));
             self.kept_bytes -= kept.text.len();
+            if self.kept_until.remove(&(kept.until_ms, lease)) {
+                self.told_bytes -= kept.text.len();
+            }
         }
     }
 
     #[cfg(any(test, fuzzing))]
+    pub fn is_told(&self, lease: LeaseId) -> bool {
+        self.kept.get(&lease).is_none_or(|kept| self.kept_until.contains(&(kept.until_ms, lease)))
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub fn untold(&self) -> usize {
+        self.kept.len() - self.kept_until.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.growing.is_empty() && self.kept.is_empty()
     }
@@ -244,7 +272,10 @@ impl Drafts {
         assert_eq!(self.by_name.len(), self.growing.len());
         assert_eq!(self.bytes, self.growing.values().map(|draft| draft.text.len()).sum::<usize>());
         assert_eq!(self.kept_bytes, self.kept.values().map(|kept| kept.text.len()).sum::<usize>());
-        assert_eq!((self.kept.len(), self.kept.len()), (self.kept_by_name.len(), self.kept_until.len()));
+        assert_eq!(self.kept.len(), self.kept_by_name.len());
+        let told = self.kept_until.iter().map(|(_, lease)| &self.kept[lease]);
+        assert_eq!(self.told_bytes, told.map(|kept| kept.text.len()).sum::<usize>());
+        assert!(self.kept_until.len() <= MAX_KEPT && self.told_bytes <= MAX_KEPT_BYTES);
         for (lease, draft) in &self.growing {
             assert_eq!(self.by_name.get(&draft.name), Some(lease));
             assert_eq!(

@@ -78,6 +78,11 @@ impl Flight {
         self.marks().map(Scope::Mark).chain(wide)
     }
 
+    /// The scopes of invalidations that concern the lease's response; the holder's connection is none.
+    pub fn response_scopes(&self) -> impl Iterator<Item = Scope> + use<> {
+        self.scopes().filter(|scope| !matches!(scope, Scope::Mark(Mark::Holder(_))))
+    }
+
     fn marks(&self) -> impl Iterator<Item = Mark> + use<> {
         let LeaseKey { database, tier, .. } = self.lease_key;
         let Names { persona, user } = self.lease.names;

@@ -15,7 +15,7 @@
 //!
 //! The holder may append pieces to the *draft* of its lease. A *reader* is a waiter with an offset into a draft: it wakes
 //! with the bytes from there on, at most once in the pace, and in the end with the rest, or to hear that the draft is
-//! lost.
+//! lost. `advance` wakes the readers, those of an end too.
 //!
 //! Promises: a waiter only waits while its lease key has a lease, if a void one; one `Wake` ends its wait (`Recheck`
 //! does not); `advance` ends every lease and every wait in time; with the last lease the table returns all its memory.
@@ -48,7 +48,7 @@ pub use ids::WaiterId;
 pub use report::{Counters, LeaseEnds, LeaseReport};
 pub use table::LeaseTable;
 pub use types::{
-    AppendOutcome, DraftLimits, DraftName, FetchOutcome, GrantedLease, LeaseKey, LeaseRequest, LeaveReason,
-    Step, StoredAs, Stream, Tie, Token, Wait, WaitOutcome, Wake,
+    AppendOutcome, DraftLimits, DraftName, DraftNews, FetchOutcome, GrantedLease, LeaseKey, LeaseRequest,
+    LeaveReason, Step, StoredAs, Stream, Tie, Token, Wait, WaitOutcome, Wake,
 };
 pub use void::VoidScope;

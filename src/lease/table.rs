@@ -10,8 +10,8 @@ use super::ids::{FlightId, Ids, LeaseId, WaiterId, most_bytes};
 use super::names::{NameHash, Names};
 use super::report::{Counters, LeaseEnd, LeaseReport};
 use super::types::{
-    AppendOutcome, DraftLimits, DraftName, FetchOutcome, GrantedLease, LeaseKey, LeaseRequest, LeaveReason,
-    Step, StoredAs, Stream, Tie, Token, Wait, WaitOutcome, Wake,
+    AppendOutcome, DraftLimits, DraftName, DraftNews, FetchOutcome, GrantedLease, LeaseKey, LeaseRequest,
+    LeaveReason, Step, StoredAs, Stream, Tie, Token, Wait, WaitOutcome, Wake,
 };
 use super::voids::Voids;
 use super::waiters::{Waiter, Waiters, WaitsFor};
@@ -23,8 +23,8 @@ pub struct LeaseTable {
     pub(super) ids: Ids,
     pub(super) voids: Voids,
     pub(super) drafts: Drafts,
-    /// Ended leases whose readers have yet to hear that the draft is lost.
-    pub(super) lost: VecDeque<LeaseId>,
+    /// Ended leases whose readers have yet to hear how the draft ended.
+    pub(super) ended: VecDeque<LeaseId>,
     /// For each database an ID greater than those of the leases before its last invalidation; see `void`.
     pub(super) invalidated: BTreeMap<i32, LeaseId>,
     pub(super) names: RandomState,
@@ -46,7 +46,7 @@ impl LeaseTable {
             ids: Ids::default(),
             voids: Voids::new(),
             drafts: Drafts::new(),
-            lost: VecDeque::new(),
+            ended: VecDeque::new(),
             invalidated: BTreeMap::new(),
             names: RandomState::new(),
             counters: Counters::default(),
@@ -60,9 +60,9 @@ impl LeaseTable {
     /// is there as missing.
     pub fn fetch(&mut self, request: &LeaseRequest<'_>, wait: Wait, step: &mut Step<'_>) -> FetchOutcome {
         if let Stream::From { name, offset } = request.stream
-            && let Some(outcome) = self.read(request, name, offset, step)
+            && let Some(news) = self.read(request, name, offset, step)
         {
-            return outcome;
+            return FetchOutcome::Draft(news);
         }
         let Some(id) = self.current(&request.lease_key, step) else {
             return match self.grant(request, step) {
@@ -77,14 +77,14 @@ impl LeaseTable {
             Stream::No => WaitsFor::Response,
             Stream::FromStart => {
                 let lease = self.flights.get(id).map(|flight| flight.lease.id);
-                if let Some(outcome) = lease.and_then(|lease| self.part(lease, 0)) {
-                    return outcome;
+                if let Some(news) = lease.and_then(|lease| self.part(lease, 0)) {
+                    return FetchOutcome::Draft(news);
                 }
                 WaitsFor::Stream
             }
             Stream::From { offset, .. } => match self.flights.get(id) {
                 Some(flight) => WaitsFor::Draft(flight.lease.id, offset),
-                None => return FetchOutcome::Lost,
+                None => return FetchOutcome::Draft(DraftNews::Lost),
             },
         };
         let busy = FetchOutcome::Busy { ms: self.left_ms(id, step.now_ms) };
@@ -111,9 +111,9 @@ impl LeaseTable {
         name: DraftName,
         offset: usize,
         step: &Step<'_>,
-    ) -> Option<FetchOutcome> {
+    ) -> Option<DraftNews> {
         if let Some(part) = self.drafts.rest(&name, &request.lease_key, offset) {
-            return Some(FetchOutcome::Rest { part });
+            return Some(DraftNews::Rest(part));
         }
         let growing = self.drafts.find(&name).filter(|(lease, draft)| {
             let flight = self.flights.get(draft.flight);
@@ -127,17 +127,17 @@ impl LeaseTable {
             Some(lease) => self.part(lease, offset),
             None => {
                 self.counters.lost += 1;
-                Some(FetchOutcome::Lost)
+                Some(DraftNews::Lost)
             }
         }
     }
 
     /// The draft's bytes from the offset on; None if there are none.
-    fn part(&mut self, lease: LeaseId, offset: usize) -> Option<FetchOutcome> {
+    fn part(&mut self, lease: LeaseId, offset: usize) -> Option<DraftNews> {
         let draft = self.drafts.get(lease)?;
         let part = draft.text.part(offset).filter(|part| !part.is_empty())?;
         self.counters.parts += 1;
-        Some(FetchOutcome::Part { name: draft.name, part, next: draft.text.len() })
+        Some(DraftNews::Part { name: draft.name, part, next: draft.text.len() })
     }
 
     /// The holder appends a piece to the draft of its lease. `advance` wakes the readers.
@@ -176,31 +176,29 @@ impl LeaseTable {
         self.drafts.get(flight.lease.id)?.text.part(0)
     }
 
-    /// Ends the draft of a lease that ends. Its readers hear the rest if it is the response, or that it is lost: this by
-    /// `advance`.
+    /// Ends the draft of a lease that ends. By `advance` its readers hear the rest if it is the response, or that it is
+    /// lost.
     pub(super) fn end_draft(&mut self, id: FlightId, stored_as: Option<StoredAs>, step: &mut Step<'_>) {
         let Some(flight) = self.flights.get(id) else { return };
-        let (lease, lease_key, scopes) = (flight.lease.id, flight.lease_key, flight.scopes().collect());
+        let (lease, lease_key) = (flight.lease.id, flight.lease_key);
+        let is_response = stored_as == Some(StoredAs::Draft(flight.lease.token));
         let until_ms = step.now_ms.saturating_add(flight.lease.length_ms);
         let Some(draft) = self.drafts.end(lease) else { return };
-        if stored_as != Some(StoredAs::Draft) {
-            if self.waiters.next_reader(lease, usize::MAX).is_some() {
-                self.lost.push_back(lease);
-            }
-            return;
+        if is_response {
+            self.drafts.void_key(&lease_key);
+            let scopes = flight.response_scopes().collect();
+            self.drafts.keep(lease, draft, lease_key, scopes, until_ms);
         }
-        while let Some((reader, offset)) = self.waiters.next_reader(lease, usize::MAX) {
-            let part = draft.text.part(offset).unwrap_or_default();
-            self.end_read(reader, WaitOutcome::Rest { part }, step);
+        match self.waiters.next_reader(lease, usize::MAX) {
+            Some(_) => self.ended.push_back(lease),
+            None => self.counters.drafts_pushed_out += self.drafts.told(lease),
         }
-        self.drafts.void_key(&lease_key);
-        self.counters.drafts_pushed_out += self.drafts.keep(lease, draft, lease_key, scopes, until_ms);
     }
 
-    fn end_read(&mut self, waiter: WaiterId, outcome: WaitOutcome, step: &mut Step<'_>) {
+    fn end_read(&mut self, waiter: WaiterId, news: DraftNews, step: &mut Step<'_>) {
         if let Some(Waiter { client, .. }) = self.waiters.remove(waiter) {
             self.counters.reads_ended += 1;
-            step.wakes.push(Wake { waiter, client, outcome });
+            step.wakes.push(Wake { waiter, client, outcome: WaitOutcome::Draft(news) });
         }
     }
 
@@ -213,22 +211,26 @@ impl LeaseTable {
         let Some((reader, offset)) = stream.or_else(|| self.waiters.next_reader(lease, length)) else {
             return self.drafts.all_woken(lease, step.now_ms);
         };
-        if let Some(FetchOutcome::Part { name, part, next }) = self.part(lease, offset) {
-            self.end_read(reader, WaitOutcome::Part { name, part, next }, step);
+        if let Some(part) = self.part(lease, offset) {
+            self.end_read(reader, part, step);
         }
     }
 
-    /// Tells one reader of an ended lease that its draft is lost.
-    pub(super) fn tell_lost(&mut self, lease: LeaseId, step: &mut Step<'_>) {
-        match self.waiters.next_reader(lease, usize::MAX) {
-            Some((reader, _)) => {
-                self.counters.lost += 1;
-                self.end_read(reader, WaitOutcome::Lost, step);
-            }
+    /// Tells one reader of an ended lease, which is the first of `ended`, the rest of its draft, or that it is lost.
+    pub(super) fn tell_end(&mut self, lease: LeaseId, step: &mut Step<'_>) {
+        let Some((reader, offset)) = self.waiters.next_reader(lease, usize::MAX) else {
+            self.ended.pop_front();
+            self.counters.drafts_pushed_out += self.drafts.told(lease);
+            return;
+        };
+        let news = match self.drafts.rest_of(lease, offset) {
+            Some(part) => DraftNews::Rest(part),
             None => {
-                self.lost.pop_front();
+                self.counters.lost += 1;
+                DraftNews::Lost
             }
-        }
+        };
+        self.end_read(reader, news, step);
     }
 
     /// A caller found a stale response and uses it. Returns the lease if it is free, so that one caller refreshes.
@@ -311,7 +313,7 @@ impl LeaseTable {
             self.leave(waiter, LeaveReason::Gone, now_ms);
         }
         let next = self.ids.lease();
-        self.void_before(Scope::Mark(Mark::Holder(client)), next);
+        self.void_leases(Scope::Mark(Mark::Holder(client)), next);
     }
 
     /// A waiter leaves the queue for a reason outside this table. Returns the milliseconds left of the lease that it
@@ -358,8 +360,8 @@ impl LeaseTable {
         } else if let Some((lease, flight, length)) = self.drafts.due(step.now_ms) {
             self.wake_reader(lease, flight, length, step);
             true
-        } else if let Some(lease) = self.lost.front().copied() {
-            self.tell_lost(lease, step);
+        } else if let Some(lease) = self.ended.front().copied() {
+            self.tell_end(lease, step);
             true
         } else if self.drafts.forget_overdue(step.now_ms) {
             true
@@ -377,11 +379,16 @@ impl LeaseTable {
     /// Returns true if `advance` has something to do at this time.
     pub fn has_backlog(&self, now_ms: i64) -> bool {
         !self.voids.is_empty()
-            || !self.lost.is_empty()
+            || !self.ended.is_empty()
             || self.next_deadline().is_some_and(|deadline_ms| deadline_ms <= now_ms)
     }
 
-    /// The time of the next deadline in milliseconds of the step's clock; it may be in the past. None without leases.
+    /// Returns true if nothing is left: no lease, no waiter, no draft.
+    pub fn is_empty(&self) -> bool {
+        self.flights.len() == 0 && self.waiters.len() == 0 && self.drafts.is_empty() && self.ended.is_empty()
+    }
+
+    /// The time of the next deadline in milliseconds of the step's clock; it may be in the past. None if there is none.
     pub fn next_deadline(&self) -> Option<i64> {
         [
             self.flights.next_end(),
@@ -412,7 +419,7 @@ impl LeaseTable {
             + self.waiters.heap_bytes()
             + self.voids.heap_bytes()
             + self.drafts.heap_bytes()
-            + self.lost.capacity() * size_of::<LeaseId>()
+            + self.ended.capacity() * size_of::<LeaseId>()
             + most_bytes::<(i32, LeaseId)>(self.invalidated.len())
     }
 
@@ -448,6 +455,10 @@ impl LeaseTable {
     /// leases on.
     pub(super) fn void_before(&mut self, scope: Scope, before: LeaseId) {
         self.drafts.void(scope, before);
+        self.void_leases(scope, before);
+    }
+
+    fn void_leases(&mut self, scope: Scope, before: LeaseId) {
         if self.flights.older(scope, before).is_some() {
             self.voids.note(scope, before);
         }
@@ -534,8 +545,8 @@ impl LeaseTable {
         self.flights.tidy();
         self.waiters.tidy();
         self.drafts.tidy();
-        if self.lost.is_empty() {
-            self.lost = VecDeque::new();
+        if self.ended.is_empty() {
+            self.ended = VecDeque::new();
         }
         if self.flights.len() == 0 {
             self.invalidated = BTreeMap::new();

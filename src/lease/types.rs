@@ -103,8 +103,8 @@ pub enum AppendOutcome {
 /// What a stored response is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoredAs {
-    /// COMMIT: the response is the lease's draft.
-    Draft,
+    /// COMMIT: the response is the draft of the lease with this token.
+    Draft(Token),
     /// SET.
     Response,
 }
@@ -179,6 +179,24 @@ pub struct GrantedLease {
     pub ms: u64,
 }
 
+/// The news of a draft for one of its readers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DraftNews {
+    /// The draft has more than the reader has.
+    Part {
+        /// The draft's name.
+        name: DraftName,
+        /// The bytes from the reader's offset on, at least one.
+        part: DraftPart,
+        /// The offset after them.
+        next: usize,
+    },
+    /// The draft has become the response: the bytes from the reader's offset on, perhaps none.
+    Rest(DraftPart),
+    /// The draft is void, or never was one of this lease key with that many bytes.
+    Lost,
+}
+
 /// The outcome of a FETCH that found no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FetchOutcome {
@@ -191,22 +209,8 @@ pub enum FetchOutcome {
         /// Milliseconds left of that lease.
         ms: u64,
     },
-    /// The draft has more than the caller has read: at least a byte.
-    Part {
-        /// The draft's name.
-        name: DraftName,
-        /// The bytes from the caller's offset on.
-        part: DraftPart,
-        /// The offset after them.
-        next: usize,
-    },
-    /// The draft has become the response.
-    Rest {
-        /// The bytes from the caller's offset on, perhaps none.
-        part: DraftPart,
-    },
-    /// The draft is void, or never was one of this lease key with that many bytes.
-    Lost,
+    /// The caller reads along.
+    Draft(DraftNews),
     /// The caller waits. A `Wake` follows, at its deadline at the latest.
     Waiting(WaiterId),
 }
@@ -239,22 +243,8 @@ pub enum WaitOutcome {
         /// Milliseconds left of the lease; zero if the lease key has none.
         ms: u64,
     },
-    /// The draft has grown: the bytes from the reader's offset on, at least one.
-    Part {
-        /// The draft's name.
-        name: DraftName,
-        /// The bytes.
-        part: DraftPart,
-        /// The offset after them.
-        next: usize,
-    },
-    /// The draft has become the response: the bytes from the reader's offset on, perhaps none.
-    Rest {
-        /// The bytes.
-        part: DraftPart,
-    },
-    /// The draft is void.
-    Lost,
+    /// The waiter reads along.
+    Draft(DraftNews),
     /// The key may have a response now. If so, call `leave` with `Answered`; if not, the waiter keeps its place.
     Recheck,
 }

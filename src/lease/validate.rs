@@ -18,6 +18,8 @@ impl LeaseTable {
             }
         }
         self.drafts.validate();
+        let untold = self.ended.iter().filter(|lease| !self.drafts.is_told(**lease));
+        assert_eq!(untold.count(), self.drafts.untold(), "a committed draft whose readers nobody tells");
         assert_eq!(
             queued.len() + self.waiters.readers(),
             self.waiters.len(),
@@ -31,8 +33,7 @@ impl LeaseTable {
             + counters.reads_ended
             + counters.passed_on.total();
         assert_eq!(counters.waited, ended + self.waiters.len() as u64);
-        if self.flights.len() == 0 && self.drafts.is_empty() && self.waiters.readers() == 0 {
-            assert_eq!(self.waiters.len(), 0);
+        if self.is_empty() {
             assert_eq!(self.heap_bytes(), 0, "an empty table keeps no memory");
         }
     }

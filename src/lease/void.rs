@@ -100,10 +100,10 @@ impl LeaseTable {
                 step.wakes.push(Wake { waiter, client, outcome: WaitOutcome::Busy { ms: 0 } });
             }
         }
-        while let Some(lease) = self.lost.front().copied() {
-            self.tell_lost(lease, step);
-        }
         self.drafts.void(Scope::All, LeaseId::LAST);
+        while let Some(lease) = self.ended.front().copied() {
+            self.tell_end(lease, step);
+        }
         self.tidy();
     }
 }

@@ -6,7 +6,7 @@ use super::{Streamed, append, begin, streamed};
 use testkit::{Q, Raw, RawClient, Server, eventually, patient, replica_caught_up, set_line};
 
 /// Readers that have all of the draft and wait for more.
-fn readers(server: &Server, count: usize) -> Vec<RawClient> {
+pub(super) fn readers(server: &Server, count: usize) -> Vec<RawClient> {
     let mut operator = server.raw();
     let readers = (0..count)
         .map(|_| {

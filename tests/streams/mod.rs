@@ -1,6 +1,8 @@
 //! Streamed responses: callers read along while the holder of the lease appends pieces.
 
+mod crowd;
 mod endings;
+mod faults;
 mod reading;
 
 use testkit::{Raw, RawClient, items, text_of};

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashSet};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
-use super::lists::{Expected, Lease, Model, Scope, Waiting};
+use super::lists::{Draft, Expected, Lease, Model, Scope, Waiting, WaitsFor};
 use super::support::{Harness, MANY};
 use crate::fuzzing::Dice;
 use crate::lease::{
-    FetchOutcome, LeaseKey, LeaseRequest, LeaveReason, Tie, Token, VoidScope, WaitOutcome, WaiterId, Wake,
+    AppendOutcome, DraftLimits, DraftName, DraftNews, FetchOutcome, LeaseKey, LeaseRequest, LeaveReason,
+    StoredAs, Stream, Tie, Token, VoidScope, WaitOutcome, WaiterId, Wake,
 };
 use crate::tier::Tier;
 
@@ -30,6 +31,8 @@ struct Run<'a> {
     harness: Harness,
     model: Model,
     issued: Vec<(LeaseKey, Token)>,
+    /// What clients have read: a lease key, the name of its draft, and an offset in it.
+    read: Vec<(LeaseKey, DraftName, usize)>,
     ended: HashSet<WaiterId>,
     seen: BTreeMap<&'static str, u32>,
 }
@@ -44,7 +47,7 @@ fn the_lease_table_agrees_with_plain_lists_after_any_interleaving() {
         Plan { lease_keys: 1, clients: 6, max_waiters: 100, max_leases: MANY, steps: 4000, step_ms: 20 },
         Plan { lease_keys: 4, clients: 12, max_waiters: 4, max_leases: MANY, steps: 8000, step_ms: 20 },
         Plan { lease_keys: 12, clients: 100, max_waiters: 1000, max_leases: MANY, steps: 8000, step_ms: 4 },
-        Plan { lease_keys: 60, clients: 300, max_waiters: 1000, max_leases: 40, steps: 8000, step_ms: 2 },
+        Plan { lease_keys: 60, clients: 300, max_waiters: 1000, max_leases: 15, steps: 8000, step_ms: 2 },
     ];
     let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
     for (n, plan) in plans.into_iter().enumerate() {
@@ -54,7 +57,7 @@ fn the_lease_table_agrees_with_plain_lists_after_any_interleaving() {
     }
     println!("{seen:?}");
     assert!(
-        seen.len() == 25 && seen.values().all(|times| *times > 5),
+        seen.len() == 38 && seen.values().all(|times| *times > 5),
         "a run that missed something: {seen:?}"
     );
 }
@@ -77,6 +80,7 @@ impl Run<'_> {
             harness: Harness::with_at_most(plan.max_waiters),
             model: Model::default(),
             issued: Vec::new(),
+            read: Vec::new(),
             ended: HashSet::new(),
             seen: BTreeMap::new(),
         }
@@ -91,11 +95,12 @@ impl Run<'_> {
             self.step();
         }
         // Nothing more comes: all ends by itself, timer by timer.
+        self.advance_all();
         while let Some(deadline) = self.harness.table.next_deadline() {
             self.harness.now_ms = self.harness.now_ms.max(deadline);
             self.advance_all();
         }
-        assert!(self.model.leases.is_empty() && self.model.waiters.is_empty());
+        assert!(self.model.leases.is_empty() && self.model.waiters.is_empty() && self.model.kept.is_empty());
         assert_eq!(self.harness.table.heap_bytes(), 0);
         self.seen
     }
@@ -127,15 +132,17 @@ impl Run<'_> {
 
     fn step(&mut self) {
         match self.rng.random_range(0..100) {
-            0..50 => self.fetch(),
-            50..55 => self.refresh(),
-            55..63 => self.store(),
-            63..69 => self.release(),
-            69..73 => self.gone(),
-            73..78 => self.leave(),
-            78..88 => self.advance(),
-            88..92 => self.advance_all(),
-            92..97 => self.void(),
+            0..44 => self.fetch(),
+            44..52 => self.append(),
+            52..55 => self.refresh(),
+            55..60 => self.store(),
+            60..66 => self.commit(),
+            66..71 => self.release(),
+            71..74 => self.gone(),
+            74..78 => self.leave(),
+            78..90 => self.advance(),
+            90..93 => self.advance_all(),
+            93..97 => self.void(),
             97 => self.appeared(),
             98 => self.swap(),
             _ if self.rng.random_range(0..10) == 0 => self.end_all(),
@@ -149,10 +156,17 @@ impl Run<'_> {
         let lease_ms = self.rng.random_range(1..400);
         let max_leases = self.plan.max_leases;
         let tie = if self.rng.random_range(0..4) == 0 { Tie::Detached } else { Tie::Connection };
-        let request =
-            LeaseRequest { lease_ms, max_leases, tie, ..Harness::request(lease_key, persona, user, client) };
+        let (lease_key, stream) = self.stream(lease_key);
+        let request = Harness::request(lease_key, persona, user, client);
+        let request = LeaseRequest { lease_ms, max_leases, tie, stream, ..request };
         let wait = if self.rng.random_range(0..5) == 0 { 0 } else { self.rng.random_range(1..600) };
         let (fetched, wakes) = self.harness.fetch(request, wait);
+        if let Stream::From { name, offset } = stream
+            && let Some(expected) = self.model.read(lease_key, name, offset, now)
+        {
+            self.is_news(lease_key, fetched, expected);
+            return self.agree(wakes);
+        }
         if self.model.left(lease_key, now) == 0 {
             self.model.pass_on(lease_key, now);
         }
@@ -169,6 +183,10 @@ impl Run<'_> {
                 self.granted(request, leased.token);
                 self.saw("leased");
             }
+            Some(_) if stream == Stream::FromStart && self.model.start(lease_key).is_some() => {
+                let start = self.model.start(lease_key).unwrap();
+                self.is_news(lease_key, fetched, start);
+            }
             Some(holder) => {
                 if holder == client {
                     self.saw("the holder fetches again");
@@ -184,13 +202,140 @@ impl Run<'_> {
                     let FetchOutcome::Waiting(id) = fetched else { panic!("{fetched:?}") };
                     assert!(self.model.waiters.iter().all(|waiter| waiter.id < id));
                     let (persona, user) = (persona.into(), user.into());
-                    let waiter = Waiting { id, lease_key, client, tie, deadline, lease_ms, persona, user };
-                    self.model.waiters.push(waiter);
+                    let Lease { number, flight, .. } = *self.model.lease(lease_key).unwrap();
+                    let waits_for = match stream {
+                        Stream::No => WaitsFor::Response,
+                        Stream::FromStart => WaitsFor::Stream,
+                        Stream::From { offset, .. } => {
+                            self.saw("waits for more");
+                            WaitsFor::Draft(number, offset)
+                        }
+                    };
+                    self.model.waiters.push(Waiting {
+                        id,
+                        lease_key,
+                        flight,
+                        waits_for,
+                        client,
+                        tie,
+                        deadline,
+                        lease_ms,
+                        persona,
+                        user,
+                    });
                 } else {
                     assert_eq!(fetched, FetchOutcome::Busy { ms }, "{what}");
                 }
             }
         }
+        self.agree(wakes);
+    }
+
+    /// How a caller reads along, and its lease key: mostly that of a draft which it can read.
+    fn stream(&mut self, lease_key: LeaseKey) -> (LeaseKey, Stream) {
+        match self.rng.random_range(0..10) {
+            0..4 => (lease_key, Stream::No),
+            4..6 => (lease_key, Stream::FromStart),
+            _ => {
+                let growing = self.model.leases.iter().filter_map(|lease| {
+                    let draft = lease.draft.as_ref()?;
+                    Some((lease.lease_key, draft.name, draft.text.len()))
+                });
+                let kept = self.model.kept.iter().map(|kept| (kept.lease_key, kept.name, kept.text.len()));
+                let drafts: Vec<_> = growing.chain(kept).collect();
+                // Now and then one of some time.
+                let drafts = if self.rng.random_range(0..8) == 0 { &self.read } else { &drafts };
+                let Some((of, name, length)) = drafts.choose(&mut self.rng).copied() else {
+                    return (lease_key, Stream::FromStart);
+                };
+                let (lease_key, offset) = match self.rng.random_range(0..16) {
+                    0 => (lease_key, length),
+                    1 => (of, length + 1 + self.rng.random_range(0..3)),
+                    2..5 => (of, self.rng.random_range(0..=length)),
+                    _ => (of, length),
+                };
+                (lease_key, Stream::From { name, offset })
+            }
+        }
+    }
+
+    /// A caller that reads along has heard this at once.
+    fn is_news(&mut self, lease_key: LeaseKey, fetched: FetchOutcome, expected: Expected) {
+        let FetchOutcome::Draft(news) = fetched else { panic!("{fetched:?} and not {expected:?}") };
+        assert_eq!(news_of(news), expected);
+        self.saw(match expected {
+            Expected::Part { .. } => "a part at once",
+            Expected::Rest { .. } => "the rest at once",
+            _ => "lost at once",
+        });
+        self.has_read(lease_key, &expected);
+    }
+
+    fn has_read(&mut self, lease_key: LeaseKey, news: &Expected) {
+        if let Expected::Part { name, next, .. } = news {
+            self.read.push((lease_key, *name, *next));
+        }
+    }
+
+    fn append(&mut self) {
+        let Some((lease_key, token)) = self.token() else { return };
+        let now = self.harness.now_ms;
+        let piece = vec![self.rng.random_range(1..=255); self.rng.random_range(0..6)];
+        let pace_ms = [0, 5, 20].choose(&mut self.rng).copied().unwrap();
+        let limits = DraftLimits { max_bytes: 6, pace_ms };
+        let appended = self.harness.append_within(lease_key, token, &piece, limits);
+        if self.model.holds(lease_key, token, now).is_none() {
+            assert_eq!(appended, AppendOutcome::Refused);
+            self.saw("not appended");
+            return self.agree(Vec::new());
+        }
+        let random = self.harness.last_random();
+        let lease = self.model.leases.iter_mut().find(|lease| lease.lease_key == lease_key).unwrap();
+        let length = lease.draft.as_ref().map_or(0, |draft| draft.text.len()) + piece.len();
+        if length > limits.max_bytes {
+            assert_eq!(appended, AppendOutcome::TooLong);
+            self.saw("too long");
+            return self.agree(Vec::new());
+        }
+        assert_eq!(appended, AppendOutcome::Appended(length));
+        let draft = lease.draft.get_or_insert_with(|| Draft {
+            name: DraftName::from_bytes(random),
+            text: Vec::new(),
+            pace: 0,
+            due: None,
+            waking: None,
+            woken: None,
+        });
+        draft.pace = pace_ms;
+        draft.text.extend_from_slice(&piece);
+        if !piece.is_empty() && draft.due.is_none() {
+            draft.due = Some(draft.woken.map_or(now, |woken| now.max(woken + pace_ms)));
+        }
+        lease.ends = now + lease.length;
+        self.saw("appended");
+        self.agree(Vec::new());
+    }
+
+    fn commit(&mut self) {
+        let Some((lease_key, token)) = self.token() else { return };
+        let now = self.harness.now_ms;
+        let expected = self.model.holds(lease_key, token, now).and_then(|lease| lease.draft.as_ref());
+        let draft = self.harness.table.draft(&lease_key, &token, now);
+        assert_eq!(
+            draft.as_ref().map(|draft| draft.bytes().to_vec()),
+            expected.map(|draft| draft.text.clone())
+        );
+        if draft.is_none() {
+            self.saw("nothing to commit");
+            return;
+        }
+        // The response of one lease key may be another's too.
+        let other = self.rng.random_range(0..4) == 0;
+        let stored = if other { self.lease_key() } else { lease_key };
+        let wakes = self.harness.stored_as(stored, StoredAs::Draft(token));
+        self.model.end(stored, Some(token), now);
+        self.model.wake_all(stored, Expected::Hit);
+        self.saw(if stored == lease_key { "committed" } else { "committed beside" });
         self.agree(wakes);
     }
 
@@ -223,7 +368,7 @@ impl Run<'_> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (persona, user) = (text(request.persona), text(request.user));
         let LeaseRequest { lease_key, client: holder, tie, lease_ms, .. } = request;
-        let (granted, ends) = (self.harness.now_ms, self.harness.now_ms + lease_ms as i64);
+        let (granted, length) = (self.harness.now_ms, lease_ms as i64);
         let (flight, number) = (self.model.number(), self.model.number());
         self.model.leases.push(Lease {
             lease_key,
@@ -233,9 +378,11 @@ impl Run<'_> {
             number,
             flight,
             granted,
-            ends,
+            ends: granted + length,
+            length,
             persona,
             user,
+            draft: None,
         });
         self.issue(lease_key, token);
     }
@@ -260,7 +407,7 @@ impl Run<'_> {
             self.saw("accepted");
         }
         let wakes = self.harness.stored(lease_key);
-        self.model.leases.retain(|lease| lease.lease_key != lease_key);
+        self.model.end(lease_key, None, now);
         self.model.wake_all(lease_key, Expected::Hit);
         self.agree(wakes);
     }
@@ -289,10 +436,11 @@ impl Run<'_> {
     fn leave(&mut self) {
         let now = self.harness.now_ms;
         let Some(waiter) = self.model.waiters.choose(&mut self.rng).map(|waiter| waiter.id) else { return };
-        let lease_key = self.model.remove(waiter).lease_key;
+        let left = self.model.left_for(waiter, now);
+        self.model.remove(waiter);
         let why = [LeaveReason::Answered, LeaveReason::TimedOut, LeaveReason::Gone];
         let why = why.choose(&mut self.rng).copied().unwrap();
-        assert_eq!(self.harness.table.leave(waiter, why, now), Some(self.model.left(lease_key, now)));
+        assert_eq!(self.harness.table.leave(waiter, why, now), Some(left));
         self.ended.insert(waiter);
         let other = self.ended.iter().next().copied().unwrap();
         assert_eq!(self.harness.table.leave(other, why, now), None);
@@ -344,7 +492,10 @@ impl Run<'_> {
             Some(scope) => {
                 self.model.void(scope, before);
             }
-            None => self.model.pass_on(lease_key, now),
+            None => {
+                self.model.kept.retain(|kept| kept.lease_key != lease_key);
+                self.model.pass_on(lease_key, now);
+            }
         }
         if !matches!(void, VoidScope::All) {
             self.model.invalidated.insert(database, before);
@@ -366,6 +517,9 @@ impl Run<'_> {
         if one != other {
             let (of_one, of_other) =
                 (self.model.invalidated.remove(&one), self.model.invalidated.remove(&other));
+            for database in [one, other] {
+                self.model.forget(&Scope::Database(database), u64::MAX);
+            }
             for (database, before) in [(one, of_other), (other, of_one)] {
                 let Some(before) = before else { continue };
                 self.model.invalidated.insert(database, before);
@@ -383,8 +537,14 @@ impl Run<'_> {
 
     fn end_all(&mut self) {
         let ((), wakes) = self.harness.step(|table, step| table.end_all(step));
-        for lease in std::mem::take(&mut self.model.leases) {
-            self.model.wake_all(lease.lease_key, Expected::Busy { ms: 0 });
+        let lease_keys: Vec<_> = self.model.leases.iter().map(|lease| lease.lease_key).collect();
+        for lease_key in lease_keys {
+            self.model.end(lease_key, None, self.harness.now_ms);
+            self.model.wake_all(lease_key, Expected::Busy { ms: 0 });
+        }
+        self.model.kept.clear();
+        while let Some(number) = self.model.ended.front().copied() {
+            self.model.tell_end(number);
         }
         assert_eq!(self.harness.table.heap_bytes(), 0);
         self.agree(wakes);
@@ -399,7 +559,7 @@ impl Run<'_> {
                 WaitOutcome::Hit => Expected::Hit,
                 WaitOutcome::Busy { ms } => Expected::Busy { ms },
                 WaitOutcome::Recheck => Expected::Recheck,
-                WaitOutcome::Part { .. } | WaitOutcome::Rest { .. } | WaitOutcome::Lost => unreachable!(),
+                WaitOutcome::Draft(news) => news_of(news),
                 WaitOutcome::Lease { token, ms } => {
                     let mut leases = self.model.leases.iter_mut();
                     let unnamed =
@@ -412,7 +572,10 @@ impl Run<'_> {
                     Expected::Lease { ms }
                 }
             };
-            self.saw(match outcome {
+            self.saw(match &outcome {
+                Expected::Part { .. } => "woken with a part",
+                Expected::Rest { .. } => "woken with the rest",
+                Expected::Lost => "woken to hear lost",
                 Expected::Hit => "woken with a hit",
                 Expected::Lease { .. } => "woken with a lease",
                 Expected::Busy { .. } => "woken to be busy",
@@ -420,6 +583,11 @@ impl Run<'_> {
             });
             if outcome != Expected::Recheck {
                 self.ended.insert(waiter);
+            }
+            if let Expected::Part { name, .. } = outcome {
+                let has_it = |lease: &&Lease| lease.draft.as_ref().is_some_and(|draft| draft.name == name);
+                let of = self.model.leases.iter().find(has_it).map(|lease| lease.lease_key);
+                of.into_iter().for_each(|lease_key| self.has_read(lease_key, &outcome));
             }
             seen.push((waiter, client, outcome));
         }
@@ -430,15 +598,35 @@ impl Run<'_> {
         self.model.tidy();
         let lease_keys: HashSet<_> = self.model.leases.iter().map(|lease| lease.lease_key).collect();
         assert_eq!(lease_keys.len(), self.model.leases.len(), "two leases for one lease_key");
-        assert!(self.model.waiters.iter().all(|waiter| lease_keys.contains(&waiter.lease_key)));
+        let (readers, queued): (Vec<_>, Vec<_>) =
+            self.model.waiters.iter().partition(|waiter| matches!(waiter.waits_for, WaitsFor::Draft(..)));
+        assert!(queued.iter().all(|waiter| lease_keys.contains(&waiter.lease_key)));
         let report = self.harness.table.report();
         assert_eq!((report.leases, report.waiters), (self.model.leases.len(), self.model.waiters.len()));
+        let growing = self.model.leases.iter().filter_map(|lease| lease.draft.as_ref());
+        let texts = growing.clone().map(|draft| &draft.text);
+        let bytes = texts.chain(self.model.kept.iter().map(|kept| &kept.text)).map(Vec::len).sum::<usize>();
+        assert_eq!(
+            (report.readers, report.drafts, report.draft_bytes),
+            (readers.len(), growing.count(), bytes)
+        );
         assert_eq!(self.harness.table.next_deadline(), self.model.next_deadline());
         let overdue = self.model.next_deadline().is_some_and(|deadline| deadline <= self.harness.now_ms);
-        let has_backlog = overdue || !self.model.voids.is_empty();
+        let has_backlog = overdue || !self.model.voids.is_empty() || !self.model.ended.is_empty();
         assert_eq!(self.harness.table.has_backlog(self.harness.now_ms), has_backlog);
         if !self.model.voids.is_empty() {
             self.saw("a backlog of voids");
         }
+    }
+}
+
+fn news_of(news: DraftNews) -> Expected {
+    match news {
+        DraftNews::Part { name, part, next } => {
+            assert!(!part.is_empty());
+            Expected::Part { name, bytes: part.bytes().into_owned(), next }
+        }
+        DraftNews::Rest(part) => Expected::Rest { bytes: part.bytes().into_owned() },
+        DraftNews::Lost => Expected::Lost,
     }
 }

@@ -19,6 +19,9 @@ pub struct Harness {
     tokens: u128,
 }
 
+/// The bounds of a draft in these tests.
+const LIMITS: DraftLimits = DraftLimits { max_bytes: 1 << 20, pace_ms: PACE_MS };
+
 pub fn lease_key(n: u8) -> LeaseKey {
     LeaseKey { database: 0, tier: Tier::Response, identity: [n; 32] }
 }
@@ -122,20 +125,41 @@ impl Harness {
     }
 
     pub fn stored(&mut self, lease_key: LeaseKey) -> Vec<Wake> {
-        self.step(|table, step| table.stored(&lease_key, StoredAs::Response, step)).1
+        self.stored_as(lease_key, StoredAs::Response)
     }
 
     /// Bytes appended by the holder; returns the draft's length.
     pub fn append(&mut self, lease_key: LeaseKey, token: Token, piece: &[u8]) -> usize {
-        let limits = DraftLimits { max_bytes: 1 << 20, pace_ms: PACE_MS };
-        match self.step(|table, step| table.append(&lease_key, &token, piece, limits, step)).0 {
+        match self.append_within(lease_key, token, piece, LIMITS) {
             AppendOutcome::Appended(length) => length,
             other => panic!("{other:?}"),
         }
     }
 
-    pub fn commit(&mut self, lease_key: LeaseKey) -> Vec<Wake> {
-        self.step(|table, step| table.stored(&lease_key, StoredAs::Draft, step)).1
+    pub fn append_within(
+        &mut self,
+        lease_key: LeaseKey,
+        token: Token,
+        piece: &[u8],
+        limits: DraftLimits,
+    ) -> AppendOutcome {
+        self.step(|table, step| table.append(&lease_key, &token, piece, limits, step)).0
+    }
+
+    /// The random bytes that the last event to ask for some was given.
+    pub fn last_random(&self) -> [u8; 16] {
+        self.tokens.to_le_bytes()
+    }
+
+    /// The draft of the lease is stored, and all its readers are told.
+    pub fn commit(&mut self, lease_key: LeaseKey, token: Token) -> Vec<Wake> {
+        let mut wakes = self.stored_as(lease_key, StoredAs::Draft(token));
+        wakes.extend(self.advance(MANY));
+        wakes
+    }
+
+    pub fn stored_as(&mut self, lease_key: LeaseKey, stored_as: StoredAs) -> Vec<Wake> {
+        self.step(|table, step| table.stored(&lease_key, stored_as, step)).1
     }
 
     /// A fetch with STREAM.

@@ -1,0 +1,80 @@
+//! Ten thousand readers of one draft: they are told in slices, and the server serves others in between.
+
+use std::time::{Duration, Instant};
+
+use super::{Streamed, append, begin, streamed};
+use testkit::{Q, Raw, RawClient, Server, eventually_within, patient, words};
+
+const CROWD: usize = 10_000;
+
+/// The longest time for which another client may wait for its reply.
+const STALL: Duration = Duration::from_millis(250);
+
+/// Clients that wait for more than the first bytes of a draft.
+fn crowd(server: &Server, operator: &mut RawClient, first: &[u8]) -> Vec<RawClient> {
+    let reply = streamed(operator.say(&format!("CHATCACHE.FETCH {Q} STREAM")));
+    let Streamed::Part { bytes, draft, next } = reply else { panic!("{reply:?}") };
+    assert_eq!(bytes, first);
+    let from = format!("CHATCACHE.FETCH {Q} STREAM FROM {draft} {next} WAIT 3600000");
+    let mut readers = Vec::new();
+    for _ in 0..CROWD {
+        let mut con = server.raw();
+        con.send(&words(&from));
+        readers.push(con);
+    }
+    eventually_within(Duration::from_secs(60), || operator.stats("")["readers"] == CROWD as i64);
+    readers
+}
+
+/// Looks at the number of readers until there are none. Returns the numbers seen in between, and the longest look.
+fn watched(operator: &mut RawClient) -> (Vec<i64>, Duration) {
+    let (begun, mut seen, mut longest) = (Instant::now(), Vec::new(), Duration::ZERO);
+    loop {
+        let look = Instant::now();
+        let readers = operator.stats("")["readers"];
+        longest = longest.max(look.elapsed());
+        if readers == 0 {
+            return (seen, longest);
+        }
+        if readers < CROWD as i64 {
+            seen.push(readers);
+        }
+        assert!(begun.elapsed() < patient(Duration::from_secs(30)), "{readers} readers are left");
+    }
+}
+
+#[test]
+fn ten_thousand_readers_hear_of_a_part_and_of_each_end_in_slices_while_others_are_served() {
+    let server = Server::builder().config("maxclients 10100").start();
+    let (mut holder, mut operator) = (server.raw(), server.raw());
+    for news in ["part", "rest", "lost"] {
+        let token = begin(&mut holder, Q, b"Hello");
+        let mut readers = crowd(&server, &mut operator, b"Hello");
+        let begun = Instant::now();
+        match news {
+            "part" => assert_eq!(append(&mut holder, Q, b", world", &token), Raw::Int(12)),
+            "rest" => holder.ok(&format!("CHATCACHE.COMMIT {Q} TOKEN {token}")),
+            _ => drop(holder.number(&format!("CHATCACHE.RELEASE {Q} TOKEN {token}"))),
+        }
+        let told = begun.elapsed();
+        let (seen, longest) = watched(&mut operator);
+        println!(
+            "{news}: {} looks, {longest:?} at most; the holder {told:?}, all {:?}",
+            seen.len(),
+            begun.elapsed()
+        );
+        assert!(seen.len() >= 2, "{news}: {seen:?}");
+        assert!(longest.max(told) < patient(STALL), "{news}: {longest:?}, the holder {told:?}");
+        for reader in &mut readers {
+            match (news, streamed(reader.read())) {
+                ("part", Streamed::Part { bytes, next: 12, .. }) => assert_eq!(bytes, b", world"),
+                ("rest", Streamed::Rest { bytes }) => assert_eq!(bytes, b""),
+                ("lost", Streamed::Lost) => {}
+                (_, other) => panic!("{news}: {other:?}"),
+            }
+        }
+        operator.say(&format!("CHATCACHE.DEL {Q}"));
+    }
+    let stats = operator.stats("");
+    assert_eq!((stats["readers"], stats["waiters"], stats["leases"]), (0, 0, 0), "{stats:?}");
+}

@@ -12,6 +12,8 @@ use rand::{RngExt, SeedableRng};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::resp::{Replies, Template};
@@ -34,12 +36,14 @@ pub enum Nulls {
 }
 
 /// Which number each unit of work gets.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub enum Numbers {
     /// Any below this one, at random.
     Below(u64),
     /// One after another, from this one on.
     From(u64),
+    /// These, again and again.
+    Of(Arc<[u64]>),
 }
 
 /// The bytes to send.
@@ -79,10 +83,11 @@ pub fn top(server: &Server, load: &Load, time: Duration) -> Speed {
     beside_servers(|| Run::new(server, load, u64::MAX).closed(server, Some(time)))
 }
 
-/// Sends this many units, with numbers from 0 on, as fast as the server takes them.
-pub fn send(server: &Server, template: &Template, units: u64) {
-    let load = Load { template: template.clone(), numbers: Numbers::From(0), nulls: Nulls::None };
-    beside_servers(|| Run::new(server, &load, units).closed(server, None));
+/// Sends a unit for each of these numbers, as fast as the server takes them.
+pub fn send(server: &Server, template: &Template, numbers: Range<u64>) {
+    let (template, first) = (template.clone(), Numbers::From(numbers.start));
+    let load = Load { template, numbers: first, nulls: Nulls::None };
+    beside_servers(|| Run::new(server, &load, numbers.end - numbers.start).closed(server, None));
 }
 
 /// Latencies in microseconds, of every reply, while this many units a second are due: pipelines at random moments.
@@ -156,7 +161,7 @@ impl<'a> Run<'a> {
             Connection { stream, out: vec![], sent: 0, replies: Replies::default(), due: VecDeque::new() }
         };
         let connections = (0..CONNECTIONS).map(connect).collect();
-        let next = if let Numbers::From(first) = load.numbers { first } else { 0 };
+        let next = if let Numbers::From(first) = &load.numbers { *first } else { 0 };
         let random = SmallRng::seed_from_u64(1);
         Run { load, poll, connections, random, next, units_left: units, buffer: vec![0; 256 << 10] }
     }
@@ -170,12 +175,12 @@ impl<'a> Run<'a> {
         self.units_left -= units;
         let connection = &mut self.connections[at];
         for _ in 0..units {
-            let number = match self.load.numbers {
-                Numbers::Below(limit) => self.random.random_range(0..limit),
-                Numbers::From(_) => {
-                    self.next += 1;
-                    self.next - 1
-                }
+            let next = self.next;
+            self.next += 1;
+            let number = match &self.load.numbers {
+                Numbers::Below(limit) => self.random.random_range(0..*limit),
+                Numbers::From(_) => next,
+                Numbers::Of(numbers) => numbers[next as usize % numbers.len()],
             };
             self.load.template.write(number, &mut connection.out);
         }

@@ -101,19 +101,19 @@ pub fn run(bench: &mut Bench) {
     let (mut thousands, mut quiet_ms, mut reclaims) = (vec![], vec![], vec![]);
     for round in 0..rounds {
         eprintln!("invalidate, by INVALIDATE: round {} of {rounds}", round + 1);
-        send(&ours, &large, million);
+        send(&ours, &large, 0..million);
         sleep(Duration::from_millis(500));
         let watch = QUIET.max(Duration::from_secs_f64(reclaims.last().copied().unwrap_or(0.0)));
         quiet_ms.push(longest_stall(&ours, || sleep(watch)).1);
         for _ in 0..SMALL_INVALIDATIONS {
-            send(&ours, &small, THOUSAND);
+            send(&ours, &small, 0..THOUSAND);
             of_thousand.measure(&ours, THOUSAND, |con| invalidate(con, "small"));
         }
         thousands.push(median(&of_thousand.seconds[round * SMALL_INVALIDATIONS..]) * 1e6);
         let begun = Instant::now();
         of_million.measure(&ours, million, |con| invalidate(con, PERSONA));
         reclaims.push(begun.elapsed().as_secs_f64());
-        send(&ours, &large, hundred_thousand);
+        send(&ours, &large, 0..hundred_thousand);
         of_hundred_thousand.measure(&ours, hundred_thousand, |con| invalidate(con, PERSONA));
     }
 
@@ -125,14 +125,14 @@ pub fn run(bench: &mut Bench) {
         Way::new(format!("SCAN COUNT 1000 and DEL of each page, {}", figure(hundred_thousand as f64)));
     for round in 0..rounds - 1 {
         eprintln!("invalidate, without the module: round {} of {}", round + 1, rounds - 1);
-        send(&plain, &native, million);
+        send(&plain, &native, 0..million);
         by_script.measure(&plain, million, script);
-        send(&plain, &native, million);
+        send(&plain, &native, 0..million);
         by_unlink.measure(&plain, million, |con| delete_pages(con, "UNLINK", 1_000));
-        send(&plain, &native, million);
+        send(&plain, &native, 0..million);
         by_del.measure(&plain, million, |con| delete_pages(con, "DEL", 400));
         for (way, count) in [(&mut by_scan, 10), (&mut by_pages, 1_000)] {
-            send(&plain, &native, hundred_thousand);
+            send(&plain, &native, 0..hundred_thousand);
             way.measure(&plain, hundred_thousand, |con| scan(con, count));
         }
     }

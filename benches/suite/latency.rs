@@ -57,7 +57,7 @@ pub fn run(bench: &mut Bench) {
         what: format!("p99 of hot GET at half its top load ({}/s)", figure(rates[1])),
         ours: Series::of("p99", "us", p99(1)),
         other: Some(Series::of(format!("native GET at half of its ({}/s)", figure(rates[0])), "us", p99(0))),
-        goal: Some(Goal::AtMost(1.2)),
+        goal: Some(Goal::AtMost(1.1)),
     });
 
     let medians = latencies.each_ref().map(|rounds| {

@@ -9,7 +9,8 @@
 //! - `options`: the command line. `text`: real questions and answers. `report`, `charts`: the results.
 //! - `resp`, `generator`: load on a server. `prober`: a client that is kept waiting. `contest`: rounds.
 //! - `readers`: thousands of connections that read one response.
-//! - `requests`: the requests and responses. `gets`, `sets`, `latency`, `invalidate`, `memory`, `scale`, `streaming`:
+//! - `requests`: the requests and responses. `gets`, `sets`, `latency`, `invalidate`, `memory`, `scale`,
+//!   `million`, `streaming`:
 //!   the parts.
 //! - `testkit::bench`: servers, CPUs, medians, files.
 
@@ -20,6 +21,7 @@ mod gets;
 mod invalidate;
 mod latency;
 mod memory;
+mod million;
 mod options;
 mod prober;
 mod readers;
@@ -41,7 +43,7 @@ use text::Text;
 type Part = fn(&mut Bench);
 
 /// The parts of the suite, by the names that `--only` takes.
-const PARTS: [(&str, Part); 9] = [
+const PARTS: [(&str, Part); 10] = [
     ("hot-get", gets::hot),
     ("cold-get", gets::cold),
     ("long-prompt", gets::long_prompt),
@@ -50,6 +52,7 @@ const PARTS: [(&str, Part); 9] = [
     ("invalidate", invalidate::run),
     ("memory", memory::run),
     ("scale", scale::run),
+    ("million", million::run),
     ("streaming", streaming::run_all),
 ];
 

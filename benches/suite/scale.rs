@@ -117,8 +117,8 @@ fn measure(bench: &Bench, entries: u64) -> Point {
     let native = Template::new(&[native_set(&key, &response)]);
     let part = format!("scale, {} responses", figure(entries as f64));
     eprintln!("{part}: storing");
-    send(&plain, &native, entries);
-    send(&ours, &chatcache, entries);
+    send(&plain, &native, 0..entries);
+    send(&ours, &chatcache, 0..entries);
     let over = |template: &Template| Load {
         template: template.clone(),
         numbers: Numbers::Below(entries),
@@ -141,7 +141,7 @@ fn measure(bench: &Bench, entries: u64) -> Point {
     let mut invalidate_us = vec![invalidate(&ours, entries)];
     if entries <= OFTEN_UP_TO {
         for _ in 1..INVALIDATES {
-            send(&ours, &chatcache, entries);
+            send(&ours, &chatcache, 0..entries);
             invalidate_us.push(invalidate(&ours, entries));
         }
     }

@@ -1,11 +1,26 @@
-//! `NULL.GET tier user persona message` replies null to any request: the least that a module's command costs, for the
-//! bench to compare with. The four calls that it needs are declared here, with no dependency.
+//! The least that a module's command costs, for the bench to compare with:
+//!
+//! - `NULL.GET tier user persona message` replies null;
+//! - `NULL.CEILING tier user persona message` replies the same 1,024 bytes to any request;
+//! - `NULL.KEYED tier user key message` replies the string that stands under a ready-made key name.
+//!
+//! The few calls that they need are declared here, with no dependency.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::mem::transmute;
+use std::sync::OnceLock;
 
 const OK: c_int = 0;
 const FAILED: c_int = 1;
+
+/// `REDISMODULE_READ` of redismodule.h.
+const READ: c_int = 1;
+
+/// The position of the key in the arguments of NULL.KEYED.
+const KEY_AT: usize = 3;
+
+/// The reply of the ceiling, as long as the bench's responses.
+static RESPONSE: [u8; 1024] = [b'x'; 1024];
 
 type GetApi = unsafe extern "C" fn(*const c_char, *mut *mut c_void) -> c_int;
 type Command = unsafe extern "C" fn(*mut c_void, *mut *mut c_void, c_int) -> c_int;
@@ -19,14 +34,37 @@ type CreateCommand = unsafe extern "C" fn(
     c_int,
     c_int,
 ) -> c_int;
-type ReplyWithNull = unsafe extern "C" fn(*mut c_void) -> c_int;
 
-static REPLY_WITH_NULL: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
+type ReplyWithNull = unsafe extern "C" fn(*mut c_void) -> c_int;
+type ReplyWithStringBuffer = unsafe extern "C" fn(*mut c_void, *const c_char, usize) -> c_int;
+type OpenKey = unsafe extern "C" fn(*mut c_void, *mut c_void, c_int) -> *mut c_void;
+type StringDma = unsafe extern "C" fn(*mut c_void, *mut usize, c_int) -> *mut c_char;
+type CloseKey = unsafe extern "C" fn(*mut c_void);
+
+/// The calls of the commands.
+struct Api {
+    reply_null: ReplyWithNull,
+    reply_bytes: ReplyWithStringBuffer,
+    open_key: OpenKey,
+    string: StringDma,
+    close_key: CloseKey,
+}
+
+static API: OnceLock<Api> = OnceLock::new();
 
 /// # Safety
 /// The server calls this once, with the context of a module that loads.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RedisModule_OnLoad(ctx: *mut c_void, _: *mut *mut c_void, _: c_int) -> c_int {
+    // SAFETY: the contract of this function is that of `load`.
+    unsafe { load(ctx) }.unwrap_or(FAILED)
+}
+
+/// Registers the commands, or returns None if the server lacks a call.
+///
+/// # Safety
+/// The context is that of a module that loads.
+unsafe fn load(ctx: *mut c_void) -> Option<c_int> {
     // SAFETY: the first field of a module's context is the function that finds the others by name; their types
     // are those of the server's redismodule.h.
     unsafe {
@@ -35,25 +73,54 @@ pub unsafe extern "C" fn RedisModule_OnLoad(ctx: *mut c_void, _: *mut *mut c_voi
             let mut found: *mut c_void = std::ptr::null_mut();
             (get_api(name.as_ptr(), &mut found) == OK && !found.is_null()).then_some(found)
         };
-        let (Some(attributes), Some(create), Some(reply)) = (
-            find(c"RedisModule_SetModuleAttribs"),
-            find(c"RedisModule_CreateCommand"),
-            find(c"RedisModule_ReplyWithNull"),
-        ) else {
-            return FAILED;
-        };
-        REPLY_WITH_NULL.store(reply, Ordering::Relaxed);
-        let set_attributes: SetModuleAttribs = std::mem::transmute(attributes);
-        let create_command: CreateCommand = std::mem::transmute(create);
+        let set_attributes: SetModuleAttribs = transmute(find(c"RedisModule_SetModuleAttribs")?);
+        let create_command: CreateCommand = transmute(find(c"RedisModule_CreateCommand")?);
+        let _ = API.set(Api {
+            reply_null: transmute::<*mut c_void, ReplyWithNull>(find(c"RedisModule_ReplyWithNull")?),
+            reply_bytes: transmute::<*mut c_void, ReplyWithStringBuffer>(find(
+                c"RedisModule_ReplyWithStringBuffer",
+            )?),
+            open_key: transmute::<*mut c_void, OpenKey>(find(c"RedisModule_OpenKey")?),
+            string: transmute::<*mut c_void, StringDma>(find(c"RedisModule_StringDMA")?),
+            close_key: transmute::<*mut c_void, CloseKey>(find(c"RedisModule_CloseKey")?),
+        });
         set_attributes(ctx, c"null".as_ptr(), 1, 1);
-        create_command(ctx, c"null.get".as_ptr(), get, c"readonly fast".as_ptr(), 3, 3, 1)
+        let commands: [(&CStr, Command); 3] =
+            [(c"null.get", get), (c"null.ceiling", ceiling), (c"null.keyed", keyed)];
+        let registered = commands.map(|(name, command)| {
+            create_command(ctx, name.as_ptr(), command, c"readonly fast".as_ptr(), 3, 3, 1)
+        });
+        Some(if registered == [OK; 3] { OK } else { FAILED })
     }
 }
 
 unsafe extern "C" fn get(ctx: *mut c_void, _: *mut *mut c_void, _: c_int) -> c_int {
-    // SAFETY: there is no command before the function is stored, and its type is the one in redismodule.h.
-    unsafe {
-        let reply: ReplyWithNull = std::mem::transmute(REPLY_WITH_NULL.load(Ordering::Relaxed));
-        reply(ctx)
+    let Some(api) = API.get() else { return FAILED };
+    // SAFETY: the context is this command's.
+    unsafe { (api.reply_null)(ctx) }
+}
+
+unsafe extern "C" fn ceiling(ctx: *mut c_void, _: *mut *mut c_void, _: c_int) -> c_int {
+    let Some(api) = API.get() else { return FAILED };
+    // SAFETY: the context is this command's, and the bytes are static.
+    unsafe { (api.reply_bytes)(ctx, RESPONSE.as_ptr().cast(), RESPONSE.len()) }
+}
+
+unsafe extern "C" fn keyed(ctx: *mut c_void, args: *mut *mut c_void, count: c_int) -> c_int {
+    let Some(api) = API.get() else { return FAILED };
+    if count as usize <= KEY_AT {
+        return FAILED;
     }
+    // SAFETY: the arguments are this command's; the string is valid until its key is closed, and an absent key is null.
+    unsafe {
+        let key = (api.open_key)(ctx, *args.add(KEY_AT), READ);
+        if key.is_null() {
+            return (api.reply_null)(ctx);
+        }
+        let mut length = 0;
+        let string = (api.string)(key, &mut length, READ);
+        (api.reply_bytes)(ctx, string, length);
+        (api.close_key)(key);
+    }
+    OK
 }

@@ -3,6 +3,8 @@
 #   docker build -t chatcache .
 #   docker build -t chatcache --build-arg SERVER_IMAGE=valkey/valkey:8 .
 #
+# docker/built.Dockerfile takes a module that is built already.
+#
 # BUILD_IMAGE is Debian with Rust. Its C library must not be newer than SERVER_IMAGE's: the module is loaded there.
 # Images of Alpine will not do: their C library is another one.
 ARG BUILD_IMAGE=rust:1-bookworm

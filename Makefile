@@ -9,7 +9,7 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 DENY := $(shell cargo deny --version >/dev/null 2>&1 && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test lint deny valgrind bench clean top test-top example test-example setup-python bench-chat setup-test
+.PHONY: help setup build run test lint deny valgrind bench clean top test-top example test-example setup-python bench-chat setup-test dist test-dist
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name what; do printf '  make %-16s %s\n' "$$name" "$$what"; done
@@ -68,6 +68,12 @@ setup-test:
 
 setup-python:
 	@scripts/setup python3-venv
+
+dist: setup setup-python ## packages for an install without Rust, in target/packages: a tarball, a .deb and a wheel
+	@scripts/dist
+
+test-dist: dist ## install each package and use its module, on six servers
+	@scripts/test-dist
 
 valgrind: setup ## the integration tests against a server under valgrind (slow)
 	@scripts/valgrind $(ARGS)

@@ -1,4 +1,4 @@
-"""What is asked when nobody has the answer.
+"""The model, which is asked if no response is cached.
 
 `Model` is where your provider's client goes; `StandInModel` only takes as long as one.
 """
@@ -12,12 +12,12 @@ from typing import Protocol
 
 
 class ModelError(Exception):
-    """The model gave no answer."""
+    """The model gave no response."""
 
 
 class Model(Protocol):
     def stream(self, prompt: str, message: str) -> AsyncIterator[str]:
-        """The answer, piece by piece as it comes. Raises ModelError."""
+        """The response, piece by piece as it comes. Raises ModelError."""
         ...
 
 
@@ -37,7 +37,7 @@ class StandInModel:
 
     async def stream(self, prompt: str, message: str) -> AsyncIterator[str]:
         seconds = math.exp(self._mu + self._sigma * self.deviation(prompt, message))
-        pieces = [f"[{prompt}] ", "This is ", "the stand-in's ", "answer."]
+        pieces = [f"[{prompt}] ", "This is ", "the stand-in's ", "response."]
         for piece in pieces:
             await asyncio.sleep(seconds / len(pieces))
             yield piece

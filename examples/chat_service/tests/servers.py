@@ -20,6 +20,7 @@ import redis
 T = TypeVar("T")
 
 HERE = Path(__file__).resolve().parent.parent
+CLIENT = HERE.parents[1] / "clients/python/src"
 MODULE = Path(os.environ.get("CHATCACHE_MODULE", HERE.parents[1] / "target/release/libchatcache.so"))
 
 
@@ -90,7 +91,7 @@ class RedisServer:
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         command = [server, *options, "--loadmodule", str(MODULE), *self._arguments]
         self.process = Process(command, self._directory)
-        until("Redis answers", self.client.ping)
+        until("Redis is up", self.client.ping)
 
     def stop(self) -> None:
         self.process.stop()
@@ -108,19 +109,24 @@ class Service:
         command = [sys.executable, "-m", "uvicorn", "--factory", "tests.scripted:create_scripted_app"]
         command += ["--app-dir", str(HERE), "--port", str(self.port), "--workers", str(processes)]
         settings = {f"CHAT_{name.upper()}": value for name, value in settings.items()}
-        env = {"CHAT_REDIS_URL": redis_url, "PROMETHEUS_MULTIPROC_DIR": str(metrics), **settings}
+        env = {
+            "PYTHONPATH": str(CLIENT),
+            "CHAT_REDIS_URL": redis_url,
+            "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+            **settings,
+        }
         self.process = Process(command, directory, **env)
-        until("all processes answer", lambda: self.process.log().count("startup complete") == processes)
+        until("all processes are up", lambda: self.process.log().count("startup complete") == processes)
 
     # A connection each, so that the processes share the requests.
     def post(self, path: str, **body: Any) -> httpx.Response:
         return httpx.post(f"http://127.0.0.1:{self.port}{path}", json=body, timeout=30)
 
     def ask(self, message: str, persona: str = "helper", user: str = "ann") -> tuple[str, str]:
-        """The answer and where it came from."""
+        """The response and its source."""
         reply = self.post("/chat", user_id=user, persona=persona, message=message)
         assert reply.status_code == 200, reply.text
-        return reply.json()["answer"], reply.json()["source"]
+        return reply.json()["response"], reply.json()["source"]
 
     def ask_at_once(self, times: int, message: str) -> list[tuple[str, str]]:
         with ThreadPoolExecutor(times) as callers:

@@ -35,6 +35,7 @@ class AsyncCache(Core[Value]):
         return Redis.from_url(self._url, **self._options(Retry(NoBackoff(), 0), timeout))
 
     async def __aenter__(self) -> "AsyncCache[Value]":
+        _ = self.is_down  # starts the connection of `local`
         return self
 
     async def __aexit__(
@@ -151,11 +152,8 @@ class AsyncCache(Core[Value]):
         async def once() -> AsyncGenerator[bytes, None]:
             yield self.codec.encode(await compute())
 
-        began_at = time.monotonic()
         stream = await self._join(question, once, streams=False)
-        answer = Answer(self.codec.decode(await stream.whole()), stream.source)
-        self.hooks.answered(request, answer.source, time.monotonic() - began_at)
-        return answer
+        return Answer(await stream.value(), stream.source)
 
     async def _compute_only(
         self, compute: Callable[[], Awaitable[Value]], request: Request, refresh: bool
@@ -391,8 +389,13 @@ class AsyncStream(Generic[Value]):
             self.source = cache._source(flight, self._joined_at, self._attempts > 1)
             return
 
-    async def whole(self) -> bytes:
-        """The response at its end."""
+    async def value(self) -> Value:
+        """Returns the whole response, without its pieces. It begins again by itself if the response becomes void."""
+        value = self._cache.codec.decode(await self._whole())
+        self._cache.hooks.answered(self._question.request, self.source, time.monotonic() - self._began_at)
+        return value
+
+    async def _whole(self) -> bytes:
         while (flight := self._flight) is not None:
             try:
                 while not flight.is_done:

@@ -15,8 +15,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from chatcache.codecs import TEXT, Codec, Value
+from chatcache.errors import is_outage
 from chatcache.flight import LONGEST_WAIT, At, Flight, Question
-from chatcache.hooks import Hooks, Reason, Source
+from chatcache.hooks import Hooks, Source
 from chatcache.local import Local, Moment
 from chatcache.request import Request, Text, Tier, as_bytes, sorted_json
 
@@ -245,8 +246,10 @@ class Core(Generic[Value]):
     # What hooks and logs are told.
 
     def failed(self, operation: str, error: BaseException) -> None:
-        self.failures += 1
         self.hooks.failed(operation, error)
+        if not is_outage(error):
+            return
+        self.failures += 1
         if not self._is_failing:  # once for each outage
             self._is_failing = True
             log.warning("chatcache: %s failed: %s: %s", operation, type(error).__name__, error)
@@ -255,9 +258,6 @@ class Core(Generic[Value]):
         if self._is_failing:
             self._is_failing = False
             log.warning("chatcache: Redis answers again")
-
-    def degraded(self, request: Request, reason: Reason) -> None:
-        self.hooks.degraded(request, reason)
 
     def computed(self, request: Request, began_at: float, error: BaseException | None) -> None:
         self.hooks.computed(request, time.monotonic() - began_at, error)

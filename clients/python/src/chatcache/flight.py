@@ -159,15 +159,15 @@ class Flight(Generic[Value]):
                 yield from self._fetch()
         except GeneratorExit:
             raise
-        except BaseException as error:
-            if not self.pieces and is_outage(error):
-                self._core.failed("fetch", error)
-                yield from self._without_lease("down")
-                return
-            if is_outage(error):  # while reading along: the rest cannot be had
-                self._core.failed("fetch", error)
+        except RedisError as error:
+            self._core.failed("fetch", error)
+            if not is_outage(error):
+                self._fail(error)
+            elif self.pieces:  # while reading along: the rest cannot be had
                 self._lose()
-                return
+            else:
+                yield from self._without_lease("down")
+        except BaseException as error:
             self._fail(error)
             if not isinstance(error, Exception):
                 raise
@@ -304,7 +304,7 @@ class Flight(Generic[Value]):
     def _without_lease(self, reason: Reason) -> Effects:
         """Computes a response that is not stored, for all callers that asked before it began."""
         core = self._core
-        core.degraded(self._request, reason)
+        core.hooks.degraded(reason)
         # Later callers share it too if a change would be noticed (`Core.join`), or cannot be made.
         if reason == "busy" and not core.covers(self._request):
             core.leave(self)

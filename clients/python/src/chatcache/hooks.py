@@ -11,7 +11,7 @@ Source = Literal["local", "hit", "stale", "computed", "shared", "uncached"]
 SOURCES: tuple[Source, ...] = ("local", "hit", "stale", "computed", "shared", "uncached")
 
 # Reasons of a response without a lease.
-Reason = Literal["down", "busy"]
+Reason = Literal["down", "busy", "refused"]
 
 
 class Hooks:
@@ -26,11 +26,14 @@ class Hooks:
     def computed(self, request: Request, seconds: float, error: BaseException | None) -> None:
         """A call of `compute` has ended, with an error or without."""
 
-    def degraded(self, request: Request, reason: Reason) -> None:
-        """A response is computed without a lease: Redis is down, or another caller takes longer than `wait`."""
+    def degraded(self, reason: Reason) -> None:
+        """A response is computed without a lease: Redis is down, or another caller takes longer than `wait` (busy).
+
+        The third reason is for a service that goes on when Redis refuses its command.
+        """
 
     def failed(self, operation: str, error: BaseException) -> None:
-        """A command failed: the connection or a time-out (the cache goes on without), or a refused SET."""
+        """A command failed: the connection or a time-out, after which the cache goes on without, or a refusal."""
 
     def invalidated(self) -> None:
         """Redis has told `Local` of an invalidation."""

@@ -28,7 +28,7 @@ class PrometheusHooks(Hooks):
 
         self._responses = counter("responses", "Responses by source", "source", SOURCES)
         self._degraded = counter(
-            "degraded", "Responses without a lease, by reason", "reason", ("down", "busy")
+            "degraded", "Responses without a lease, by reason", "reason", ("down", "busy", "refused")
         )
         operations = ("fetch", "append", "set", "release", "get")
         self._failures = counter("failures", "Commands that failed at Redis", "operation", operations)
@@ -54,7 +54,7 @@ class PrometheusHooks(Hooks):
         if error is not None:
             self._errors.inc()
 
-    def degraded(self, request: Request, reason: Reason) -> None:
+    def degraded(self, reason: Reason) -> None:
         self._degraded.labels(reason).inc()
 
     def failed(self, operation: str, error: BaseException) -> None:

@@ -36,6 +36,7 @@ class Cache(Core[Value]):
         return Redis.from_url(self._url, **self._options(Retry(NoBackoff(), 0), timeout))
 
     def __enter__(self) -> "Cache[Value]":
+        _ = self.is_down  # starts the connection of `local`
         return self
 
     def __exit__(
@@ -153,11 +154,8 @@ class Cache(Core[Value]):
         def once() -> Generator[bytes, None, None]:
             yield self.codec.encode(compute())
 
-        began_at = time.monotonic()
         stream = self._join(question, once, streams=False)
-        answer = Answer(self.codec.decode(stream.whole()), stream.source)
-        self.hooks.answered(request, answer.source, time.monotonic() - began_at)
-        return answer
+        return Answer(stream.value(), stream.source)
 
     def _compute_only(self, compute: Callable[[], Value], request: Request, refresh: bool) -> Answer[Value]:
         if not refresh and (answer := (self._get([request]))[0]) is not None:
@@ -420,8 +418,13 @@ class Stream(Generic[Value]):
             self.source = cache._source(flight, self._joined_at, self._attempts > 1)
             return
 
-    def whole(self) -> bytes:
-        """The response at its end."""
+    def value(self) -> Value:
+        """Returns the whole response, without its pieces. It begins again by itself if the response becomes void."""
+        value = self._cache.codec.decode(self._whole())
+        self._cache.hooks.answered(self._question.request, self.source, time.monotonic() - self._began_at)
+        return value
+
+    def _whole(self) -> bytes:
         while (flight := self._flight) is not None:
             try:
                 with flight.news.lock:

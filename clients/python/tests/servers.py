@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 T = TypeVar("T")
 
@@ -43,7 +45,7 @@ class Server:
     def __init__(self, directory: Path, *module_arguments: str) -> None:
         self._directory, self._arguments = directory, module_arguments
         self.port = free_port()
-        self.client = redis.Redis(port=self.port)
+        self.client = redis.Redis(port=self.port, retry=Retry(NoBackoff(), 0))
         self.start()
 
     def start(self) -> None:

@@ -63,6 +63,7 @@ async def read(cache: AsyncCache, say: Callable[[], AsyncIterator[str]]) -> Answ
     return Answer("".join([piece async for piece in stream]), stream.source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("apart", [0, 0.05])
 def test_a_crowd_of_tasks_costs_one_model_call(server: Server, apart: float) -> None:
     async def work() -> None:

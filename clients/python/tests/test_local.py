@@ -128,6 +128,7 @@ def test_a_change_by_any_client_is_in_force_within_the_lease(server: Server, cac
         assert ask(cache, "old").value == "old"
 
 
+@pytest.mark.slow
 def test_changes_return_when_all_processes_know(server: Server, cache: Cache) -> None:
     with Cache(server.url, local=Local(prefix="chat/")) as other:
         for change in (
@@ -144,6 +145,7 @@ def test_changes_return_when_all_processes_know(server: Server, cache: Cache) ->
         until("it is told", lambda: ask(cache, "new").value == "new")
 
 
+@pytest.mark.slow
 def test_a_change_is_not_lost_with_the_connection_that_listens(server: Server, cache: Cache) -> None:
     for _ in range(5):
         in_memory(cache)

@@ -65,6 +65,7 @@ def test_many_are_read_in_one_pipeline(server: Server) -> None:
         assert cache.get_many([], **OF_ANN) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("apart", [0, 0.05])
 def test_a_crowd_costs_one_model_call(server: Server, apart: float) -> None:
     with Cache(server.url) as cache:
@@ -96,6 +97,7 @@ with ThreadPoolExecutor(10) as pool:
 """
 
 
+@pytest.mark.slow
 def test_three_processes_share_one_model_call(server: Server, run: Callable[..., Script]) -> None:
     processes = [run(CROWD, server.url) for _ in range(3)]
     lines = [line for process in processes for line in process.lines() if line != "ready"]
@@ -170,6 +172,29 @@ def test_a_slow_holder_is_not_waited_for_longer_than_wished(server: Server) -> N
         assert cache.get("hi", **OF_ANN) is None
 
 
+@pytest.mark.slow
+def test_callers_that_a_slow_caller_of_their_process_holds_up_share_a_second_call(server: Server) -> None:
+    with Cache(server.url, wait=0.3) as cache, ThreadPoolExecutor(1) as pool:
+        slow, model = Model(2), Model(0.3)
+        first = pool.submit(ask, cache, slow)
+        until("it computes", lambda: slow.calls == 1)
+        answers = crowd(10, lambda: ask(cache, model))
+        assert not first.done()
+        assert {answer.value for answer in answers} == {"said 1"}
+        assert [answer.source for answer in answers].count("uncached") == 1
+        assert (slow.calls, model.calls) == (1, 1)
+
+
+@pytest.mark.slow
+def test_a_reader_waits_for_a_holder_that_talks_slowly(server: Server) -> None:
+    with Cache(server.url, wait=0.2) as cache, Cache(server.url, wait=0.2) as other:
+        first = cache.stream(pieces("a", "b", "c", pause=0.5), "slow", **OF_ANN)
+        until("it talks", lambda: server.stat("drafts") == 1)
+        streams = [first, *(one.stream(pieces(), "slow", **OF_ANN) for one in (cache, other))]
+        assert ["".join(stream) for stream in streams] == ["abc"] * 3
+
+
+@pytest.mark.slow
 def test_a_stale_response_is_returned_at_once_and_refreshed(server: Server) -> None:
     with Cache(server.url, ttl=0.05, stale=60) as cache:
         model = Model(1)
@@ -335,6 +360,7 @@ def test_a_server_that_dies_meanwhile_costs_nobody_the_response(server: Server) 
         assert answer.result(10) == Answer("said 1", "computed")
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_holds_nobody_up(server: Server) -> None:
     with Cache(server.url, timeout=0.3) as cache:
         ask(cache, Model())

@@ -328,8 +328,16 @@ class News:
         self._next.set()
         self._next = asyncio.Event()
 
-    async def wait(self) -> None:
-        await self._next.wait()
+    async def wait(self, seconds: float | None) -> None:
+        if seconds is None:
+            await self._next.wait()
+            return
+        # Not wait_for: that of Python 3.11 loses a cancellation that comes in the moment of the news.
+        waiting = asyncio.ensure_future(self._next.wait())
+        try:
+            await asyncio.wait((waiting,), timeout=seconds)
+        finally:
+            waiting.cancel()
 
 
 class Lane:
@@ -365,7 +373,8 @@ class AsyncStream(Generic[Value]):
         self._cache, self._question, self._compute, self._streams = cache, question, compute, streams
         self._began_at = time.monotonic()
         self._flight: Flight[Value] | None = None
-        self._joined_at = -inf
+        self._asked_at = -inf  # or, of a caller who leads no flight, when it began
+        self._is_late = False
         self._attempts = 0
 
     async def join(self) -> None:
@@ -376,18 +385,35 @@ class AsyncStream(Generic[Value]):
             if not question.refresh and (known := cache.remembered(question.request)) is not None:
                 self.source, self.given = "local", [known]
                 return
-            flight, self._joined_at = cache.join(question, self._streams, self._attempts)
-            if self._joined_at == -inf:
-                cache._start(flight, self._compute)
+            flight, leads = cache.join(question, self._streams, self._began_at, self._is_late, self._attempts)
+            self._asked_at = -inf if leads else self._began_at
             self._attempts += 1
+            if leads:
+                cache._start(flight, self._compute)
             try:
-                while flight.next_piece(0, self._joined_at) is None and not (flight.is_done or flight.source):
-                    await flight.news.wait()
+                await self._until(flight, lambda flight: flight.source is not None)
             except Lost:
                 continue
             self._flight = flight
-            self.source = cache._source(flight, self._joined_at, self._attempts > 1)
+            self.source = cache._source(flight, leads, self._attempts > 1)
             return
+
+    async def _until(self, flight: Flight[Value], is_enough: Callable[[Flight[Value]], bool]) -> None:
+        """Waits until the flight is done or `is_enough`. Raises the errors of `Flight.next_piece`.
+
+        A caller whom the flight has given nothing for as long as `wait` is late: it leaves the flight as one that is lost.
+        """
+        waits_on = self._asked_at == -inf or self._is_late or self.given
+        ends_at = inf if waits_on else self._began_at + self._cache.wait
+        while True:
+            piece = flight.next_piece(len(self.given), self._asked_at)
+            if flight.is_done or is_enough(flight):
+                return
+            left = None if piece is not None or ends_at == inf else ends_at - time.monotonic()
+            if left is not None and left <= 0:
+                self._is_late = True
+                raise Lost
+            await flight.news.wait(left)
 
     async def value(self) -> Value:
         """Returns the whole response, without its pieces. It begins again by itself if the response becomes void."""
@@ -398,10 +424,8 @@ class AsyncStream(Generic[Value]):
     async def _whole(self) -> bytes:
         while (flight := self._flight) is not None:
             try:
-                while not flight.is_done:
-                    flight.next_piece(0, self._joined_at)
-                    await flight.news.wait()
-                flight.next_piece(len(flight.pieces), self._joined_at)
+                await self._until(flight, lambda _: False)
+                flight.next_piece(len(flight.pieces), self._asked_at)
                 return flight.whole()
             except Lost:
                 await self.join()
@@ -412,19 +436,22 @@ class AsyncStream(Generic[Value]):
         """The pieces as bytes."""
         while (flight := self._flight) is not None:
             try:
-                if (piece := flight.next_piece(len(self.given), self._joined_at)) is not None:
-                    self.given.append(piece)
-                    yield piece
-                elif flight.is_done:
-                    return
-                else:
-                    await flight.news.wait()
+                await self._until(flight, self._has_more)
+                piece = flight.next_piece(len(self.given), self._asked_at)
             except Lost:
                 if self.given:
                     raise StreamLost("the response became void") from None
                 await self.join()
+                continue
+            if piece is None:
+                return
+            self.given.append(piece)
+            yield piece
         [known] = self.given
         yield known
+
+    def _has_more(self, flight: Flight[Value]) -> bool:
+        return flight.next_piece(len(self.given), self._asked_at) is not None
 
     async def __aiter__(self) -> AsyncGenerator[Value, None]:
         decode = self._cache.codec.pieces()

@@ -16,12 +16,15 @@ from redis.retry import Retry
 
 from chatcache.codecs import TEXT, Codec, Value
 from chatcache.errors import is_outage
-from chatcache.flight import LONGEST_WAIT, At, Flight, Question
+from chatcache.flight import At, Flight, Question
 from chatcache.hooks import Hooks, Source
 from chatcache.local import Local, Moment
 from chatcache.request import Request, Text, Tier, as_bytes, sorted_json
 
 log = logging.getLogger("chatcache")
+
+# One FETCH waits no longer than this, so that a Redis that hangs is noticed. In seconds.
+LONGEST_WAIT = 4.0
 
 # A caller whom so many flights could not serve computes alone.
 ATTEMPTS = 5
@@ -69,6 +72,7 @@ class Core(Generic[Value]):
         self.codec, self.tier, self.ttl, self.stale = codec, tier, ttl, stale
         self.wait, self.lease, self.timeout = wait, lease, timeout
         self.local, self.hooks = local, hooks or Hooks()
+        self.longest_wait = min(max(self.wait, 1.0), LONGEST_WAIT)
         self.has_pieces = codec.pieces() is not None
         # Responses that were given without the cache because it was out of reach, and writes that were left out.
         self.failures = 0
@@ -101,7 +105,7 @@ class Core(Generic[Value]):
         }
 
     def _waiting_timeout(self) -> float:
-        return min(self.wait, LONGEST_WAIT) + self.timeout
+        return self.longest_wait + self.timeout
 
     def _local_pool(self) -> ConnectionPool:
         options = {**self._options(Retry(NoBackoff(), 0), self.timeout), "protocol": 3}
@@ -216,30 +220,32 @@ class Core(Generic[Value]):
 
     # Flights
 
-    def join(self, question: Question[Value], streams: bool, attempts: int) -> tuple[Flight[Value], float]:
-        """Returns the flight of a question, and the caller's `joined_at` there: minus infinity if it leads.
+    def join(
+        self, question: Question[Value], streams: bool, asked_at: float, is_late: bool, attempts: int
+    ) -> tuple[Flight[Value], bool]:
+        """Returns the flight of a question, and true if the caller leads it.
 
         A caller whom `ATTEMPTS` flights could not serve leads one of its own, without a lease.
         """
         if self._is_closed:
             raise RuntimeError("the cache is closed")
         with self._lock:
-            at = (question.request.shared, question.refresh, self.moment())
-            if attempts >= ATTEMPTS:
-                return Flight(self, question, streams, at, alone=True), -inf
-            if (known := self._flights.get(at)) is not None:
-                return known, known.begun
+            is_late = is_late or attempts >= ATTEMPTS
+            at = (question.request.shared, question.refresh, self.moment(), is_late)
+            known = None if attempts >= ATTEMPTS else self._flights.get(at)
+            if known is not None and (not known.is_closed or known.confirmed >= asked_at):
+                return known, False
             flight = self._flights[at] = Flight(self, question, streams, at)
-        return flight, -inf
+        return flight, True
 
     def leave(self, flight: Flight[Value]) -> None:
         with self._lock:
             if self._flights.get(flight.at) is flight:
                 del self._flights[flight.at]
 
-    def _source(self, flight: Flight[Value], joined_at: float, waited: bool) -> Source:
+    def _source(self, flight: Flight[Value], leads: bool, waited: bool) -> Source:
         source = flight.source or "hit"
-        if joined_at > -inf and source in ("computed", "uncached") or source == "hit" and waited:
+        if not leads and source in ("computed", "uncached") or source == "hit" and waited:
             return "shared"
         return source
 

@@ -3,10 +3,10 @@
 `Flight.fly` makes every decision. It is a generator that yields its effects (a command, or the next piece of the model)
 and is sent their results, so that threads and asyncio drive the same code.
 
-A caller who joins a flight must not get a response that was invalidated before the caller came. So each flight counts the
-commands that it began and remembers the latest that proved the response valid: a caller is given nothing before a command
-that began after it joined has succeeded. For a response in the making that command is its APPEND, COMMIT or SET, which a
-change of the persona refuses. A caller whom the flight cannot serve asks again.
+A caller who joins a flight must not get a response that was invalidated before the caller came. So each flight remembers
+when the latest command began that proved its response valid, and a caller who came later is given nothing. For a response
+in the making that command is its APPEND, COMMIT or SET, which a change of the persona refuses. A caller whom the flight
+cannot serve asks again.
 """
 
 import logging
@@ -29,11 +29,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("chatcache")
 
-# A flight among those of the process: the request, `refresh`, and the state of the first level when it began.
-At = tuple[Request, bool, Moment]
-
-# One FETCH waits no longer than this, so that a Redis that hangs is noticed. In seconds.
-LONGEST_WAIT = 4.0
+# A flight among those of the process: the request, `refresh`, the state of the first level when it began, and whether it
+# is for callers who have waited long enough and will have no lease.
+At = tuple[Request, bool, Moment, bool]
 
 
 @dataclass(frozen=True)
@@ -67,15 +65,13 @@ class Lost(Exception):
 
 
 class Flight(Generic[Value]):
-    def __init__(
-        self, core: "Core[Value]", question: Question[Value], streams: bool, at: At, alone: bool = False
-    ) -> None:
+    def __init__(self, core: "Core[Value]", question: Question[Value], streams: bool, at: At) -> None:
         self._core, self._question = core, question
         self._request = question.request
         # The model speaks piece by piece: hand them over with APPEND.
-        self._streams, self._alone = streams, alone
+        self._streams = streams
         self.at = at
-        _, _, self.moment = at
+        _, _, self.moment, self._is_late = at
         self.source: Source | None = None
         self.pieces: list[bytes] = []
         self.is_done = False
@@ -83,22 +79,24 @@ class Flight(Generic[Value]):
         # The response in the making is not for callers who joined (void), or for no caller (lost).
         self.is_void = False
         self.is_lost = False
-        self.begun = 0
-        self.confirmed = -1.0
+        # When the latest command began that proved the response valid, by time.monotonic().
+        self.confirmed = -inf
+        # Serves the callers who came before `confirmed` only.
+        self.is_closed = False
         # Wakes the callers, who wait by it: the driver's.
         self.news: Any = core.make_news()
 
     # What callers read.
 
-    def next_piece(self, given: int, joined_at: float) -> bytes | None:
+    def next_piece(self, given: int, asked_at: float) -> bytes | None:
         """Returns the next piece, or None if there is none now: `is_done` tells if there will be one.
 
-        Raises the model's error, and `Lost`. The caller who leads the flight has joined at minus infinity.
+        Raises the model's error, and `Lost`. The caller who leads the flight has asked at minus infinity.
         """
-        leads = joined_at == -inf
+        leads = asked_at == -inf
         if self.is_lost or (self.is_void and not leads):
             raise Lost
-        if leads or self.confirmed > joined_at:
+        if leads or self.confirmed >= asked_at:
             if given < len(self.pieces):
                 return self.pieces[given]
             if self.is_done and self.error is not None:
@@ -139,19 +137,18 @@ class Flight(Generic[Value]):
 
     def _command(self, name: str, *more: Any, waits: bool = False) -> Generator[Command, Any, Any]:
         """Runs a command; its success proves that the response was valid after the command began."""
-        self.begun += 1
-        number = self.begun
+        began_at = time.monotonic()
         words = (f"CHATCACHE.{name}", *self._request.words, *more, *self._request.options)
         reply = yield Command(words, waits)
         if reply is not None:
-            self.confirmed = max(self.confirmed, number)
+            self.confirmed = max(self.confirmed, began_at)
         return reply
 
     # The decisions.
 
     def fly(self) -> Effects:
         try:
-            if self._alone:
+            if self._is_late:
                 yield from self._without_lease("busy")
             elif self._core.is_down:
                 yield from self._without_lease("down")
@@ -204,7 +201,7 @@ class Flight(Generic[Value]):
                 self._settle("shared")
                 self._add(response)
                 more = ("STREAM", "FROM", token, number)
-                ends_at = time.monotonic() + core.wait
+                ends_at = inf  # the holder talks, and a lease that ends is told
             elif state == b"rest":
                 self._settle("shared")
                 self._add(response)
@@ -221,9 +218,9 @@ class Flight(Generic[Value]):
                 self.confirmed = inf
                 return self._finish()
             waited = True
-            waits = min(ends_at - time.monotonic(), LONGEST_WAIT)
+            waits = min(ends_at - time.monotonic(), core.longest_wait)
             if waits < 0.001:
-                return self._lose() if self.pieces else (yield from self._without_lease("busy"))
+                return (yield from self._without_lease("busy"))
 
     def compute(self, token: bytes) -> Effects:
         """Computes the response of a lease, piece by piece if the model speaks so, and stores it."""
@@ -256,7 +253,6 @@ class Flight(Generic[Value]):
             return
         core.computed(self._request, began_at, None)
         if not should_store:
-            self.begun += 1
             self.is_void = (yield from self._release(token)) == 0
             self.confirmed = inf
         elif not refused and not self.is_void:
@@ -305,12 +301,11 @@ class Flight(Generic[Value]):
         """Computes a response that is not stored, for all callers that asked before it began."""
         core = self._core
         core.hooks.degraded(reason)
-        # Later callers share it too if a change would be noticed (`Core.join`), or cannot be made.
-        if reason == "busy" and not core.covers(self._request):
-            core.leave(self)
-        self.confirmed = inf
-        self._settle("uncached")
         began_at = time.monotonic()
+        # Later callers share it too if a change would be noticed (`At`), or cannot be made.
+        self.is_closed = reason == "busy" and not core.covers(self._request)
+        self.confirmed = began_at if self.is_closed else inf
+        self._settle("uncached")
         try:
             while (piece := (yield NextPiece())) is not None:
                 self._add(piece)

@@ -391,7 +391,8 @@ class Stream(Generic[Value]):
         self._cache, self._question, self._compute, self._streams = cache, question, compute, streams
         self._began_at = time.monotonic()
         self._flight: Flight[Value] | None = None
-        self._joined_at = -inf
+        self._asked_at = -inf  # or, of a caller who leads no flight, when it began
+        self._is_late = False
         self._attempts = 0
 
     def join(self) -> None:
@@ -402,21 +403,36 @@ class Stream(Generic[Value]):
             if not question.refresh and (known := cache.remembered(question.request)) is not None:
                 self.source, self.given = "local", [known]
                 return
-            flight, self._joined_at = cache.join(question, self._streams, self._attempts)
-            if self._joined_at == -inf:
-                cache._start(flight, self._compute, self._streams)
+            flight, leads = cache.join(question, self._streams, self._began_at, self._is_late, self._attempts)
+            self._asked_at = -inf if leads else self._began_at
             self._attempts += 1
+            if leads:
+                cache._start(flight, self._compute, self._streams)
             try:
-                with flight.news.lock:
-                    while flight.next_piece(0, self._joined_at) is None and not (
-                        flight.is_done or flight.source
-                    ):
-                        flight.news.lock.wait()
+                self._until(flight, lambda flight: flight.source is not None)
             except Lost:
                 continue
             self._flight = flight
-            self.source = cache._source(flight, self._joined_at, self._attempts > 1)
+            self.source = cache._source(flight, leads, self._attempts > 1)
             return
+
+    def _until(self, flight: Flight[Value], is_enough: Callable[[Flight[Value]], bool]) -> None:
+        """Waits until the flight is done or `is_enough`. Raises the errors of `Flight.next_piece`.
+
+        A caller whom the flight has given nothing for as long as `wait` is late: it leaves the flight as one that is lost.
+        """
+        waits_on = self._asked_at == -inf or self._is_late or self.given
+        ends_at = inf if waits_on else self._began_at + self._cache.wait
+        while True:
+            with flight.news.lock:
+                piece = flight.next_piece(len(self.given), self._asked_at)
+                if flight.is_done or is_enough(flight):
+                    return
+                left = None if piece is not None or ends_at == inf else ends_at - time.monotonic()
+                if left is not None and left <= 0:
+                    self._is_late = True
+                    raise Lost
+                flight.news.lock.wait(left)
 
     def value(self) -> Value:
         """Returns the whole response, without its pieces. It begins again by itself if the response becomes void."""
@@ -427,11 +443,8 @@ class Stream(Generic[Value]):
     def _whole(self) -> bytes:
         while (flight := self._flight) is not None:
             try:
-                with flight.news.lock:
-                    while not flight.is_done:
-                        flight.next_piece(0, self._joined_at)
-                        flight.news.lock.wait()
-                flight.next_piece(len(flight.pieces), self._joined_at)
+                self._until(flight, lambda _: False)
+                flight.next_piece(len(flight.pieces), self._asked_at)
                 return flight.whole()
             except Lost:
                 self.join()
@@ -442,12 +455,8 @@ class Stream(Generic[Value]):
         """The pieces as bytes."""
         while (flight := self._flight) is not None:
             try:
-                with flight.news.lock:
-                    is_done = flight.is_done
-                    piece = flight.next_piece(len(self.given), self._joined_at)
-                    if piece is None and not is_done:
-                        flight.news.lock.wait()
-                        continue
+                self._until(flight, self._has_more)
+                piece = flight.next_piece(len(self.given), self._asked_at)
             except Lost:
                 if self.given:
                     raise StreamLost("the response became void") from None
@@ -459,6 +468,9 @@ class Stream(Generic[Value]):
             yield piece
         [known] = self.given
         yield known
+
+    def _has_more(self, flight: Flight[Value]) -> bool:
+        return flight.next_piece(len(self.given), self._asked_at) is not None
 
     def __iter__(self) -> Iterator[Value]:
         decode = self._cache.codec.pieces()

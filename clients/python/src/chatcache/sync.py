@@ -419,7 +419,8 @@ class Stream(Generic[Value]):
     def _until(self, flight: Flight[Value], is_enough: Callable[[Flight[Value]], bool]) -> None:
         """Waits until the flight is done or `is_enough`. Raises the errors of `Flight.next_piece`.
 
-        A caller whom the flight has given nothing for as long as `wait` is late: it leaves the flight as one that is lost.
+        A caller is late if it has waited for `wait` and this process still computes the response. It leaves the flight as
+        one that is lost. (A flight that waits for another process ends its wait itself.)
         """
         waits_on = self._asked_at == -inf or self._is_late or self.given
         ends_at = inf if waits_on else self._began_at + self._cache.wait
@@ -428,7 +429,9 @@ class Stream(Generic[Value]):
                 piece = flight.next_piece(len(self.given), self._asked_at)
                 if flight.is_done or is_enough(flight):
                     return
-                left = None if piece is not None or ends_at == inf else ends_at - time.monotonic()
+                left = None
+                if piece is None and flight.source == "computed" and ends_at < inf:
+                    left = ends_at - time.monotonic()
                 if left is not None and left <= 0:
                     self._is_late = True
                     raise Lost

@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import Script, Server
+from tests.servers import MODULE, Script, Server
 
 
 @pytest.fixture
 def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
     """A Redis with the module, and with the arguments that `pytest.mark.module` gives it."""
     mark = request.node.get_closest_marker("module")
-    server = Server(tmp_path, *(mark.args if mark else ()))
+    server = Server(tmp_path, *(mark.args if mark else ()), module=MODULE)
     yield server
     server.stop()
 

@@ -170,9 +170,9 @@ def test_a_server_that_is_gone_or_hangs_costs_a_model_call(server: Server) -> No
         async with AsyncCache(server.url, timeout=0.3) as cache:
             model = Model()
             await ask(cache, model)
-            server.send(signal.SIGSTOP)
+            server.process.send(signal.SIGSTOP)
             assert (await ask(cache, model)).source == "uncached"
-            server.send(signal.SIGCONT)
+            server.process.send(signal.SIGCONT)
             server.stop()
             answers = await asyncio.gather(*(ask(cache, Model(0.3)) for _ in range(20)))
             assert {answer.value for answer in answers} == {"said 1"}

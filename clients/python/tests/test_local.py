@@ -160,7 +160,7 @@ def test_a_change_is_not_lost_with_the_connection_that_listens(server: Server, c
 
 def test_a_server_that_hangs_makes_memory_unsafe_and_holds_nobody_up(server: Server, cache: Cache) -> None:
     in_memory(cache)
-    server.send(signal.SIGSTOP)
+    server.process.send(signal.SIGSTOP)
     stopped_at = time.monotonic()
     while (asked_at := time.monotonic()) and ask(cache).source == "local":
         assert asked_at <= stopped_at + LEASE
@@ -168,7 +168,7 @@ def test_a_server_that_hangs_makes_memory_unsafe_and_holds_nobody_up(server: Ser
     began_at = time.monotonic()
     assert [ask(cache).source for _ in range(20)] == ["uncached"] * 20
     assert time.monotonic() - began_at < 3  # not a time-out each
-    server.send(signal.SIGCONT)
+    server.process.send(signal.SIGCONT)
     in_memory(cache)
 
 

@@ -364,11 +364,11 @@ def test_a_server_that_dies_meanwhile_costs_nobody_the_response(server: Server) 
 def test_a_server_that_hangs_holds_nobody_up(server: Server) -> None:
     with Cache(server.url, timeout=0.3) as cache:
         ask(cache, Model())
-        server.send(signal.SIGSTOP)
+        server.process.send(signal.SIGSTOP)
         began_at = time.monotonic()
         assert ask(cache, lambda: "model") == Answer("model", "uncached")
         assert time.monotonic() - began_at < 5
-        server.send(signal.SIGCONT)
+        server.process.send(signal.SIGCONT)
         until("it is found again", lambda: ask(cache, Model()).source == "hit")
 
 

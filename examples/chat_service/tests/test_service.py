@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.servers import RedisServer, Service, until
+from tests.servers import Server, Service, until
 
 Start = Callable[..., Service]
 
@@ -35,9 +35,9 @@ def test_a_crowd_costs_one_model_call(start: Start) -> None:
     assert service.model_calls == 1
 
 
-def test_nobody_waits_long_for_another_callers_call(start: Start, redis_server: RedisServer) -> None:
+def test_nobody_waits_long_for_another_callers_call(start: Start, redis_server: Server) -> None:
     service = start(2, wait_ms="100")
-    redis_server.client.execute_command("CHATCACHE.FETCH", *WORDS, "LEASE", 60_000)  # and never stores it
+    redis_server.run("CHATCACHE.FETCH", *WORDS, "LEASE", 60_000)  # and never stores it
     redis_server.client.set("chat/prompt/helper", "new")
     responses = service.ask_at_once(20, "slow")
     assert {source for _, source in responses} <= {"uncached", "shared", "local"}
@@ -48,11 +48,11 @@ def test_nobody_waits_long_for_another_callers_call(start: Start, redis_server: 
 
 
 def test_what_was_asked_without_a_lease_is_not_given_after_a_change(
-    start: Start, redis_server: RedisServer
+    start: Start, redis_server: Server
 ) -> None:
     service = start(1, wait_ms="100")
     service.prompt("old")
-    redis_server.client.execute_command("CHATCACHE.FETCH", *WORDS, "LEASE", 60_000)
+    redis_server.run("CHATCACHE.FETCH", *WORDS, "LEASE", 60_000)
     seen: list[str] = []
     asking = threading.Thread(target=lambda: seen.append(service.ask("slow")[0]))
     asking.start()
@@ -173,15 +173,13 @@ def test_a_stream_that_is_lost_begins_again(start: Start) -> None:
     assert two.model_calls == 1
 
 
-def test_a_response_begun_with_the_old_prompt_is_not_kept(start: Start, redis_server: RedisServer) -> None:
+def test_a_response_begun_with_the_old_prompt_is_not_kept(start: Start, redis_server: Server) -> None:
     service = start(2)
     service.prompt("old")
     seen: list[str] = []
     asking = threading.Thread(target=lambda: seen.append(service.ask("slow")[0]))
     asking.start()
-    until(
-        "it is being computed", lambda: redis_server.client.execute_command("CHATCACHE.STATS")["leases"] == 1
-    )
+    until("it is being computed", lambda: redis_server.stat("leases") == 1)
     service.prompt("new")
     asking.join()
     assert seen[0].startswith("[old]")

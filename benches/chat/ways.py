@@ -28,6 +28,8 @@ TTL_S = int(os.environ["BENCH_TTL_S"])
 class Unevenly(StandInModel):
     """A part of the time that a response takes is the question's own, the rest another for each call."""
 
+    words = ("This is ", "the stand-in's ", "response.")
+
     def __init__(self, question_share: float) -> None:
         super().__init__()
         self._of_question, self._of_call = math.sqrt(question_share), math.sqrt(1 - question_share)

@@ -188,7 +188,7 @@ def test_callers_that_a_slow_caller_of_their_process_holds_up_share_a_second_cal
 @pytest.mark.slow
 def test_a_reader_waits_for_a_holder_that_talks_slowly(server: Server) -> None:
     with Cache(server.url, wait=0.2) as cache, Cache(server.url, wait=0.2) as other:
-        first = cache.stream(pieces("a", "b", "c", pause=0.5), "slow", **OF_ANN)
+        first = cache.stream(pieces("a", "b", "c", pause=1.3), "slow", **OF_ANN)
         until("it talks", lambda: server.stat("drafts") == 1)
         streams = [first, *(one.stream(pieces(), "slow", **OF_ANN) for one in (cache, other))]
         assert ["".join(stream) for stream in streams] == ["abc"] * 3

@@ -3,12 +3,13 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Annotated
 
 from chatcache import StreamLost
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import AfterValidator, BaseModel, Field
@@ -19,6 +20,8 @@ from chat_service.model import ModelError, StandInModel
 from chat_service.settings import Settings
 
 log = logging.getLogger(__name__)
+
+PAGE = Path(__file__).with_name("page.html")
 
 # A stream that is lost begins anew, this often in all.
 BEGINNINGS = 3
@@ -73,6 +76,10 @@ def create_app(chat: Chat | None = None) -> FastAPI:
             yield
 
     app = FastAPI(title="A chat service with chatcache", lifespan=lifespan)
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(PAGE)
 
     @app.post("/chat")
     async def respond(question: Question, chat: TheChat) -> Said:

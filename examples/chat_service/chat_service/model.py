@@ -24,6 +24,8 @@ class Model(Protocol):
 class StandInModel:
     """Says which prompt it was given, after a time drawn from a log-normal distribution with this p95 and p99."""
 
+    words = ("This ", "is ", "the ", "stand-in's ", "response, ", "word ", "by ", "word.")
+
     def __init__(self, p95_s: float = 1.8, p99_s: float = 4.2) -> None:
         normal = NormalDist()
         z95, z99 = normal.inv_cdf(0.95), normal.inv_cdf(0.99)
@@ -37,7 +39,7 @@ class StandInModel:
 
     async def stream(self, prompt: str, message: str) -> AsyncIterator[str]:
         seconds = math.exp(self._mu + self._sigma * self.deviation(prompt, message))
-        pieces = [f"[{prompt}] ", "This is ", "the stand-in's ", "response."]
+        pieces = [f"[{prompt}] ", *self.words]
         for piece in pieces:
             await asyncio.sleep(seconds / len(pieces))
             yield piece

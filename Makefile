@@ -24,8 +24,10 @@ run: build ## start a Redis with the module on PORT (6379), its data under ./run
 	@PORT=$(PORT) scripts/run
 
 # The documentation's tests go first: a runner that counts 0 of them must not have the last word.
-test: setup setup-test lint ## lint, then the documentation's, the unit and the integration tests
+test: setup setup-test setup-python lint ## lint, then the documentation's, the Python package's, the unit and the integration tests
 	cargo test --doc --locked --quiet
+	cargo build --locked
+	CHATCACHE_MODULE=$(CURDIR)/target/debug/libchatcache.so scripts/test-python --optional
 ifeq ($(NEXTEST),yes)
 	cargo nextest run --locked $(ARGS)
 else
@@ -59,6 +61,10 @@ test-top: build ## lint and test the terminal view
 example: build setup-python ## start examples/chat_service: a Redis on PORT (6379), a service on HTTP_PORT (8000)
 	@PORT=$(PORT) scripts/example
 
+.PHONY: test-python
+test-python: build setup-python ## check the Python package and run its fast tests (30 seconds; more in test-clients)
+	@scripts/test-python $(ARGS)
+
 test-example: build setup-python ## check and test the example services, in Python and in Rust
 	@scripts/test-example $(ARGS)
 
@@ -79,8 +85,9 @@ valgrind: setup ## the integration tests against a server under valgrind (slow)
 	@scripts/valgrind $(ARGS)
 
 .PHONY: test-clients test-containers test-matrix
-test-clients: build ## one session through the clients of eight languages
+test-clients: build setup-python ## one session through the clients of eight languages, and all tests of the Python package
 	@tests/clients/run
+	@scripts/test-python --all
 
 test-containers: build ## the integration tests in containers of the official images (some minutes each)
 	@scripts/containers $(ARGS)

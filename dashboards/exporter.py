@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-sys.path.append(str(Path(__file__).parent.parent / "examples" / "chat_service"))
+sys.path.append(str(Path(__file__).parent.parent / "clients" / "python" / "src"))
 
-from chat_service.metrics import RedisCollector  # noqa: E402
+from chatcache.prometheus import ServerCollector  # noqa: E402
 
 
 class Server(Collector):
@@ -30,7 +30,7 @@ class Server(Collector):
         stats = self._fields("CHATCACHE.STATS")
         # A server that hangs costs one time-out, not two: Prometheus gives a scrape 10 seconds.
         info = self._fields("INFO") if stats else {}
-        yield from RedisCollector(stats, info).collect()
+        yield from ServerCollector(stats, info).collect()
 
     def _fields(self, command: str) -> dict[str, int]:
         """Returns the fields of a reply, or none if the server is down or the user lacks the right."""

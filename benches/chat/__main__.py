@@ -1,19 +1,16 @@
-"""Runs the same schedule against every way to answer: `make bench-chat`, or with options by ARGS='--seconds 20'."""
+"""Runs the same schedule against every way to respond: `make bench-chat`, or with options by ARGS='--seconds 20'."""
 
 import argparse
 import os
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import redis
 import uvloop
+from chatcache.testing import Process, Server, free_port, until
 
 from load import Run, Seen, raise_file_limit
 from report import NAMES, Figures, machine, write
@@ -21,7 +18,9 @@ from workload import Plan, Workload, real_prompts
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-MODULE = Path(os.environ.get("CHATCACHE_MODULE", ROOT / "target/release/libchatcache.so"))
+SERVICE = ROOT / "examples/chat_service"
+CLIENT = ROOT / "clients/python/src"
+MODULE = ROOT / "target/release/libchatcache.so"
 OTHER_KEYS = 100_000
 PROCESSES = 2
 
@@ -33,7 +32,7 @@ def main() -> None:
         "--question-share", type=float, default=Plan.question_share, help="see workload.py (%(default)s)"
     )
     parser.add_argument(
-        "--users", type=int, default=Plan.users, help="who have answers of their own (%(default)s)"
+        "--users", type=int, default=Plan.users, help="with responses of their own (%(default)s)"
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ways", nargs="+", choices=NAMES, default=list(NAMES))
@@ -65,14 +64,12 @@ def measure(way: str, plan: Plan, workload: Workload, server: redis.Redis, direc
 
 @contextmanager
 def redis_server(directory: Path, plan: Plan) -> Iterator[redis.Redis]:
-    port = free_port()
-    binary = os.environ.get("CHATCACHE_SERVER", "redis-server")
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
-    arguments = ["--loadmodule", str(MODULE), "ttl-response", str(plan.ttl), "ttl-persona", str(plan.ttl)]
-    with process([binary, *options, *arguments], directory / "redis.log"):
-        client = redis.Redis(port=port)
-        wait_for(client.ping, directory / "redis.log")
-        yield client
+    ttls = ("ttl-response", str(plan.ttl), "ttl-persona", str(plan.ttl))
+    server = Server(directory, *ttls, module=MODULE)
+    try:
+        yield server.client
+    finally:
+        server.stop()
 
 
 @contextmanager
@@ -81,7 +78,7 @@ def service(way: str, plan: Plan, redis_port: int, directory: Path) -> Iterator[
     metrics = directory / "metrics"
     metrics.mkdir()
     env = {
-        "PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT / "examples/chat_service")]),
+        "PYTHONPATH": os.pathsep.join([str(HERE), str(SERVICE), str(CLIENT)]),
         "PROMETHEUS_MULTIPROC_DIR": str(metrics),
         "BENCH_QUESTION_SHARE": str(plan.question_share),
         "BENCH_TTL_S": str(plan.ttl),
@@ -93,49 +90,14 @@ def service(way: str, plan: Plan, redis_port: int, directory: Path) -> Iterator[
     }
     command = [sys.executable, "-m", "uvicorn", "--factory", f"ways:{way}", "--port", str(port)]
     command += ["--workers", str(PROCESSES), "--no-access-log"]
-    log = directory / "service.log"
-    with process(command, log, **env):
-        wait_for(lambda: log.read_text().count("startup complete") == PROCESSES, log)
-        yield f"http://127.0.0.1:{port}"
-
-
-@contextmanager
-def process(command: list[str], log: Path, **env: str) -> Iterator[None]:
-    with log.open("wb") as file:
-        child = subprocess.Popen(
-            command, env={**os.environ, **env}, stdout=file, stderr=file, start_new_session=True
-        )
+    process = Process(command, directory, **env)
     try:
-        yield
+        until("the service is up", lambda: process.log().count("startup complete") == PROCESSES, 60)
+        yield f"http://127.0.0.1:{port}"
+    except AssertionError as error:
+        sys.exit(f"bench-chat: {error}\n{process.log()}")
     finally:
-        child.terminate()
-        try:
-            child.wait(30)
-        except subprocess.TimeoutExpired:
-            print(f"bench-chat: {command[:4]} did not end by itself", file=sys.stderr)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-
-
-def wait_for(look: Callable[[], object], log: Path) -> None:
-    end = time.monotonic() + 60
-    while True:
-        try:
-            if look():
-                return
-        except redis.RedisError:
-            pass
-        if time.monotonic() > end:
-            sys.exit(f"bench-chat: it did not start:\n{log.read_text()}")
-        time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+        process.stop()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The load: so many connections, each a caller who asks, reads the answer, thinks and asks again."""
+"""The load: connections, each a caller who asks, reads the response, thinks and asks again."""
 
 import asyncio
 import re
@@ -10,7 +10,7 @@ import aiohttp
 
 from workload import PERSONAS, Change, Plan, Workload
 
-# The stand-in model begins its answer with the prompt that it was given, and here that names persona and version.
+# The stand-in model begins its response with the prompt that it was given, and here that names persona and version.
 SAID = re.compile(r"\[(\w+) v(\d+)\]")
 
 
@@ -18,19 +18,19 @@ SAID = re.compile(r"\[(\w+) v(\d+)\]")
 class Seen:
     """What one run has shown. Times are seconds since its beginning, latencies seconds."""
 
-    # Answers that were there when the plan's time was over; of the others only the latency counts.
+    # Responses that were there when the plan's time was over; of the others only the latency counts.
     in_time: int = 0
     latencies: list[float] = field(default_factory=list)
     # When each of them was asked.
     asked_at: list[float] = field(default_factory=list)
     sources: dict[str, int] = field(default_factory=dict)
     errors: int = 0
-    # Answers made with a prompt that had been replaced, as the service had confirmed, before they were asked for.
+    # Responses made with a prompt that had been replaced, as the service had confirmed, before they were asked for.
     outdated: int = 0
-    # Such answers by how long after the confirmation they were asked for, at most.
+    # The longest time from the confirmation to the question of such a response.
     outdated_for: float = 0
     other_persona: int = 0
-    # Answers made with the service's default prompt, because it could not read the persona's own.
+    # Responses made with the service's default prompt, because it could not read the persona's own.
     unprompted: int = 0
     update_took: list[float] = field(default_factory=list)
     deploy_took: list[float] = field(default_factory=list)
@@ -100,21 +100,21 @@ class Run:
             try:
                 async with self._session.post("/chat", json=body) as reply:
                     told = await reply.json()
-                    answer, source = told["answer"], told["source"]
+                    response, source = told["response"], told["source"]
             except (aiohttp.ClientError, TimeoutError, KeyError):
                 seen.errors += 1
                 await asyncio.sleep(0.1)
                 continue
-            answered_at = self._now()
-            seen.in_time += answered_at <= self._plan.seconds
-            seen.latencies.append(answered_at - asked_at)
+            responded_at = self._now()
+            seen.in_time += responded_at <= self._plan.seconds
+            seen.latencies.append(responded_at - asked_at)
             seen.asked_at.append(asked_at)
             seen.sources[source] = seen.sources.get(source, 0) + 1
-            self._judge(question.persona, answer, asked_at)
+            self._judge(question.persona, response, asked_at)
             await asyncio.sleep(think)
 
-    def _judge(self, persona: str, answer: str, asked_at: float) -> None:
-        said = SAID.match(answer)
+    def _judge(self, persona: str, response: str, asked_at: float) -> None:
+        said = SAID.match(response)
         if said is None:
             self._seen.unprompted += 1
         elif said[1] != persona:

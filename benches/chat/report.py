@@ -19,7 +19,7 @@ NAMES = {
     "mended": "the same, pattern mended",
     "getset": "chatcache, GET and SET",
     "fetch": "chatcache, FETCH and L1",
-    "shared": "the same, a persona's answers for all",
+    "shared": "the same, a persona's responses for all",
 }
 
 # What is held against the goals.
@@ -36,7 +36,7 @@ class Figures:
         return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
 
     @property
-    def answers(self) -> int:
+    def responses(self) -> int:
         return len(self.seen.latencies)
 
     @property
@@ -45,27 +45,30 @@ class Figures:
 
     @property
     def calls_per_1000(self) -> float:
-        return self.seen.model_calls / self.answers * 1_000
+        return self.seen.model_calls / self.responses * 1_000
 
     @property
     def wrong(self) -> int:
         return self.seen.outdated + self.seen.other_persona + self.seen.unprompted
 
     def share(self, source: str) -> float:
-        return self.seen.sources.get(source, 0) / self.answers
+        return self.seen.sources.get(source, 0) / self.responses
 
     def as_json(self) -> dict[str, object]:
         seen = self.seen
         return {
-            "answers": self.answers,
+            "responses": self.responses,
             "errors": seen.errors,
             "p50_ms": self.latency(0.5) * 1e3,
             "p95_ms": self.latency(0.95) * 1e3,
             "p99_ms": self.latency(0.99) * 1e3,
-            "answers_per_second": self.throughput,
+            "responses_per_second": self.throughput,
             "model_calls": seen.model_calls,
-            "model_calls_per_1000_answers": self.calls_per_1000,
-            "share_by_source": {source: self.share(source) for source in ("l1", "l2", "stale", "model")},
+            "model_calls_per_1000_responses": self.calls_per_1000,
+            "share_by_source": {
+                source: self.share(source)
+                for source in ("local", "hit", "stale", "shared", "computed", "uncached")
+            },
             "wrong_outdated": seen.outdated,
             "wrong_outdated_for_at_most_s": seen.outdated_for,
             "wrong_other_persona": seen.other_persona,
@@ -102,11 +105,11 @@ def goals(runs: dict[str, Figures], way: str) -> list[Goal]:
         below("p95, of the guide's", ours.latency(0.95) / guide.latency(0.95)),
         below("p99, of the guide's", ours.latency(0.99) / guide.latency(0.99)),
         at_most(
-            "model calls for as many answers, of the guide's",
+            "model calls for as many responses, of the guide's",
             ours.calls_per_1000 / guide.calls_per_1000,
             0.75,
         ),
-        Goal(f"wrong answers (the guide's: {guide.wrong}): 0", str(ours.wrong), ours.wrong == 0),
+        Goal(f"wrong responses (the guide's: {guide.wrong}): 0", str(ours.wrong), ours.wrong == 0),
         Goal("throughput, of no cache's: at least 1.25", f"{faster:.2f}", faster >= 1.25),
     ]
 
@@ -132,14 +135,18 @@ def table(runs: dict[str, Figures]) -> str:
         ("p50, ms", [f"{f.latency(0.5) * 1e3:.1f}" for f in runs.values()]),
         ("p95, ms", [f"{f.latency(0.95) * 1e3:.0f}" for f in runs.values()]),
         ("p99, ms", [f"{f.latency(0.99) * 1e3:.0f}" for f in runs.values()]),
-        ("answers a second", [f"{f.throughput:.0f}" for f in runs.values()]),
-        ("answers", [str(f.answers) for f in runs.values()]),
+        ("responses a second", [f"{f.throughput:.0f}" for f in runs.values()]),
+        ("responses", [str(f.responses) for f in runs.values()]),
         ("model calls", [str(f.seen.model_calls) for f in runs.values()]),
-        ("model calls for 1,000 answers", [f"{f.calls_per_1000:.0f}" for f in runs.values()]),
-        ("answered from L1", [f"{f.share('l1'):.1%}" for f in runs.values()]),
-        ("from Redis", [f"{f.share('l2'):.1%}" for f in runs.values()]),
+        ("model calls for 1,000 responses", [f"{f.calls_per_1000:.0f}" for f in runs.values()]),
+        ("from L1", [f"{f.share('local'):.1%}" for f in runs.values()]),
+        ("from Redis", [f"{f.share('hit'):.1%}" for f in runs.values()]),
         ("from Redis, stale", [f"{f.share('stale'):.1%}" for f in runs.values()]),
-        ("by the model", [f"{f.share('model'):.1%}" for f in runs.values()]),
+        ("of another caller's call", [f"{f.share('shared'):.1%}" for f in runs.values()]),
+        (
+            "of a call of their own",
+            [f"{f.share('computed') + f.share('uncached'):.1%}" for f in runs.values()],
+        ),
         ("wrong: made with an old prompt", [str(f.seen.outdated) for f in runs.values()]),
         ("so long after the change was confirmed, s", [f"{f.seen.outdated_for:.2f}" for f in runs.values()]),
         ("wrong: another persona's", [str(f.seen.other_persona) for f in runs.values()]),
@@ -172,35 +179,35 @@ def explained(plan: Plan) -> str:
     return f"""## How it was measured
 
 Each way ran for {plan.seconds:.0f} s, from an empty cache, on the same schedule (seed {plan.seed}): {plan.connections} \
-connections, each of which asks, reads the answer, thinks ({plan.think} s on average) and asks again. So a way that \
-answers sooner is asked more often, and model calls are compared for as many answers. {plan.prompts} prompts, chosen by \
+connections, each of which asks, reads the response, thinks ({plan.think} s on average) and asks again. So a way that \
+responds sooner is asked more often, and model calls are compared for as many responses. {plan.prompts} prompts, chosen by \
 Zipf with exponent {plan.zipf}; one in {plan.other_persona} questions goes to another persona than the prompt usually \
 does. Every {plan.burst_every:.0f} s comes a burst: for {plan.burst_takes:.0f} s callers think half of the time, and \
 {plan.burst_share:.0%} of questions go to {plan.burst_prompts} new prompts. Every {plan.update_every:.0f} s a persona's \
-prompt changes; {plan.deployments} deployments drop all answers.
+prompt changes; {plan.deployments} deployments invalidate all responses.
 
 The model is a stand-in with the latency of the baseline, in real time: log-normal, p95 1.8 s, p99 4.2 s; of the spread \
-{plan.question_share:.0%} is the question's own (what the lengths of real answers make it: workload.py), the rest is drawn \
+{plan.question_share:.0%} is the question's own (what the lengths of real responses make it: workload.py), the rest is drawn \
 for each call. Any number of calls run side by side. All else is a day in two minutes: the guide's hour is {plan.ttl} s, \
-for all ways; chatcache with FETCH gives stale answers for a day, {plan.stale} s. Memory in the process (L1) keeps an answer \
+for all ways; chatcache with FETCH gives stale responses for a day, {plan.stale} s. Memory in the process (L1) keeps a response \
 for {plan.l1_ttl:.0f} s, 1,000 at most, in the guide's ways and with FETCH.
 
 The guide's keys hold the user, so {plan.users} users were taken: with so many its scheme does about what it reports of \
-itself, and asks the model for some 60 % of the questions. All of chatcache but the last column keeps answers for each \
-user and persona (tier `response`), which is like for like. The last column shares a persona's answers among its users \
-(tier `persona`): one word in the settings, for those services whose answers do not depend on who asks, as here.
+itself, and asks the model for some 60 % of the questions. All of chatcache but the last column keeps responses for each \
+user and persona (tier `response`), which is like for like. The last column shares a persona's responses among its users \
+(tier `persona`): one word in the settings, for those services whose responses do not depend on the user, as here.
 
-What to keep in mind. The schedule is invented, and it decides the outcome. Because answers expire so often here, more \
-calls follow an expiry than in a real day. A scheme that never drops old answers, nor tells personas apart, needs fewer \
+What to keep in mind. The schedule is invented, and it decides the outcome. Because responses expire so often here, more \
+calls follow an expiry than in a real day. A scheme that never invalidates old responses, nor tells personas apart, needs fewer \
 calls. Few of 20 users ask the same at the same time, so single flight has little to save in the like-for-like column. \
 Others are a matter of --users, --question-share (0: drawn for each call, 1: for each question), --seed and workload.py.
 
-All six are the service of examples/chat_service (FastAPI, uvicorn, two processes) with another loop in it; the last two \
+All six are the service of examples/chat_service (FastAPI, uvicorn, two processes) with another cache in it; the last two \
 are that service as it stands. 100,000 other keys are in the same Redis, as there would be. The guide's scheme is written \
 as its description says, with an asyncio client; where that is silent the kinder reading was taken: a process that clears \
 a pattern clears its own memory too.
 
-An answer is wrong if it is another persona's, or if the service had confirmed a newer prompt before the question was \
+A response is wrong if it is another persona's, or if the service had confirmed a newer prompt before the question was \
 asked. With chatcache's L1 that confirmation waits until all processes know, which is most of what a change takes there. An \
 error is a call of the model that took more than 25 s.
 """
@@ -229,13 +236,13 @@ def draw(runs: dict[str, Figures], plan: Plan, path: Path) -> None:
     over_time.set_ylim(0, over_time.get_ylim()[1] * 1.35)
     over_time.legend(fontsize=7, loc="upper center", ncols=2)
     calls.bar_label(calls.bar(places, [figures.calls_per_1000 for figures in runs.values()]), fmt="%.0f")
-    calls.set_title("Model calls for 1,000 answers")
+    calls.set_title("Model calls for 1,000 responses")
     bottom = [figures.seen.outdated for figures in runs.values()]
     wrong.bar(places, bottom, label="made with an old prompt")
     other = [figures.seen.other_persona for figures in runs.values()]
     bars = wrong.bar(places, other, bottom=bottom, label="another persona's")
     wrong.bar_label(bars, [str(sum(both)) for both in zip(bottom, other, strict=True)])
-    wrong.set_title("Wrong answers")
+    wrong.set_title("Wrong responses")
     wrong.legend()
     for axes in (latency, calls, wrong):
         axes.set_xticks(

@@ -1,7 +1,7 @@
-"""The six ways to answer that are compared, behind the same routes, in the same server: `uvicorn --factory`.
+"""The six ways to respond that are compared, behind the same routes, in the same server: `uvicorn --factory`.
 
-`fetch` and `shared` are examples/chat_service as it stands, with answers for each user or for all who ask a persona.
-The others are the same service with another loop in it, so that they differ in nothing but how they cache.
+`fetch` and `shared` are examples/chat_service as it stands, with responses for each user or for all users of a persona.
+The others are the same service with another cache in it, so that they differ in nothing else.
 """
 
 import fnmatch
@@ -10,16 +10,15 @@ import math
 import os
 import pickle
 import random
-from collections.abc import AsyncIterator
 from typing import Self, cast
 
 from cachetools import TTLCache
+from chatcache import Answer
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-from chat_service.answers import PROMPT_PREFIX, Answer, Answers, whole
 from chat_service.app import create_app
-from chat_service.local import Request
+from chat_service.chat import PERSONA_PREFIX, PROMPT_PREFIX, Chat
 from chat_service.model import StandInModel
 from chat_service.settings import Settings
 
@@ -27,7 +26,9 @@ TTL_S = int(os.environ["BENCH_TTL_S"])
 
 
 class Unevenly(StandInModel):
-    """A part of how long an answer takes is the question's own, the rest another for each call."""
+    """A part of the time that a response takes is the question's own, the rest another for each call."""
+
+    words = ("This is ", "the stand-in's ", "response.")
 
     def __init__(self, question_share: float) -> None:
         super().__init__()
@@ -42,15 +43,17 @@ def stand_in() -> StandInModel:
     return Unevenly(float(os.environ["BENCH_QUESTION_SHARE"]))
 
 
-class NoCache(Answers):
+class NoCache(Chat):
     """Every question is a call of the model."""
 
     async def __aenter__(self) -> Self:
         return self  # and without the connection that watches
 
-    async def _find(self, request: Request) -> Answer:
-        prompt, _ = await self._prompt(self._redis, request.persona)
-        return Answer("model", self._ask(prompt, request))
+    async def respond(self, user: str, persona: str, message: str) -> Answer[str]:
+        # The prompt is read from Redis in all ways.
+        stored = await self._redis.get(PROMPT_PREFIX + persona)
+        prompt = self._last_known_prompt(persona) if stored is None else str(stored)
+        return Answer("".join([piece async for piece in self._ask(prompt, message)]), "uncached")
 
     async def change_prompt(self, persona: str, prompt: str, soft: bool) -> int:
         await self._redis.set(PROMPT_PREFIX + persona, prompt)
@@ -67,14 +70,14 @@ class CacheManager:
         self._memory: TTLCache[str, str] = TTLCache(settings.l1_items, settings.l1_ttl_s)
         self._redis = Redis.from_url(settings.redis_url, max_connections=settings.redis_connections)
 
-    async def get(self, key: str) -> Answer | None:
+    async def get(self, key: str) -> Answer[str] | None:
         if (known := self._memory.get(key)) is not None:
-            return Answer("l1", whole(known))
+            return Answer(known, "local")
         if (pickled := await self._redis.get(key)) is None:
             return None
         text: str = pickle.loads(cast(bytes, pickled))
         self._memory[key] = text
-        return Answer("l2", whole(text))
+        return Answer(text, "hit")
 
     async def set(self, key: str, text: str, ttl: int) -> None:
         self._memory[key] = text
@@ -95,54 +98,51 @@ class Guide(NoCache):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, stand_in())
-        self._cache = CacheManager(settings)
+        self._cached = CacheManager(settings)
 
-    def _key(self, request: Request) -> str:
-        return f"response:{request.user}:{hashlib.md5(request.message.encode()).hexdigest()}"
+    def _key(self, user: str, persona: str, message: str) -> str:
+        return f"response:{user}:{hashlib.md5(message.encode()).hexdigest()}"
 
-    async def _find(self, request: Request) -> Answer:
-        key = self._key(request)
-        return await self._cache.get(key) or Answer("model", self._compute_and_set(key, request))
-
-    async def _compute_and_set(self, key: str, request: Request) -> AsyncIterator[str]:
-        answer = await super()._find(request)
-        text = await answer.text()
-        await self._cache.set(key, text, TTL_S)
-        yield text
+    async def respond(self, user: str, persona: str, message: str) -> Answer[str]:
+        key = self._key(user, persona, message)
+        if (known := await self._cached.get(key)) is not None:
+            return known
+        answer = await super().respond(user, persona, message)
+        await self._cached.set(key, answer.value, TTL_S)
+        return answer
 
     async def change_prompt(self, persona: str, prompt: str, soft: bool) -> int:
         await super().change_prompt(persona, prompt, soft)
-        return await self._cache.clear_pattern(f"response:*:{persona}:*")
+        return await self._cached.clear_pattern(f"response:*:{persona}:*")
 
     async def deploy(self) -> int:
-        return await self._cache.clear_pattern("response:*")
+        return await self._cached.clear_pattern("response:*")
 
 
 class Mended(Guide):
     """The same with the persona in its keys, so that the pattern matches."""
 
-    def _key(self, request: Request) -> str:
-        digest = hashlib.md5(request.message.encode()).hexdigest()
-        return f"response:{request.user}:{request.persona}:{digest}"
+    def _key(self, user: str, persona: str, message: str) -> str:
+        return f"response:{user}:{persona}:{hashlib.md5(message.encode()).hexdigest()}"
 
 
-class GetSet(Answers):
+class GetSet(NoCache):
     """chatcache with two commands, and no memory in the process."""
 
-    async def __aenter__(self) -> Self:
-        return self
+    async def respond(self, user: str, persona: str, message: str) -> Answer[str]:
+        words = (self._settings.tier, user, PERSONA_PREFIX + persona, message)
+        if (text := await self._redis.execute_command("CHATCACHE.GET", *words)) is not None:
+            return Answer(text, "hit")
+        answer = await super().respond(user, persona, message)
+        await self._redis.execute_command("CHATCACHE.SET", *words, answer.value)
+        return answer
 
-    async def _find(self, request: Request) -> Answer:
-        text = await self._redis.execute_command("CHATCACHE.GET", *self._words(request))
-        return (
-            Answer("l2", whole(text)) if text is not None else Answer("model", self._compute_and_set(request))
-        )
+    async def change_prompt(self, persona: str, prompt: str, soft: bool) -> int:
+        await super().change_prompt(persona, prompt, soft)
+        return int(await self._redis.execute_command("CHATCACHE.INVALIDATE", PERSONA_PREFIX + persona))
 
-    async def _compute_and_set(self, request: Request) -> AsyncIterator[str]:
-        prompt, _ = await self._prompt(self._redis, request.persona)
-        text = "".join([piece async for piece in self._ask(prompt, request)])
-        await self._redis.execute_command("CHATCACHE.SET", *self._words(request), text)
-        yield text
+    async def deploy(self) -> int:
+        return int(await self._redis.execute_command("CHATCACHE.FLUSH"))
 
 
 def none() -> FastAPI:
@@ -158,12 +158,12 @@ def mended() -> FastAPI:
 
 
 def getset() -> FastAPI:
-    return create_app(GetSet(Settings(l1_items=0), stand_in()))
+    return create_app(GetSet(Settings(), stand_in()))
 
 
 def fetch() -> FastAPI:
-    return create_app(Answers(Settings(), stand_in()))
+    return create_app(Chat(Settings(), stand_in()))
 
 
 def shared() -> FastAPI:
-    return create_app(Answers(Settings(tier="persona"), stand_in()))
+    return create_app(Chat(Settings(tier="persona"), stand_in()))

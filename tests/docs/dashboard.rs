@@ -120,6 +120,7 @@ fn the_dashboard_queries_only_metrics_of_the_example() {
     let output = Command::new(INTERPRETER.as_str())
         .args(["-c", script])
         .current_dir(root().join("examples/chat_service"))
+        .env("PYTHONPATH", root().join("clients/python/src"))
         .output()
         .expect("start Python");
     let told = String::from_utf8_lossy(&output.stdout);

@@ -49,6 +49,7 @@ pages! {
     dev_structures "docs/dev/structures.md"
     dev_testing "docs/dev/testing.md"
     guide_alternatives "docs/guide/alternatives.md"
+    guide_clients "docs/guide/clients.md"
     guide_invalidating "docs/guide/invalidating.md"
     guide_migration "docs/guide/migration.md"
     guide_single_flight "docs/guide/single-flight.md"

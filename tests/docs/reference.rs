@@ -267,13 +267,13 @@ fn kinds_of_counters_are_those_of_the_exporter() {
         .iter()
         .map(|row| format!("{} {}", quoted(&row[0]).remove(0), row[1]))
         .collect();
-    let script = "import sys; from chat_service.metrics import RedisCollector\n\
+    let script = "import sys; from chatcache.prometheus import ServerCollector\n\
                   for name in sys.argv[1:]:\n\
-                  \x20   print(name, [m.type for m in RedisCollector({name: 1}, {}).collect() if m.name != 'chatcache_up'][0])";
+                  \x20   print(name, [m.type for m in ServerCollector({name: 1}, {}).collect() if m.name != 'chatcache_up'][0])";
     let output = Command::new(INTERPRETER.as_str())
         .args(["-c", script])
         .args(names(section(&page, "## Counters of the server")))
-        .current_dir(root().join("examples/chat_service"))
+        .current_dir(root().join("clients/python/src"))
         .output()
         .expect("start Python");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,5 +1,4 @@
-"""A chat service that keeps its answers in a Redis with chatcache.
+"""A chat service that keeps its responses in a Redis with chatcache.
 
-`app` has the routes, `answers` the loop that every question goes through, `local` the level in this process's own
-memory and the connection that keeps it right, `model` what is asked when nobody has the answer.
+`app` has the routes, `chat` the cache, the prompts and the changes, `model` what responds if the cache has nothing.
 """

@@ -1,4 +1,4 @@
-"""What is asked when nobody has the answer.
+"""The model, which is asked if no response is cached.
 
 `Model` is where your provider's client goes; `StandInModel` only takes as long as one.
 """
@@ -12,17 +12,19 @@ from typing import Protocol
 
 
 class ModelError(Exception):
-    """The model gave no answer."""
+    """The model gave no response."""
 
 
 class Model(Protocol):
     def stream(self, prompt: str, message: str) -> AsyncIterator[str]:
-        """The answer, piece by piece as it comes. Raises ModelError."""
+        """The response, piece by piece as it comes. Raises ModelError."""
         ...
 
 
 class StandInModel:
     """Says which prompt it was given, after a time drawn from a log-normal distribution with this p95 and p99."""
+
+    words = ("This ", "is ", "the ", "stand-in's ", "response, ", "word ", "by ", "word.")
 
     def __init__(self, p95_s: float = 1.8, p99_s: float = 4.2) -> None:
         normal = NormalDist()
@@ -37,7 +39,7 @@ class StandInModel:
 
     async def stream(self, prompt: str, message: str) -> AsyncIterator[str]:
         seconds = math.exp(self._mu + self._sigma * self.deviation(prompt, message))
-        pieces = [f"[{prompt}] ", "This is ", "the stand-in's ", "answer."]
+        pieces = [f"[{prompt}] ", *self.words]
         for piece in pieces:
             await asyncio.sleep(seconds / len(pieces))
             yield piece

@@ -10,14 +10,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CHAT_")
 
     redis_url: str = "redis://127.0.0.1:6379"
-    # Who shares an answer: all who ask a persona, or one user with one persona.
+    # The callers that share a response: all of a persona, or one user with one persona.
     tier: Literal["persona", "response"] = "response"
-    # How long after its TTL an answer is still given while a new one is computed.
+    # The time after its TTL for which a response is still given while a new one is computed.
     stale_ms: int = 600_000
-    # A request waits so long for another caller's answer, then it asks the model itself: about the model's p90, as
+    # The longest wait for another caller's response; then the model is asked once more: about the model's p90, as
     # a call that takes longer is an unusual one and another is likely to be sooner.
     wait_ms: int = 1_000
-    # What Redis may take to reply, beyond a wait that it was asked for.
+    # Redis' time to reply, beyond a wait that it was asked for.
     redis_timeout_s: float = 0.5
     # Of each process. A waiting request and one that computes hold a connection each.
     redis_connections: int = 1_000

@@ -3,20 +3,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import RedisServer, Service
+from tests.servers import MODULE, Server, Service
 
 
 @pytest.fixture
-def redis_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+def redis_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
     """A Redis with the module, and with the arguments that `pytest.mark.module` gives it."""
     mark = request.node.get_closest_marker("module")
-    server = RedisServer(tmp_path, *(mark.args if mark else ()))
+    server = Server(tmp_path, *(mark.args if mark else ()), module=MODULE)
     yield server
     server.stop()
 
 
 @pytest.fixture
-def start(tmp_path: Path, redis_server: RedisServer) -> Iterator[Callable[..., Service]]:
+def start(tmp_path: Path, redis_server: Server) -> Iterator[Callable[..., Service]]:
     """Starts the service: start(processes, setting="value")."""
     started: list[Service] = []
 

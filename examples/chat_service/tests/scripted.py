@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
-from chat_service.answers import Answers
 from chat_service.app import create_app
+from chat_service.chat import Chat
 from chat_service.model import ModelError
 from chat_service.settings import Settings
 
 
 class ScriptedModel:
-    """Every answer is another one, and names its prompt.
+    """Every response is another one, and names its prompt.
 
     `slow` takes a second, `fail` fails, `silent` says nothing, `long` is long.
     """
@@ -30,4 +30,4 @@ class ScriptedModel:
 
 
 def create_scripted_app() -> FastAPI:
-    return create_app(Answers(Settings(), ScriptedModel()))
+    return create_app(Chat(Settings(), ScriptedModel()))

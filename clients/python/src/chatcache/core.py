@@ -1,0 +1,300 @@
+"""The part of a cache that threads and asyncio share: settings, requests, the flights under way, failures."""
+
+import functools
+import inspect
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Generic, cast
+
+from redis import ConnectionPool
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from chatcache.codecs import TEXT, Codec, Value
+from chatcache.errors import is_outage
+from chatcache.flight import At, Flight, Question
+from chatcache.hooks import Hooks, Source
+from chatcache.local import Local, Moment
+from chatcache.request import Request, Text, Tier, as_bytes, sorted_json
+
+log = logging.getLogger("chatcache")
+
+# One FETCH waits no longer than this, so that a Redis that hangs is noticed. In seconds.
+LONGEST_WAIT = 4.0
+
+# A caller whom so many flights could not serve computes alone.
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Answer(Generic[Value]):
+    """A value, and its source: local, hit, stale, computed, shared or uncached (see `hooks`)."""
+
+    value: Value
+    source: Source
+
+
+def always(_: Any) -> bool:
+    return True
+
+
+class Core(Generic[Value]):
+    """The base of `Cache` and `AsyncCache`, whose parameters these are. All times are in seconds.
+
+    `tier` is the tier of requests that name none, `ttl` and `stale` are a response's TTL and grace (None: the server's
+    settings). A caller waits up to `wait` for another caller's response and then computes one, which is not stored.
+    `lease` must be longer than a model call, or for a stream than the pause between two pieces. `timeout` bounds Redis'
+    time to connect and to reply, beyond a wait that it was asked for. A waiting caller holds a connection, and so does one
+    that computes: `max_connections` bounds them. `local` is the first level, `connection` has more options of redis-py's
+    connections (ssl, username and so on).
+    """
+
+    def __init__(
+        self,
+        url: str = "redis://127.0.0.1:6379",
+        codec: Codec[Value] = cast("Codec[Any]", TEXT),  # noqa: B008
+        *,
+        tier: Tier = "response",
+        ttl: float | None = None,
+        stale: float | None = None,
+        wait: float = 30.0,
+        lease: float = 30.0,
+        timeout: float = 1.0,
+        max_connections: int = 1_000,
+        local: Local | None = None,
+        hooks: Hooks | None = None,
+        connection: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.codec, self.tier, self.ttl, self.stale = codec, tier, ttl, stale
+        self.wait, self.lease, self.timeout = wait, lease, timeout
+        self.local, self.hooks = local, hooks or Hooks()
+        self.longest_wait = min(max(self.wait, 1.0), LONGEST_WAIT)
+        self.has_pieces = codec.pieces() is not None
+        # Responses that were given without the cache because it was out of reach, and writes that were left out.
+        self.failures = 0
+        self._url, self._connection, self._max_connections = url, dict(connection or {}), max_connections
+        self._is_failing = False
+        self._lock = threading.Lock()
+        self._flights: dict[At, Flight[Value]] = {}
+        self._is_closed = False
+        self._open()
+        if local is not None:
+            local.attach(self._local_pool, timeout, self.hooks)
+
+    def _open(self) -> None:
+        """Makes the clients of redis-py."""
+        raise NotImplementedError
+
+    def make_news(self) -> Any:
+        """Makes what the callers of a flight wait by: its `notify` wakes them all."""
+        raise NotImplementedError
+
+    def _options(self, retry: Any, timeout: float) -> dict[str, Any]:
+        """Options of redis-py's pools: no retries, since a caller waits, and a FETCH again may take a second lease."""
+        return {
+            "protocol": 2,
+            "socket_timeout": timeout,
+            "socket_connect_timeout": self.timeout,
+            "retry": retry,
+            "max_connections": self._max_connections,
+            **self._connection,
+        }
+
+    def _waiting_timeout(self) -> float:
+        return self.longest_wait + self.timeout
+
+    def _local_pool(self) -> ConnectionPool:
+        options = {**self._options(Retry(NoBackoff(), 0), self.timeout), "protocol": 3}
+        return ConnectionPool.from_url(self._url, **options)
+
+    # Requests
+
+    def _request(
+        self, message: Text, persona: Text, user: Text, tier: str | None, id: Text | None
+    ) -> Request:
+        return Request(
+            tier or self.tier,
+            as_bytes(user),
+            as_bytes(persona),
+            as_bytes(message),
+            None if id is None else as_bytes(id),
+        )
+
+    def key(
+        self,
+        message: Text,
+        *,
+        persona: Text,
+        user: Text = "",
+        tier: Tier | None = None,
+        id: Text | None = None,
+    ) -> bytes:
+        """Returns the name of the entry's key without asking the server (which must not be a cluster)."""
+        return self._request(message, persona, user, tier, id).key
+
+    def times(self, question: Question[Value]) -> tuple[str | int, ...]:
+        """The TTL and the grace of a response as options of a command."""
+        ttl = () if question.ttl is None else ("PX", int(question.ttl * 1e3))
+        return ttl if question.stale is None else (*ttl, "STALE", int(question.stale * 1e3))
+
+    def _question(
+        self,
+        request: Request,
+        ttl: float | None,
+        stale: float | None,
+        refresh: bool = False,
+        should_store: Callable[[Value], bool] | None = None,
+    ) -> Question[Value]:
+        ttl = self.ttl if ttl is None else ttl
+        stale = self.stale if stale is None else stale
+        return Question(request, ttl, stale, refresh, should_store or always)
+
+    def _set(self, request: Request, value: Value, ttl: float | None, stale: float | None) -> tuple[Any, ...]:
+        times = self.times(self._question(request, ttl, stale))
+        return "CHATCACHE.SET", *request.words, self.codec.encode(value), *request.options, *times
+
+    # Reading: `found` has the responses so far, by request.
+
+    def _local_answers(self, requests: list[Request]) -> dict[Request, Answer[Value]]:
+        known = ((request, self.remembered(request)) for request in requests)
+        return {
+            request: Answer(self.codec.decode(response), "local")
+            for request, response in known
+            if response is not None
+        }
+
+    def _add_hits(
+        self, found: dict[Request, Answer[Value]], missing: list[Request], replies: list[Any]
+    ) -> None:
+        self.succeeded()
+        for request, response in zip(missing, replies, strict=True):
+            if response is not None:
+                found[request] = Answer(self.codec.decode(response), "hit")
+
+    def _answered(
+        self, requests: list[Request], found: dict[Request, Answer[Value]], began_at: float
+    ) -> list[Answer[Value] | None]:
+        for request, answer in found.items():
+            self.hooks.answered(request, answer.source, time.monotonic() - began_at)
+        return [found.get(request) for request in requests]
+
+    # The first level
+
+    def moment(self) -> Moment:
+        return Moment(0) if self.local is None else self.local.memory.moment()
+
+    def covers(self, request: Request) -> bool:
+        return self.local is not None and self.local.covers(request)
+
+    def remembered(self, request: Request) -> bytes | None:
+        return self.local.memory.get(request.shared) if self.local and self.local.covers(request) else None
+
+    def remember(self, asked_at: Moment, request: Request, response: bytes, ttl: float | None) -> None:
+        if self.local is not None and self.local.covers(request):
+            self.local.memory.put(asked_at, request.shared, response, inf if ttl is None else ttl)
+
+    @property
+    def is_down(self) -> bool:
+        """Whether `local` has found that Redis does not answer: then no caller waits for it."""
+        return self.local is not None and not self.local.is_up
+
+    def _invalidation(self, soft: bool, personas: Sequence[Text]) -> list[tuple[Any, ...]]:
+        if not personas:
+            raise ValueError("no persona is given")
+        return [("CHATCACHE.SOFTINVALIDATE" if soft else "CHATCACHE.INVALIDATE", *map(as_bytes, personas))]
+
+    def _everywhere(self, *command: Any) -> list[tuple[Any, ...]]:
+        """The command, and a second one that tells all processes, since CLIENT TRACKING tells of no FLUSH and no FORGET."""
+        more = [] if self.local is None else [("CHATCACHE.INVALIDATE", self.local.everything)]
+        return [command, *more]
+
+    def _changed(self) -> float:
+        """No later caller joins a flight that began before a change. Returns the time until all processes know it."""
+        with self._lock:
+            self._flights.clear()
+        return 0.0 if self.local is None else self.local.lease
+
+    # Flights
+
+    def join(
+        self, question: Question[Value], streams: bool, asked_at: float, is_late: bool, attempts: int
+    ) -> tuple[Flight[Value], bool]:
+        """Returns the flight of a question, and true if the caller leads it.
+
+        A caller whom `ATTEMPTS` flights could not serve leads one of its own, without a lease.
+        """
+        if self._is_closed:
+            raise RuntimeError("the cache is closed")
+        with self._lock:
+            is_late = is_late or attempts >= ATTEMPTS
+            at = (question.request.shared, question.refresh, self.moment(), is_late)
+            known = None if attempts >= ATTEMPTS else self._flights.get(at)
+            if known is not None and (not known.is_closed or known.confirmed >= asked_at):
+                return known, False
+            flight = self._flights[at] = Flight(self, question, streams, at)
+        return flight, True
+
+    def leave(self, flight: Flight[Value]) -> None:
+        with self._lock:
+            if self._flights.get(flight.at) is flight:
+                del self._flights[flight.at]
+
+    def _source(self, flight: Flight[Value], leads: bool, waited: bool) -> Source:
+        source = flight.source or "hit"
+        if not leads and source in ("computed", "uncached") or source == "hit" and waited:
+            return "shared"
+        return source
+
+    # What hooks and logs are told.
+
+    def failed(self, operation: str, error: BaseException) -> None:
+        self.hooks.failed(operation, error)
+        if not is_outage(error):
+            return
+        self.failures += 1
+        if not self._is_failing:  # once for each outage
+            self._is_failing = True
+            log.warning("chatcache: %s failed: %s: %s", operation, type(error).__name__, error)
+
+    def succeeded(self) -> None:
+        if self._is_failing:
+            self._is_failing = False
+            log.warning("chatcache: Redis answers again")
+
+    def computed(self, request: Request, began_at: float, error: BaseException | None) -> None:
+        self.hooks.computed(request, time.monotonic() - began_at, error)
+
+    # Replies
+
+    def _map(self, reply: Any) -> dict[str, Any]:
+        """A map of RESP2 or RESP3 with names as text."""
+        pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+        return {name.decode(): value for name, value in pairs}
+
+
+class Template:
+    """The request of a decorated function's call: persona, user and message filled in from its arguments."""
+
+    def __init__(self, function: Callable[..., Any], persona: str, user: str, message: str | None) -> None:
+        self._signature = inspect.signature(function)
+        self._name = f"{function.__module__}.{function.__qualname__}"
+        self._persona, self._user, self._message = persona, user, message
+
+    def fill(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, str, str]:
+        """Returns persona, user and message."""
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        names = bound.arguments
+        if self._message is None:
+            message = sorted_json({"function": self._name, "arguments": names})
+        else:
+            message = self._message.format(**names)
+        return self._persona.format(**names), self._user.format(**names), message
+
+
+def wraps(function: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return functools.wraps(function)

@@ -1,0 +1,299 @@
+"""The gateway, with the real SDK and a stand-in for the upstream."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+openai = pytest.importorskip("openai")
+uvicorn = pytest.importorskip("uvicorn")
+httpx = pytest.importorskip("httpx")
+
+from chatcache.openai import Gateway, cache_control, put_together
+from chatcache.testing import free_port, until
+from tests.servers import Server
+
+pytestmark = pytest.mark.slow
+
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+
+
+class Upstream:
+    """Streams as the API does; the message says what goes wrong."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.seen: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        self.paths.append(scope["path"])
+        body = (await receive()).get("body", b"")
+
+        async def reply(status: int, data: Any) -> None:
+            headers = [(b"content-type", b"application/json"), (b"retry-after", b"7")]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": json.dumps(data).encode()})
+
+        if scope["path"] == "/v1/models":
+            return await reply(200, {"object": "list", "data": [{"id": "large", "object": "model"}]})
+        self.calls += 1
+        request = json.loads(body)
+        self.seen.append(request)
+        said = request["messages"][-1]["content"]
+        if "limit" in said:
+            return await reply(429, {"error": {"message": "too many", "type": "rate_limit"}})
+        if not request.get("stream"):
+            choice = {
+                "index": 0,
+                "message": {"role": "assistant", "content": "whole"},
+                "finish_reason": "stop",
+            }
+            return await reply(
+                200,
+                {"id": "w", "object": "chat.completion", "created": 1, "model": "large", "choices": [choice]},
+            )
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", b"text/event-stream")],
+            }
+        )
+
+        async def event(data: str, more: bool = True) -> None:
+            await send(
+                {"type": "http.response.body", "body": f"data: {data}\n\n".encode(), "more_body": more}
+            )
+
+        base = {"id": f"c-{self.calls}", "object": "chat.completion.chunk", "created": 1, "model": "large"}
+
+        async def chunk(delta: dict[str, Any], end: str | None = None, index: int = 0) -> None:
+            choice = {"index": index, "delta": delta, "finish_reason": end}
+            await event(json.dumps({**base, "choices": [choice], "usage": None}))
+
+        if request.get("tools"):
+            call = {
+                "index": 0,
+                "id": "t1",
+                "type": "function",
+                "function": {"name": "weather", "arguments": ""},
+            }
+            await chunk({"role": "assistant", "content": None, "tool_calls": [call]})
+            for part in ('{"city":', ' "Rome"}'):
+                await chunk({"tool_calls": [{"index": 0, "function": {"arguments": part}}]})
+            await chunk({}, "tool_calls")
+        else:
+            await chunk({"role": "assistant", "content": ""})
+            for word in ("Call ", f"{self.calls}: ", "grüß ", "dich"):
+                await asyncio.sleep(0.3 if "slow" in said else 0)
+                await chunk({"content": word})
+                if "breaks" in said:
+                    return await event("{}", more=False)
+            await chunk({}, "stop")
+        usage = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+        await event(json.dumps({**base, "choices": [], "usage": usage}))
+        await event("[DONE]", more=False)
+
+
+def serve(app: Any) -> tuple[str, Callable[[], None]]:
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until("the server is up", lambda: server.started)
+
+    def stop() -> None:
+        server.should_exit = True
+        thread.join(30)
+
+    return f"http://127.0.0.1:{port}/v1", stop
+
+
+@pytest.fixture
+def upstream() -> Iterator[tuple[Upstream, str]]:
+    app = Upstream()
+    url, stop = serve(app)
+    yield app, url
+    stop()
+
+
+class Api:
+    """The real SDK at the gateway."""
+
+    def __init__(self, url: str) -> None:
+        self.client = openai.OpenAI(base_url=url, api_key="key", max_retries=0)
+
+    def ask(self, message: str, headers: dict[str, str] | None = None, **more: Any) -> tuple[Any, Any]:
+        """Returns the completion and the headers."""
+        messages = [{"role": "system", "content": "You help."}, {"role": "user", "content": message}]
+        reply = self.client.chat.completions.with_raw_response.create(
+            model="large", messages=messages, extra_headers=headers or {}, **more
+        )
+        return reply.parse(), reply.headers
+
+    def stream(self, message: str, **more: Any) -> tuple[str, list[Any], Any]:
+        """Returns the text, the chunks and the headers."""
+        stream, headers = self.ask(message, stream=True, **more)
+        chunks = list(stream)
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        return text, chunks, headers
+
+
+@pytest.fixture
+def api(server: Server, upstream: tuple[Upstream, str]) -> Iterator[Api]:
+    url, stop = serve(Gateway(upstream[1], server.url))
+    yield Api(url)
+    stop()
+
+
+def text(completion: Any) -> str:
+    return str(completion.choices[0].message.content)
+
+
+def test_a_completion_is_asked_for_once(api: Api, upstream: tuple[Upstream, str], server: Server) -> None:
+    first, headers = api.ask("hi")
+    assert text(first) == "Call 1: grüß dich"
+    assert (first.choices[0].finish_reason, first.usage.total_tokens, first.object) == (
+        "stop",
+        7,
+        "chat.completion",
+    )
+    assert headers["x-cache"] == "MISS"
+    again, headers = api.ask("hi", user="bob", metadata={"a": "b"})
+    assert again.model_dump() == first.model_dump()
+    assert (headers["x-cache"], headers["age"]) == ("HIT", "0")
+    assert server.client.exists(headers["x-cache-key"]) == 1
+    assert text(api.ask("hi", temperature=0.5)[0]) != text(api.ask("hi", seed=1)[0]) != text(first)
+    assert upstream[0].calls == 3
+
+
+def test_a_stored_response_is_streamed_with_its_usage(api: Api, upstream: tuple[Upstream, str]) -> None:
+    whole, chunks, headers = api.stream("hi")
+    assert (whole, headers["x-cache"]) == ("Call 1: grüß dich", "MISS")
+    assert all(chunk.usage is None and chunk.choices for chunk in chunks)
+    whole, chunks, headers = api.stream("hi", stream_options={"include_usage": True})
+    assert (whole, headers["x-cache"]) == ("Call 1: grüß dich", "HIT")
+    assert chunks[-1].usage.total_tokens == 7
+    assert text(api.ask("hi")[0]) == whole
+    assert upstream[0].calls == 1
+
+
+def test_thirty_callers_half_of_them_streaming_cost_one_call(
+    api: Api, upstream: tuple[Upstream, str]
+) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def call(number: int) -> None:
+        if number % 2:
+            whole, _, headers = api.stream("slow")
+        else:
+            completion, headers = api.ask("slow")
+            whole = text(completion)
+        seen.append((whole, headers["x-cache"]))
+
+    callers = [threading.Thread(target=call, args=[number]) for number in range(30)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(30)
+    assert {whole for whole, _ in seen} == {"Call 1: grüß dich"}
+    assert len(seen) == 30
+    assert [source for _, source in seen].count("MISS") == 1
+    assert {source for _, source in seen} <= {"MISS", "SHARED", "HIT"}
+    assert upstream[0].calls == 1
+
+
+def test_pieces_are_passed_on_as_they_come(api: Api) -> None:
+    began_at = time.monotonic()
+    stream, _ = api.ask("slow", stream=True)
+    times = [
+        time.monotonic() - began_at for chunk in stream if chunk.choices and chunk.choices[0].delta.content
+    ]
+    assert times[-1] - times[0] > 0.5
+
+
+def test_tools_are_put_together(api: Api) -> None:
+    for source in ("MISS", "HIT"):
+        completion, headers = api.ask("hi", tools=[TOOL])
+        [call] = completion.choices[0].message.tool_calls
+        assert (call.id, call.function.name, json.loads(call.function.arguments)) == (
+            "t1",
+            "weather",
+            {"city": "Rome"},
+        )
+        assert (completion.choices[0].finish_reason, headers["x-cache"]) == ("tool_calls", source)
+    _, chunks, _ = api.stream("hi", tools=[TOOL])
+    assert [bool(chunk.choices[0].delta.tool_calls) for chunk in chunks] == [True, True, True, False]
+
+
+def test_an_error_of_the_upstream_is_passed_on_and_never_stored(
+    api: Api, upstream: tuple[Upstream, str]
+) -> None:
+    for calls, stream in ((1, False), (2, True)):
+        with pytest.raises(openai.RateLimitError, match="too many") as error:
+            api.ask("limit", stream=stream)
+        assert error.value.response.headers["retry-after"] == "7"
+        assert upstream[0].calls == calls
+    with pytest.raises(openai.APIError):
+        api.stream("breaks")
+    with pytest.raises(openai.InternalServerError, match="broke off|has no end"):
+        api.ask("breaks")
+    assert upstream[0].calls == 4
+
+
+def test_cache_control_is_obeyed(api: Api, upstream: tuple[Upstream, str]) -> None:
+    api.ask("hi")
+    assert text(api.ask("hi", {"cache-control": "no-cache"})[0]).startswith("Call 2")
+    assert api.ask("hi", {"cache-control": "max-age=60"})[1]["x-cache"] == "HIT"
+    assert text(api.ask("hi", {"cache-control": "max-age=0"})[0]).startswith("Call 3")
+    assert text(api.ask("hi", {"cache-control": "no-store"})[0]) == "whole"
+    assert text(api.ask("hi")[0]).startswith("Call 3")
+    assert text(api.ask("new", {"cache-control": "no-store"})[0]) == "whole"
+    assert api.ask("new")[1]["x-cache"] == "MISS"
+
+
+def test_a_persona_is_named_by_its_prompt_or_a_header(api: Api, server: Server) -> None:
+    api.ask("hi", {"x-cache-persona": "helper"})
+    assert server.run("CHATCACHE.INVALIDATE", "helper") == 1
+    _, headers = api.ask("hi")
+    assert headers["x-cache-key"].startswith("persona:openai/")
+    persona = headers["x-cache-key"].split(":")[1]
+    assert server.run("CHATCACHE.INVALIDATE", persona) == 1
+    assert api.ask("hi")[1]["x-cache"] == "MISS"
+
+
+def test_another_key_gets_no_response_of_this_one(api: Api, upstream: tuple[Upstream, str]) -> None:
+    api.ask("hi")
+    other = Api(str(api.client.base_url))
+    other.client.api_key = "another"
+    assert other.ask("hi")[1]["x-cache"] == "MISS"
+
+
+def test_all_other_requests_go_to_the_upstream(api: Api, upstream: tuple[Upstream, str]) -> None:
+    assert [model.id for model in api.client.models.list()] == ["large"]
+    assert upstream[0].paths == ["/v1/models"]
+
+
+def test_without_redis_the_upstream_responds(api: Api, server: Server) -> None:
+    server.stop()
+    completion, headers = api.ask("hi")
+    assert (text(completion), headers["x-cache"]) == ("Call 1: grüß dich", "MISS")
+    assert api.stream("hi")[0] == "Call 2: grüß dich"
+
+
+def test_choices_are_put_together_one_by_one() -> None:
+    def chunk(index: int, content: str) -> dict[str, Any]:
+        logprobs = {"content": [{"token": content}]}
+        return {"choices": [{"index": index, "delta": {"content": content}, "logprobs": logprobs}]}
+
+    whole = put_together([chunk(1, "c"), chunk(0, "a"), chunk(1, "d"), chunk(0, "b")])
+    assert [choice["message"]["content"] for choice in whole["choices"]] == ["ab", "cd"]
+    assert whole["choices"][0]["logprobs"] == {"content": [{"token": "a"}, {"token": "b"}]}
+    assert cache_control("max-age=3, no-cache") == {"max-age": 3, "no-cache": None}

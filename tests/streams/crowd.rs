@@ -10,8 +10,8 @@ const CROWD: usize = 10_000;
 /// The longest time for which another client may wait for its reply.
 const STALL: Duration = Duration::from_millis(250);
 
-/// Clients that wait for more than the first bytes of a draft.
-fn crowd(server: &Server, operator: &mut RawClient, first: &[u8]) -> Vec<RawClient> {
+/// Clients that wait for more than the first bytes of a draft, and the name of that draft.
+fn crowd(server: &Server, operator: &mut RawClient, first: &[u8]) -> (Vec<RawClient>, String) {
     let reply = streamed(operator.say(&format!("CHATCACHE.FETCH {Q} STREAM")));
     let Streamed::Part { bytes, draft, next } = reply else { panic!("{reply:?}") };
     assert_eq!(bytes, first);
@@ -23,7 +23,7 @@ fn crowd(server: &Server, operator: &mut RawClient, first: &[u8]) -> Vec<RawClie
         readers.push(con);
     }
     eventually_within(Duration::from_secs(60), || operator.stats("")["readers"] == CROWD as i64);
-    readers
+    (readers, draft)
 }
 
 /// Looks at the number of readers until there are none. Returns the numbers seen in between, and the longest look.
@@ -49,7 +49,7 @@ fn ten_thousand_readers_hear_of_a_part_and_of_each_end_in_slices_while_others_ar
     let (mut holder, mut operator) = (server.raw(), server.raw());
     for news in ["part", "rest", "lost"] {
         let token = begin(&mut holder, Q, b"Hello");
-        let mut readers = crowd(&server, &mut operator, b"Hello");
+        let (mut readers, draft) = crowd(&server, &mut operator, b"Hello");
         let begun = Instant::now();
         match news {
             "part" => assert_eq!(append(&mut holder, Q, b", world", &token), Raw::Int(12)),
@@ -57,6 +57,16 @@ fn ten_thousand_readers_hear_of_a_part_and_of_each_end_in_slices_while_others_ar
             _ => drop(holder.number(&format!("CHATCACHE.RELEASE {Q} TOKEN {token}"))),
         }
         let told = begun.elapsed();
+        if news == "part" {
+            // Readers that come meanwhile take their turn among those that are being told.
+            for _ in 0..2 {
+                let from = format!("CHATCACHE.FETCH {Q} STREAM FROM {draft} 0 WAIT 3600000");
+                let Streamed::Part { bytes, .. } = streamed(server.raw().say(&from)) else {
+                    panic!("no part")
+                };
+                assert_eq!(bytes, b"Hello, world");
+            }
+        }
         let (seen, longest) = watched(&mut operator);
         println!(
             "{news}: {} looks, {longest:?} at most; the holder {told:?}, all {:?}",

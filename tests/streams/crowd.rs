@@ -11,18 +11,18 @@ const CROWD: usize = 10_000;
 const STALL: Duration = Duration::from_millis(250);
 
 /// Clients that wait for more than the first bytes of a draft, and the name of that draft.
-fn crowd(server: &Server, operator: &mut RawClient, first: &[u8]) -> (Vec<RawClient>, String) {
+fn crowd(server: &Server, operator: &mut RawClient, size: usize, first: &[u8]) -> (Vec<RawClient>, String) {
     let reply = streamed(operator.say(&format!("CHATCACHE.FETCH {Q} STREAM")));
     let Streamed::Part { bytes, draft, next } = reply else { panic!("{reply:?}") };
     assert_eq!(bytes, first);
     let from = format!("CHATCACHE.FETCH {Q} STREAM FROM {draft} {next} WAIT 3600000");
     let mut readers = Vec::new();
-    for _ in 0..CROWD {
+    for _ in 0..size {
         let mut con = server.raw();
         con.send(&words(&from));
         readers.push(con);
     }
-    eventually_within(Duration::from_secs(60), || operator.stats("")["readers"] == CROWD as i64);
+    eventually_within(Duration::from_secs(60), || operator.stats("")["readers"] == size as i64);
     (readers, draft)
 }
 
@@ -49,7 +49,7 @@ fn ten_thousand_readers_hear_of_a_part_and_of_each_end_in_slices_while_others_ar
     let (mut holder, mut operator) = (server.raw(), server.raw());
     for news in ["part", "rest", "lost"] {
         let token = begin(&mut holder, Q, b"Hello");
-        let (mut readers, draft) = crowd(&server, &mut operator, b"Hello");
+        let (mut readers, draft) = crowd(&server, &mut operator, CROWD, b"Hello");
         let begun = Instant::now();
         match news {
             "part" => assert_eq!(append(&mut holder, Q, b", world", &token), Raw::Int(12)),
@@ -87,4 +87,27 @@ fn ten_thousand_readers_hear_of_a_part_and_of_each_end_in_slices_while_others_ar
     }
     let stats = operator.stats("");
     assert_eq!((stats["readers"], stats["waiters"], stats["leases"]), (0, 0, 0), "{stats:?}");
+}
+
+#[test]
+fn a_hundred_commands_of_one_turn_of_the_event_loop_wake_no_more_readers_than_one() {
+    let server = Server::start();
+    let (mut holder, mut operator) = (server.raw(), server.raw());
+    let token = begin(&mut holder, Q, b"Hello");
+    let (readers, _) = crowd(&server, &mut operator, 4_000, b"Hello");
+    let lines = (0..100)
+        .map(|n| match n % 2 {
+            0 => format!("CHATCACHE.APPEND {Q} x TOKEN {token}"),
+            _ => format!("CHATCACHE.FETCH {Q}"),
+        })
+        .chain(["CHATCACHE.STATS".to_owned()]);
+    let commands = lines.flat_map(|line| {
+        let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+        redis::cmd(&words[0]).arg(&words[1..]).get_packed_command()
+    });
+    holder.send_bytes(&commands.collect::<Vec<u8>>());
+    let replies: Vec<Raw> = (0..101).map(|_| holder.read()).collect();
+    let left = testkit::numbers(replies.last().cloned().expect("STATS"))["readers"];
+    // The server may read the commands in two turns.
+    assert!(left > 3_000, "{left} readers of {}", readers.len());
 }

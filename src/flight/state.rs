@@ -34,7 +34,7 @@ pub(super) struct Flight {
     pub by_client: HashMap<u64, WaiterId>,
     /// Finished waits to deliver, by client ID.
     pub finished: HashMap<u64, FinishedWait>,
-    /// Whether an event of this turn of the event loop has handled its batch of ends.
+    /// An event of this turn of the event loop has handled its batch of ends.
     pub has_advanced: bool,
 }
 

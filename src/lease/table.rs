@@ -112,7 +112,7 @@ impl LeaseTable {
         }
     }
 
-    /// What a reader hears at once: more of its draft, the rest, or that it is lost. None if it has all there is, or if
+    /// The news for a reader at once: more of its draft, the rest, or that it is lost; none if it has all there is, or if
     /// readers of the draft are being woken: then it waits for its turn among them. So a crowd whose turn takes longer
     /// than the model's next piece gets larger parts, and does not keep the server from others.
     fn read(

@@ -31,7 +31,7 @@ struct Run<'a> {
     harness: Harness,
     model: Model,
     issued: Vec<(LeaseKey, Token)>,
-    /// What clients have read: a lease key, the name of its draft, and an offset in it.
+    /// The reads of clients: a lease key, the name of its draft, and an offset in it.
     read: Vec<(LeaseKey, DraftName, usize)>,
     ended: HashSet<WaiterId>,
     seen: BTreeMap<&'static str, u32>,
@@ -244,7 +244,7 @@ impl Run<'_> {
         joins
     }
 
-    /// How a caller reads along, and its lease key: mostly that of a draft which it can read.
+    /// A way to read along, and its lease key: mostly that of a draft which the caller can read.
     fn stream(&mut self, lease_key: LeaseKey) -> (LeaseKey, Stream) {
         match self.rng.random_range(0..10) {
             0..4 => (lease_key, Stream::No),

@@ -1,4 +1,5 @@
-//! Another client: a PING every millisecond, to see how long the server lets it wait.
+//! Another client: a PING every millisecond, to see how long the server lets it wait. It runs ahead of the load on its CPU
+//! where the system lets it.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use testkit::bench::cpus::beside_servers;
+use testkit::bench::cpus::{beside_servers, run_ahead};
 use testkit::bench::server::{PATIENCE, Server};
 
 const EVERY: Duration = Duration::from_millis(1);
@@ -26,6 +27,7 @@ pub fn pings<T: Send>(server: &Server, work: impl FnOnce() -> T + Send) -> (T, V
     beside_servers(|| {
         scope(|scope| {
             let prober = scope.spawn(|| {
+                run_ahead();
                 let mut pings = Vec::new();
                 while !done.load(Ordering::Relaxed) {
                     pings.push(ping(&mut stream).as_secs_f64() * 1e3);

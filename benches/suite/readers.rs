@@ -59,7 +59,7 @@ impl Reply {
     }
 }
 
-/// What a reader does after a reply.
+/// The next act of a reader after a reply.
 pub enum Next {
     Ask(Vec<u8>),
     AskAfter(Vec<u8>),
@@ -79,7 +79,7 @@ pub trait Way: Sync {
     fn take(&self, reply: Reply, text: &mut Vec<u8>) -> Next;
 }
 
-/// What a reader has seen.
+/// The response as a reader has seen it.
 pub struct Seen {
     pub text: Vec<u8>,
     pub first: Option<Instant>,

@@ -266,7 +266,7 @@ impl Contest for Own<'_> {
     fn commit(&self, _: &mut Connection, _: &str) {}
 }
 
-/// What came of one crowd.
+/// The figures of one crowd.
 struct Run {
     /// Milliseconds from the model's first piece to a reader's, p50 and p99.
     first_ms: [f64; 2],

@@ -11,7 +11,7 @@ use crate::request::Request;
 use super::lease_keys::{of_request, shared};
 use super::reply::{FetchReply, parse_draft, parse_token};
 use super::state::now_ms;
-use super::steps::step;
+use super::steps::{act, step};
 use super::waiting::block;
 
 /// The terms of a caller.
@@ -63,7 +63,8 @@ pub fn fetch(
         },
         false => Wait::No,
     };
-    match step(ctx, None, |table, step| table.fetch(&asked, wait, step)) {
+    // Nothing more in this step: it might end the wait of this very caller, who is not blocked yet.
+    match act(ctx, None, |flight, step| flight.table.fetch(&asked, wait, step)) {
         FetchOutcome::Leased(GrantedLease { token, ms }) => Some(FetchReply::Lease { token, ms }),
         FetchOutcome::Unshared => Some(dummy_lease(ctx, terms)),
         FetchOutcome::Draft(news) => Some(FetchReply::Draft { news, fresh_ms }),

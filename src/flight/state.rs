@@ -34,6 +34,8 @@ pub(super) struct Flight {
     pub by_client: HashMap<u64, WaiterId>,
     /// Finished waits to deliver, by client ID.
     pub finished: HashMap<u64, FinishedWait>,
+    /// An event of this turn of the event loop has handled its batch of ends.
+    pub has_advanced: bool,
 }
 
 /// A waiting client, and the key of its response.
@@ -82,6 +84,7 @@ impl Flight {
             waiting: HashMap::new(),
             by_client: HashMap::new(),
             finished: HashMap::new(),
+            has_advanced: false,
         }
     }
 

@@ -1,7 +1,8 @@
 //! One event in the lease table, what it wakes, and the timer for the next deadline.
 //!
-//! Ends of many leases, and news for many readers, come in slices. An event handles at most one batch of them, and the timer handles the rest for
-//! at most a millisecond of a turn of the event loop.
+//! Ends of many leases, and news for many readers, come in slices. In a turn of the event loop the first event handles one
+//! batch of them, and the timer more of them for at most a millisecond. Were it a batch for each event, a thousand readers
+//! that ask for more in one turn would have all the others woken in it.
 
 use crate::cache::CACHE;
 use crate::lease::{DraftNews, LeaseTable, LeaveReason, Step, WaitOutcome, WaiterId, Wake};
@@ -19,6 +20,10 @@ const BATCH: usize = 64;
 /// The longest time for which the timer ends leases and waits in one turn of the event loop.
 const SLICE: Duration = Duration::from_millis(1);
 
+/// Finished waits after which the timer leaves the rest to the next turn of the event loop: the server delivers each in
+/// some ten microseconds, and a reader asks for more at once.
+const DELIVERIES: usize = 128;
+
 static NEXT_DEADLINE: OneTimer<Deadline> = OneTimer::new();
 
 /// Brings the table an event, and wakes the clients that it concerns. `stored` is the response that has come, if any.
@@ -27,15 +32,27 @@ pub(super) fn step<R>(
     stored: Option<StoredResponse>,
     event: impl FnOnce(&mut LeaseTable, &mut Step<'_>) -> R,
 ) -> R {
-    let mut wakes = Vec::new();
-    let result = FLIGHT.with(|flight| {
-        let table = &mut flight.get_or_insert_with(Flight::new).table;
-        let mut step = Step { now_ms: now_ms(), random: &mut || ctx.random(), wakes: &mut wakes };
-        let result = event(table, &mut step);
-        if table.has_backlog(step.now_ms) {
-            table.advance(&mut step, BATCH);
+    act(ctx, stored, |flight, step| {
+        let result = event(&mut flight.table, step);
+        if !flight.has_advanced && flight.table.has_backlog(step.now_ms) {
+            flight.has_advanced = true;
+            flight.table.advance(step, BATCH);
         }
         result
+    })
+}
+
+/// Acts on the table, and wakes the clients that it concerns.
+pub(super) fn act<R>(
+    ctx: &Ctx<'_>,
+    stored: Option<StoredResponse>,
+    action: impl FnOnce(&mut Flight, &mut Step<'_>) -> R,
+) -> R {
+    let mut wakes = Vec::new();
+    let result = FLIGHT.with(|flight| {
+        let flight = flight.get_or_insert_with(Flight::new);
+        let mut step = Step { now_ms: now_ms(), random: &mut || ctx.random(), wakes: &mut wakes };
+        action(flight, &mut step)
     });
     let mut stored = stored.map(Sharing::new);
     let (mut look, mut readers) = (Look::default(), Readers::default());
@@ -135,10 +152,13 @@ impl Timer for Deadline {
     fn fire(ctx: &Ctx<'_>) {
         let begin = Instant::now();
         loop {
-            step(ctx, None, |_, _| ());
-            let has_backlog = FLIGHT
-                .with(|flight| flight.as_ref().is_some_and(|flight| flight.table.has_backlog(now_ms())));
-            if !has_backlog || begin.elapsed() >= SLICE {
+            act(ctx, None, |flight, step| flight.table.advance(step, BATCH));
+            let goes_on = FLIGHT.with(|flight| {
+                flight.as_ref().is_some_and(|flight| {
+                    flight.finished.len() < DELIVERIES && flight.table.has_backlog(now_ms())
+                })
+            });
+            if !goes_on || begin.elapsed() >= SLICE {
                 break;
             }
         }

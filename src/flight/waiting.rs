@@ -38,8 +38,11 @@ pub(super) fn block(
 /// Delivers the replies of finished waits. Call this just before the event loop sleeps.
 pub fn deliver() {
     let finished = FLIGHT.with(|flight| match flight {
-        Some(flight) if !flight.finished.is_empty() => std::mem::take(&mut flight.finished),
-        _ => HashMap::new(),
+        Some(flight) => {
+            flight.has_advanced = false;
+            if flight.finished.is_empty() { HashMap::new() } else { std::mem::take(&mut flight.finished) }
+        }
+        None => HashMap::new(),
     });
     for (_, FinishedWait { blocked, reply, .. }) in finished {
         blocked.unblock::<Waits>(reply);

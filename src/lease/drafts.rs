@@ -147,6 +147,12 @@ impl Drafts {
         Some((lease, draft.flight, *draft.waking.get_or_insert(length)))
     }
 
+    /// Returns true if readers of the draft are being woken, or are to be.
+    pub fn is_due(&self, lease: LeaseId, now_ms: i64) -> bool {
+        let draft = self.growing.get(&lease);
+        draft.and_then(|draft| draft.due_at_ms).is_some_and(|at_ms| at_ms <= now_ms)
+    }
+
     /// Every reader beyond that length has been woken. If the draft has grown meanwhile, they are woken again after the
     /// pace, which counts from the last of them.
     pub fn all_woken(&mut self, lease: LeaseId, now_ms: i64) {

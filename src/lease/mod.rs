@@ -15,7 +15,8 @@
 //!
 //! The holder may append pieces to the *draft* of its lease. A *reader* is a waiter with an offset into a draft: it wakes
 //! with the bytes from there on, at most once in the pace, and in the end with the rest, or to hear that the draft is
-//! lost. `advance` wakes the readers, those of an end too.
+//! lost. `advance` wakes the readers, those of an end too. While it does, a reader that asks for
+//! more waits for its turn.
 //!
 //! Promises: a waiter only waits while its lease key has a lease, if a void one; one `Wake` ends its wait (`Recheck`
 //! does not); `advance` ends every lease and every wait in time; with the last lease the table returns all its memory.

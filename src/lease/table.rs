@@ -60,7 +60,7 @@ impl LeaseTable {
     /// is there as missing.
     pub fn fetch(&mut self, request: &LeaseRequest<'_>, wait: Wait, step: &mut Step<'_>) -> FetchOutcome {
         if let Stream::From { name, offset } = request.stream
-            && let Some(news) = self.read(request, name, offset, step)
+            && let Some(news) = self.read(request, name, offset, wait, step)
         {
             return FetchOutcome::Draft(news);
         }
@@ -89,11 +89,8 @@ impl LeaseTable {
         };
         let busy = FetchOutcome::Busy { ms: self.left_ms(id, step.now_ms) };
         let Wait::Until { deadline_ms, max_waiters } = wait else { return busy };
-        if deadline_ms <= step.now_ms || self.waiters.of_client(request.client).is_some() {
-            return busy;
-        }
-        if self.waiters.len() >= max_waiters {
-            self.counters.turned_away += 1;
+        if !self.may_wait(request.client, wait, step.now_ms) {
+            self.counters.turned_away += u64::from(self.waiters.len() >= max_waiters);
             return busy;
         }
         let names = Names::new(&self.names, request.persona, request.user);
@@ -104,12 +101,26 @@ impl LeaseTable {
         FetchOutcome::Waiting(self.waiters.push(&mut self.ids, waiter))
     }
 
-    /// What a reader hears at once: more of its draft, the rest, or that it is lost. None if it has all there is.
+    fn may_wait(&self, client: u64, wait: Wait, now_ms: i64) -> bool {
+        match wait {
+            Wait::No => false,
+            Wait::Until { deadline_ms, max_waiters } => {
+                deadline_ms > now_ms
+                    && self.waiters.of_client(client).is_none()
+                    && self.waiters.len() < max_waiters
+            }
+        }
+    }
+
+    /// The news for a reader at once: more of its draft, the rest, or that it is lost; none if it has all there is, or if
+    /// readers of the draft are being woken: then it waits for its turn among them. So a crowd whose turn takes longer
+    /// than the model's next piece gets larger parts, and does not keep the server from others.
     fn read(
         &mut self,
         request: &LeaseRequest<'_>,
         name: DraftName,
         offset: usize,
+        wait: Wait,
         step: &Step<'_>,
     ) -> Option<DraftNews> {
         if let Some(part) = self.drafts.rest(&name, &request.lease_key, offset) {
@@ -124,6 +135,12 @@ impl LeaseTable {
             }) && self.left_ms(draft.flight, step.now_ms) > 0
         });
         match growing.map(|(lease, _)| lease) {
+            Some(lease)
+                if self.drafts.is_due(lease, step.now_ms)
+                    && self.may_wait(request.client, wait, step.now_ms) =>
+            {
+                None
+            }
             Some(lease) => self.part(lease, offset),
             None => {
                 self.counters.lost += 1;

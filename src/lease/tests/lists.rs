@@ -215,6 +215,12 @@ impl Model {
         }
     }
 
+    /// Returns true if readers of the draft of a lease key are being woken.
+    pub fn is_due(&self, lease_key: LeaseKey, now: i64) -> bool {
+        let draft = self.lease(lease_key).and_then(|lease| lease.draft.as_ref());
+        draft.and_then(|draft| draft.due).is_some_and(|due| due <= now)
+    }
+
     /// The first bytes of the draft of a lease key.
     pub fn start(&self, lease_key: LeaseKey) -> Option<Expected> {
         let draft = self.lease(lease_key)?.draft.as_ref().filter(|draft| !draft.text.is_empty())?;

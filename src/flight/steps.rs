@@ -12,17 +12,13 @@ use std::time::{Duration, Instant};
 use super::read_along::Readers;
 use super::recheck::{Look, Sharing};
 use super::reply::FetchReply;
-use super::state::{BEGIN, FLIGHT, Flight, StoredResponse, now_ms};
+use super::state::{BEGIN, DELIVERIES, FLIGHT, Flight, StoredResponse, now_ms};
 
 /// Leases and waits that end between two readings of the clock: each takes a few microseconds.
 const BATCH: usize = 64;
 
 /// The longest time for which the timer ends leases and waits in one turn of the event loop.
 const SLICE: Duration = Duration::from_millis(1);
-
-/// Finished waits after which the timer leaves the rest to the next turn of the event loop: the server delivers each in
-/// some ten microseconds, and a reader asks for more at once.
-const DELIVERIES: usize = 128;
 
 static NEXT_DEADLINE: OneTimer<Deadline> = OneTimer::new();
 

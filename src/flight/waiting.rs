@@ -3,11 +3,11 @@
 use crate::lease::{LeaseKey, LeaveReason, WaiterId};
 use crate::redis::{Blocked, Ctx, Waiting};
 use crate::request::Request;
-use std::collections::HashMap;
+use indexmap::IndexMap;
 
 use super::lease_keys::Audience;
 use super::reply::{self, FetchReply};
-use super::state::{FLIGHT, FinishedWait, Flight, WaitingClient};
+use super::state::{DELIVERIES, FLIGHT, FinishedWait, Flight, WaitingClient};
 use super::steps::step;
 
 /// Blocks the caller, which the table has made this waiter.
@@ -35,16 +35,20 @@ pub(super) fn block(
     });
 }
 
-/// Delivers the replies of finished waits. Call this just before the event loop sleeps.
+/// Delivers the replies of finished waits, of the first `DELIVERIES` of them: each unblocked client wakes the event loop, so
+/// the next turn comes at once, after the commands of other clients. Call this just before the event loop sleeps.
 pub fn deliver() {
-    let finished = FLIGHT.with(|flight| match flight {
-        Some(flight) => {
-            flight.has_advanced = false;
-            if flight.finished.is_empty() { HashMap::new() } else { std::mem::take(&mut flight.finished) }
+    let finished: Vec<FinishedWait> = FLIGHT.with(|flight| {
+        let Some(flight) = flight else { return Vec::new() };
+        flight.has_advanced = false;
+        let count = flight.finished.len().min(DELIVERIES);
+        let finished = flight.finished.drain(..count).map(|(_, finished)| finished).collect();
+        if flight.finished.is_empty() {
+            flight.finished = IndexMap::new();
         }
-        None => HashMap::new(),
+        finished
     });
-    for (_, FinishedWait { blocked, reply, .. }) in finished {
+    for FinishedWait { blocked, reply, .. } in finished {
         blocked.unblock::<Waits>(reply);
     }
 }
@@ -84,5 +88,5 @@ impl Waiting for Waits {
 }
 
 fn take_finished(client: u64) -> Option<FinishedWait> {
-    FLIGHT.with(|flight| flight.as_mut()?.finished.remove(&client))
+    FLIGHT.with(|flight| flight.as_mut()?.finished.shift_remove(&client))
 }

@@ -1,11 +1,13 @@
 //! Ten thousand readers of one draft: they are told in slices, and the server serves others in between. They are fewer
 //! if the system allows no such number of open files.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Streamed, append, begin, streamed};
 use testkit::bench::server::raise_file_limit;
-use testkit::{Q, Raw, RawClient, Server, eventually_within, patient, words};
+use testkit::{Q, Raw, RawClient, Server, eventually_within, items, patient, words};
 
 const CROWD: u64 = 10_000;
 
@@ -46,6 +48,12 @@ fn watched(operator: &mut RawClient, size: usize) -> (Vec<i64>, Duration) {
         }
         assert!(begun.elapsed() < patient(Duration::from_secs(30)), "{readers} readers are left");
     }
+}
+
+fn blocked_clients(operator: &mut RawClient) -> usize {
+    let info = operator.text("INFO clients");
+    let count = info.lines().find_map(|line| line.strip_prefix("blocked_clients:"));
+    count.expect("a count").trim().parse().expect("a number")
 }
 
 #[test]
@@ -93,6 +101,46 @@ fn ten_thousand_readers_hear_of_a_part_and_of_each_end_in_slices_while_others_ar
     }
     let stats = operator.stats("");
     assert_eq!((stats["readers"], stats["waiters"], stats["leases"]), (0, 0, 0), "{stats:?}");
+}
+
+#[test]
+fn ten_thousand_waiters_get_a_response_in_slices_while_others_are_served() {
+    let size = CROWD.min(raise_file_limit() - OTHER_FILES) as usize;
+    let server = Server::builder().config(format!("maxclients {}", size + 100)).start();
+    let (mut holder, mut operator) = (server.raw(), server.raw());
+    testkit::lease(&mut holder, Q);
+    let mut waiters: Vec<RawClient> = (0..size)
+        .map(|_| {
+            let mut con = server.raw();
+            con.send(&words(&format!("CHATCACHE.FETCH {Q} WAIT 3600000")));
+            con
+        })
+        .collect();
+    eventually_within(Duration::from_secs(60), || operator.stats("")["waiters"] == size as i64);
+    let told = AtomicBool::new(false);
+    let (seen, longest) = thread::scope(|scope| {
+        let pinger = scope.spawn(|| {
+            let (mut seen, mut longest) = (Vec::new(), Duration::ZERO);
+            while !told.load(Ordering::Relaxed) {
+                let look = Instant::now();
+                let blocked = blocked_clients(&mut operator);
+                longest = longest.max(look.elapsed());
+                if (1..size).contains(&blocked) {
+                    seen.push(blocked);
+                }
+            }
+            (seen, longest)
+        });
+        holder.ok(&format!("CHATCACHE.SET {Q} response"));
+        for waiter in &mut waiters {
+            assert_eq!(items(waiter.read())[1], Raw::bulk("response"));
+        }
+        told.store(true, Ordering::Relaxed);
+        pinger.join().expect("a pinger")
+    });
+    println!("{} looks, {longest:?} at most", seen.len());
+    assert!(seen.len() >= 2, "{seen:?}");
+    assert!(longest < patient(STALL), "{longest:?}");
 }
 
 #[test]

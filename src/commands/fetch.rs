@@ -29,7 +29,10 @@ impl Command for Fetch {
     };
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
-        let options = FetchOptions::parse(args.from(REQUEST_ARGS))?;
+        let options = match args.len() {
+            ..=REQUEST_ARGS => FetchOptions::default(),
+            _ => FetchOptions::parse(args.from(REQUEST_ARGS))?,
+        };
         let asked = RequestArgs::parse(Accepts::Tiers, request_words(args), options.id)?;
         let request = asked.request();
         let terms = FetchTerms {

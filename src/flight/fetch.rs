@@ -8,11 +8,11 @@ use crate::lease::{
 use crate::redis::Ctx;
 use crate::request::Request;
 
+use super::blocked_clients::block;
 use super::lease_keys::{of_request, shared};
 use super::reply::{FetchReply, parse_draft, parse_token};
 use super::state::now_ms;
 use super::steps::{act, step};
-use super::waiting::block;
 
 /// The terms of a caller.
 #[derive(Clone, Copy)]

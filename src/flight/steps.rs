@@ -9,7 +9,7 @@ use crate::lease::{DraftNews, LeaseTable, LeaveReason, Step, WaitOutcome, Waiter
 use crate::redis::{Ctx, OneTimer, Timer};
 use std::time::{Duration, Instant};
 
-use super::read_along::Readers;
+use super::reader_rights::Readers;
 use super::recheck::{Look, Sharing};
 use super::reply::FetchReply;
 use super::state::{BEGIN, DELIVERIES, FLIGHT, Flight, StoredResponse, now_ms};

@@ -2,7 +2,7 @@
 //!
 //! A lease key has at most one *lease*, which its holder proves with an unguessable token. Other clients may wait for
 //! the response, first come first served. A lease ends when a response is stored, when its holder releases it or
-//! disconnects, when it runs out, or when an invalidation voids it (`void`). From then on its token proves nothing.
+//! disconnects, when it runs out, or when an invalidation voids it (`invalidations`). From then on its token proves nothing.
 //! If the lease ended without a response, the first waiter gets a new lease: its computation starts after the
 //! invalidation, so its response is good.
 //!
@@ -32,7 +32,9 @@ mod draft_text;
 mod drafts;
 mod flights;
 mod ids;
+mod invalidations;
 mod names;
+mod readers;
 mod report;
 mod table;
 #[cfg(any(test, fuzzing))]
@@ -40,16 +42,15 @@ pub(crate) mod tests;
 mod types;
 #[cfg(any(test, fuzzing))]
 mod validate;
-mod void;
 mod voids;
 mod waiters;
 
 pub use draft_text::DraftPart;
 pub use ids::WaiterId;
+pub use invalidations::VoidScope;
 pub use report::{Counters, LeaseEnds, LeaseReport};
 pub use table::LeaseTable;
 pub use types::{
     AppendOutcome, DraftLimits, DraftName, DraftNews, FetchOutcome, GrantedLease, LeaseKey, LeaseRequest,
     LeaveReason, Step, StoredAs, Stream, Tie, Token, Wait, WaitOutcome, Wake,
 };
-pub use void::VoidScope;

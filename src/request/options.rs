@@ -178,18 +178,20 @@ pub static FETCH: Grammar = Grammar {
 };
 
 /// The responses that FETCH gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Accepted {
     /// The fresh one, or the stale one.
+    #[default]
     Present,
     /// Only one stored from now on (REFRESH): the caller treats the present one as missing.
     New,
 }
 
 /// The form in which a caller takes a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reading<'a> {
     /// The whole response.
+    #[default]
     Whole,
     /// The draft from its first byte on, while it grows (STREAM).
     FromStart,
@@ -198,16 +200,17 @@ pub enum Reading<'a> {
 }
 
 /// The bond between a lease and the connection of its holder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Bond {
     /// The lease ends with the connection.
+    #[default]
     Connection,
     /// The lease outlives the connection (DETACHED).
     Detached,
 }
 
 /// The options of FETCH.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FetchOptions<'a> {
     /// The application's own ID of the message.
     pub id: Option<&'a [u8]>,
@@ -574,5 +577,10 @@ mod tests {
                 prop_assert!(error.message().starts_with("ERR "));
             }
         }
+    }
+
+    #[test]
+    fn no_options_of_fetch_are_the_default() {
+        assert_eq!(FetchOptions::parse([]).ok(), Some(FetchOptions::default()));
     }
 }

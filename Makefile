@@ -112,7 +112,7 @@ fuzz: ## fuzz each target for FUZZ_SECONDS (600), or those in ARGS; needs cargo-
 bench: setup ## measure speed, memory and single flight (some minutes; reports go to target/bench)
 	@scripts/bench $(ARGS)
 
-bench-chat: build setup-python ## measure examples/chat_service against no cache and the guide's (13 minutes; target/bench-chat)
+bench-chat: build setup-python ## measure examples/chat_service against no cache and the guide's (15 minutes; target/bench-chat)
 	@scripts/bench-chat $(ARGS)
 
 clean: ## remove all build output, and the data under ./run

@@ -59,7 +59,7 @@ def measure(way: str, plan: Plan, workload: Workload, server: redis.Redis, direc
         server.mset({f"app:session:{number}": "x" * 50 for number in range(start, start + 10_000)})
     port = server.connection_pool.connection_kwargs["port"]
     with service(way, plan, port, directory) as url:
-        return uvloop.run(Run(url, plan, workload).go())
+        return uvloop.run(Run(url, plan, workload, streams=way == "streamed").go())
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The load: connections, each a caller who asks, reads the response, thinks and asks again."""
 
 import asyncio
+import json
 import re
 import resource
 import time
@@ -21,6 +22,8 @@ class Seen:
     # Responses that were there when the plan's time was over; of the others only the latency counts.
     in_time: int = 0
     latencies: list[float] = field(default_factory=list)
+    # The time to the first word, which without streams comes with the last.
+    first_words: list[float] = field(default_factory=list)
     # When each of them was asked.
     asked_at: list[float] = field(default_factory=list)
     sources: dict[str, int] = field(default_factory=dict)
@@ -61,8 +64,8 @@ class Versions:
 
 
 class Run:
-    def __init__(self, url: str, plan: Plan, workload: Workload) -> None:
-        self._url, self._plan, self._workload = url, plan, workload
+    def __init__(self, url: str, plan: Plan, workload: Workload, streams: bool) -> None:
+        self._url, self._plan, self._workload, self._streams = url, plan, workload, streams
         self._versions = Versions()
         self._seen = Seen()
         self._began = 0.0
@@ -98,9 +101,7 @@ class Run:
             question, think = caller.next(asked_at)
             body = {"user_id": question.user, "persona": question.persona, "message": question.message}
             try:
-                async with self._session.post("/chat", json=body) as reply:
-                    told = await reply.json()
-                    response, source = told["response"], told["source"]
+                response, source, first_at = await (self._stream if self._streams else self._ask)(body)
             except (aiohttp.ClientError, TimeoutError, KeyError):
                 seen.errors += 1
                 await asyncio.sleep(0.1)
@@ -108,10 +109,37 @@ class Run:
             responded_at = self._now()
             seen.in_time += responded_at <= self._plan.seconds
             seen.latencies.append(responded_at - asked_at)
+            seen.first_words.append(first_at - asked_at)
             seen.asked_at.append(asked_at)
             seen.sources[source] = seen.sources.get(source, 0) + 1
             self._judge(question.persona, response, asked_at)
             await asyncio.sleep(think)
+
+    async def _ask(self, body: dict[str, str]) -> tuple[str, str, float]:
+        """Returns the response, its source, and when its first word came."""
+        async with self._session.post("/chat", json=body) as reply:
+            told = await reply.json()
+            return told["response"], told["source"], self._now()
+
+    async def _stream(self, body: dict[str, str]) -> tuple[str, str, float]:
+        response, source, first_at, event = "", "", 0.0, ""
+        async with self._session.post("/chat/stream", json=body) as reply:
+            async for raw in reply.content:
+                name, _, text = raw.decode().strip().partition(": ")
+                if not name:
+                    event = ""
+                elif name == "event":
+                    event = text
+                    if event == "restart":
+                        response = ""
+                elif name == "data" and event == "source":
+                    source = json.loads(text)
+                elif name == "data" and event == "error":
+                    raise KeyError(text)
+                elif name == "data" and not event:
+                    first_at = first_at or self._now()
+                    response += json.loads(text)
+        return response, source, first_at
 
     def _judge(self, persona: str, response: str, asked_at: float) -> None:
         said = SAID.match(response)

@@ -20,10 +20,16 @@ NAMES = {
     "getset": "chatcache, GET and SET",
     "fetch": "chatcache, FETCH and L1",
     "shared": "the same, a persona's responses for all",
+    "streamed": "the same, streamed",
 }
 
 # What is held against the goals.
 OURS = ("shared", "fetch")
+
+
+def at(times: list[float], share: float) -> float:
+    ordered = sorted(times)
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
 
 
 @dataclass
@@ -32,8 +38,10 @@ class Figures:
     plan: Plan
 
     def latency(self, share: float) -> float:
-        ordered = sorted(self.seen.latencies)
-        return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
+        return at(self.seen.latencies, share)
+
+    def first_word(self, share: float) -> float:
+        return at(self.seen.first_words, share)
 
     @property
     def responses(self) -> int:
@@ -62,6 +70,9 @@ class Figures:
             "p50_ms": self.latency(0.5) * 1e3,
             "p95_ms": self.latency(0.95) * 1e3,
             "p99_ms": self.latency(0.99) * 1e3,
+            "first_word_p50_ms": self.first_word(0.5) * 1e3,
+            "first_word_p95_ms": self.first_word(0.95) * 1e3,
+            "first_word_p99_ms": self.first_word(0.99) * 1e3,
             "responses_per_second": self.throughput,
             "model_calls": seen.model_calls,
             "model_calls_per_1000_responses": self.calls_per_1000,
@@ -135,6 +146,9 @@ def table(runs: dict[str, Figures]) -> str:
         ("p50, ms", [f"{f.latency(0.5) * 1e3:.1f}" for f in runs.values()]),
         ("p95, ms", [f"{f.latency(0.95) * 1e3:.0f}" for f in runs.values()]),
         ("p99, ms", [f"{f.latency(0.99) * 1e3:.0f}" for f in runs.values()]),
+        ("time to the first word, p50, ms", [f"{f.first_word(0.5) * 1e3:.1f}" for f in runs.values()]),
+        ("p95, ms", [f"{f.first_word(0.95) * 1e3:.0f}" for f in runs.values()]),
+        ("p99, ms", [f"{f.first_word(0.99) * 1e3:.0f}" for f in runs.values()]),
         ("responses a second", [f"{f.throughput:.0f}" for f in runs.values()]),
         ("responses", [str(f.responses) for f in runs.values()]),
         ("model calls", [str(f.seen.model_calls) for f in runs.values()]),
@@ -193,8 +207,8 @@ for all ways; chatcache with FETCH gives stale responses for a day, {plan.stale}
 for {plan.l1_ttl:.0f} s, 1,000 at most, in the guide's ways and with FETCH.
 
 The guide's keys hold the user, so {plan.users} users were taken: with so many its scheme does about what it reports of \
-itself, and asks the model for some 60 % of the questions. All of chatcache but the last column keeps responses for each \
-user and persona (tier `response`), which is like for like. The last column shares a persona's responses among its users \
+itself, and asks the model for some 60 % of the questions. All of chatcache but the last two columns keeps responses for each \
+user and persona (tier `response`), which is like for like. The last two columns share a persona's responses among its users \
 (tier `persona`): one word in the settings, for those services whose responses do not depend on the user, as here.
 
 What to keep in mind. The schedule is invented, and it decides the outcome. Because responses expire so often here, more \
@@ -202,8 +216,8 @@ calls follow an expiry than in a real day. A scheme that never invalidates old r
 calls. Few of 20 users ask the same at the same time, so single flight has little to save in the like-for-like column. \
 Others are a matter of --users, --question-share (0: drawn for each call, 1: for each question), --seed and workload.py.
 
-All six are the service of examples/chat_service (FastAPI, uvicorn, two processes) with another cache in it; the last two \
-are that service as it stands. 100,000 other keys are in the same Redis, as there would be. The guide's scheme is written \
+All seven are the service of examples/chat_service (FastAPI, uvicorn, two processes) with another cache in it; the last \
+three are that service as it stands. 100,000 other keys are in the same Redis, as there would be. The guide's scheme is written \
 as its description says, with an asyncio client; where that is silent the kinder reading was taken: a process that clears \
 a pattern clears its own memory too.
 

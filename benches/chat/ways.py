@@ -1,6 +1,7 @@
-"""The six ways to respond that are compared, behind the same routes, in the same server: `uvicorn --factory`.
+"""The seven ways to respond that are compared, behind the same routes, in the same server: `uvicorn --factory`.
 
-`fetch` and `shared` are examples/chat_service as it stands, with responses for each user or for all users of a persona.
+`fetch`, `shared` and `streamed` are examples/chat_service as it stands, with responses for each user or for all users of a
+persona; to `streamed` the load sends /chat/stream.
 The others are the same service with another cache in it, so that they differ in nothing else.
 """
 
@@ -167,3 +168,7 @@ def fetch() -> FastAPI:
 
 def shared() -> FastAPI:
     return create_app(Chat(Settings(tier="persona"), stand_in()))
+
+
+def streamed() -> FastAPI:
+    return shared()

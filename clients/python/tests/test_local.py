@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chatcache import Answer, Cache, Local
+from chatcache import Answer, Cache, Hooks, Local
 from chatcache.local import Memory
 from chatcache.request import Request
 from tests.servers import Server, until
@@ -184,6 +184,21 @@ def test_any_bytes_may_be_invalidated(server: Server, cache: Cache) -> None:
     in_memory(cache)
     server.run("CHATCACHE.INVALIDATE", b"chat/\xff")
     in_memory(cache)
+
+
+def test_entering_a_cache_waits_until_changes_are_heard_of(server: Server) -> None:
+    class Seen(Hooks):
+        def __init__(self) -> None:
+            self.invalidations = 0
+
+        def invalidated(self) -> None:
+            self.invalidations += 1
+
+    for number in range(20):
+        seen = Seen()
+        with Cache(server.url, local=Local(), hooks=seen):
+            server.run("CHATCACHE.INVALIDATE", f"persona {number}")
+            until("it is told", lambda seen=seen: seen.invalidations)  # type: ignore[misc]
 
 
 def test_one_local_is_one_caches(server: Server) -> None:

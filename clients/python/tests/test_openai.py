@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +16,8 @@ uvicorn = pytest.importorskip("uvicorn")
 httpx = pytest.importorskip("httpx")
 
 from chatcache.openai import Gateway, cache_control, put_together
-from chatcache.testing import free_port, until
-from tests.servers import Server
+from chatcache.testing import Process, free_port, until
+from tests.servers import ROOT, Server
 
 pytestmark = pytest.mark.slow
 
@@ -286,6 +288,18 @@ def test_without_redis_the_upstream_responds(api: Api, server: Server) -> None:
     completion, headers = api.ask("hi")
     assert (text(completion), headers["x-cache"]) == ("Call 1: grüß dich", "MISS")
     assert api.stream("hi")[0] == "Call 2: grüß dich"
+
+
+def test_the_command_starts_a_gateway(server: Server, upstream: tuple[Upstream, str], tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "chatcache.openai", "--upstream", upstream[1], "--redis", server.url]
+    gateway = Process([*command, "--port", str(port)], tmp_path, PYTHONPATH=str(ROOT / "clients/python/src"))
+    try:
+        api = Api(f"http://127.0.0.1:{port}/v1")
+        until("it is up", lambda: list(api.client.models.list()), 30, openai.APIConnectionError)
+        assert [api.ask("hi")[1]["x-cache"] for _ in range(2)] == ["MISS", "HIT"]
+    finally:
+        gateway.stop()
 
 
 def test_choices_are_put_together_one_by_one() -> None:

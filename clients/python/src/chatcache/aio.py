@@ -35,7 +35,8 @@ class AsyncCache(Core[Value]):
         return Redis.from_url(self._url, **self._options(Retry(NoBackoff(), 0), timeout))
 
     async def __aenter__(self) -> "AsyncCache[Value]":
-        _ = self.is_down  # starts the connection of `local`
+        if self.local is not None:
+            await asyncio.to_thread(self.local.wait_until_tried)
         return self
 
     async def __aexit__(

@@ -15,7 +15,7 @@ Reason = Literal["down", "busy", "refused"]
 
 
 class Hooks:
-    """Every method does nothing. A hook must not block, and must not raise."""
+    """Every method does nothing. A hook must not block and must not raise. Any thread may call it."""
 
     def answered(self, request: Request, source: Source, seconds: float) -> None:
         """A caller has its whole response, after `seconds`."""

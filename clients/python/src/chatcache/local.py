@@ -121,7 +121,7 @@ class Local:
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._stop = threading.Event()
-        self._has_tried = False
+        self._has_tried = threading.Event()
         self._answered_at = -inf
         self._logged_at = -inf
         self._thread: threading.Thread | None = None
@@ -145,7 +145,12 @@ class Local:
             self._thread = threading.Thread(target=self._run, name="chatcache-local", daemon=True)
             self._thread.start()
         late = time.monotonic() - self._answered_at
-        return not self._has_tried or late < self._timeout + 4 * self._pause
+        return not self._has_tried.is_set() or late < self._timeout + 4 * self._pause
+
+    def wait_until_tried(self) -> None:
+        """Waits until Redis has replied, or the first connection has failed."""
+        _ = self.is_up
+        self._has_tried.wait(self._timeout * 3 + 1)
 
     def close(self) -> None:
         self._stop.set()
@@ -160,7 +165,7 @@ class Local:
                 if self._answered_at >= self._logged_at:  # for the first time since it answered
                     log.warning("chatcache: Redis does not answer: %s: %s", type(error).__name__, error)
                     self._logged_at = time.monotonic()
-            self._has_tried = True
+            self._has_tried.set()
             self._stop.wait(self._pause)
 
     def _watch(self) -> None:
@@ -182,7 +187,7 @@ class Local:
                 connection.read_response()  # and with it come all pushes that were sent before: `_told`
                 self._answered_at = time.monotonic()
                 self.memory.confirm(sent_at)
-                self._has_tried = True
+                self._has_tried.set()
                 self._stop.wait(self._pause)
         finally:
             connection.disconnect()

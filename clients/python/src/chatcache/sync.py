@@ -36,7 +36,8 @@ class Cache(Core[Value]):
         return Redis.from_url(self._url, **self._options(Retry(NoBackoff(), 0), timeout))
 
     def __enter__(self) -> "Cache[Value]":
-        _ = self.is_down  # starts the connection of `local`
+        if self.local is not None:
+            self.local.wait_until_tried()
         return self
 
     def __exit__(

@@ -41,6 +41,7 @@ pub fn deliver() {
     let finished: Vec<FinishedWait> = FLIGHT.with(|flight| {
         let Some(flight) = flight else { return Vec::new() };
         flight.has_advanced = false;
+        flight.knows_epoch = false;
         let count = flight.finished.len().min(DELIVERIES);
         let finished = flight.finished.drain(..count).map(|(_, finished)| finished).collect();
         if flight.finished.is_empty() {

@@ -7,12 +7,14 @@ use crate::lease::{
 };
 use crate::redis::Ctx;
 use crate::request::Request;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
 
 use super::blocked_clients::block;
 use super::lease_keys::{of_request, shared};
 use super::reply::{FetchReply, parse_draft, parse_token};
 use super::state::now_ms;
-use super::steps::{act, step};
+use super::steps::{act, follow_slots, step};
 
 /// The terms of a caller.
 #[derive(Clone, Copy)]
@@ -27,6 +29,9 @@ pub struct FetchTerms {
     pub stream: Stream,
 }
 
+/// The keys of the numbers of accounts, which no client can make collide.
+static ACCOUNTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
 fn lease_request<'a>(
     ctx: &Ctx<'_>,
     request: &Request<'a>,
@@ -39,6 +44,7 @@ fn lease_request<'a>(
         persona: request.persona,
         user: request.user,
         client: ctx.client(),
+        account: ACCOUNTS.hash_one(ctx.caller()),
         tie: terms.tie,
         lease_ms: terms.lease_ms.unsigned_abs(),
         max_leases: config::MAX_LEASES.get(),
@@ -54,6 +60,7 @@ pub fn fetch(
     fresh_ms: Option<u64>,
     terms: FetchTerms,
 ) -> Option<FetchReply> {
+    follow_slots(ctx);
     let (lease_key, audience) = shared(ctx, request);
     let asked = lease_request(ctx, request, lease_key, terms);
     let wait = match terms.wait_ms > 0 && ctx.may_block() {
@@ -78,6 +85,7 @@ pub fn fetch(
 
 /// Returns the token for the one caller that refreshes a stale response, or None for the other callers.
 pub fn refresh(ctx: &Ctx<'_>, request: &Request<'_>, terms: FetchTerms) -> Option<Token> {
+    follow_slots(ctx);
     let (lease_key, _) = shared(ctx, request);
     let asked = lease_request(ctx, request, lease_key, terms);
     step(ctx, None, |table, step| table.refresh(&asked, step)).map(|leased| leased.token)
@@ -97,6 +105,7 @@ fn step_with_token<R>(
     token: &Token,
     event: impl FnOnce(&mut LeaseTable, &LeaseKey, &mut Step<'_>) -> R,
 ) -> Option<R> {
+    follow_slots(ctx);
     let lease_keys = of_request(ctx, request);
     step(ctx, None, |table, step| {
         let proven = lease_keys.each().find(|lease_key| table.proves(lease_key, token, step.now_ms));

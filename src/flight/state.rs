@@ -40,6 +40,10 @@ pub(super) struct Flight {
     pub finished: IndexMap<u64, FinishedWait>,
     /// An event of this turn of the event loop has handled its batch of ends.
     pub has_advanced: bool,
+    /// The node's epoch in its cluster when it was last looked at.
+    pub epoch: Option<u64>,
+    /// The epoch was looked at in this turn of the event loop.
+    pub knows_epoch: bool,
 }
 
 /// A waiting client, and the key of its response.
@@ -89,6 +93,8 @@ impl Flight {
             by_client: HashMap::new(),
             finished: IndexMap::new(),
             has_advanced: false,
+            epoch: None,
+            knows_epoch: false,
         }
     }
 

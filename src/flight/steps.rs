@@ -5,8 +5,9 @@
 //! that ask for more in one turn would have all the others woken in it.
 
 use crate::cache::CACHE;
-use crate::lease::{DraftNews, LeaseTable, LeaveReason, Step, WaitOutcome, WaiterId, Wake};
+use crate::lease::{DraftNews, LeaseTable, LeaveReason, Step, VoidScope, WaitOutcome, WaiterId, Wake};
 use crate::redis::{Ctx, OneTimer, Timer};
+use crate::request::key_name::Layout;
 use std::time::{Duration, Instant};
 
 use super::reader_rights::Readers;
@@ -36,6 +37,25 @@ pub(super) fn step<R>(
         }
         result
     })
+}
+
+/// Voids all leases if cluster slots have come to this node since the last look: another node may have served their personas
+/// meanwhile, and their INVALIDATE did not come here. Call it before a lease is granted or its token is believed. A slot is
+/// away for more than one turn of the event loop, so one look a turn is enough.
+pub(super) fn follow_slots(ctx: &Ctx<'_>) {
+    let is_known = || FLIGHT.with(|flight| flight.as_ref().is_some_and(|flight| flight.knows_epoch));
+    if CACHE.with(|cache| cache.layout) == Layout::Single || is_known() {
+        return;
+    }
+    let epoch = ctx.cluster_epoch();
+    let before = FLIGHT.with(|flight| {
+        let flight = flight.get_or_insert_with(Flight::new);
+        flight.knows_epoch = true;
+        std::mem::replace(&mut flight.epoch, epoch)
+    });
+    if before.is_some() && before != epoch {
+        step(ctx, None, |table, step| table.void(VoidScope::All, step));
+    }
 }
 
 /// Acts on the table, and wakes the clients that it concerns.

@@ -23,6 +23,8 @@ pub(super) struct Lease {
     pub token: Token,
     /// The client that it was granted to; it counts for the client's share even if it is detached.
     pub holder: u64,
+    /// The account that it counts for.
+    pub account: u64,
     pub tie: Tie,
     pub granted_at_ms: i64,
     pub ends_at_ms: i64,
@@ -103,6 +105,8 @@ pub(super) struct Flights {
     marks: BTreeMap<(Mark, LeaseId), FlightId>,
     /// The number of leases of each client that holds one.
     by_holder: IdMap<u64, usize>,
+    /// The number of leases of each account that has one.
+    by_account: IdMap<u64, usize>,
     ends: BTreeSet<(i64, FlightId)>,
 }
 
@@ -113,6 +117,7 @@ impl Flights {
             by_key: HashMap::default(),
             marks: BTreeMap::new(),
             by_holder: IdMap::default(),
+            by_account: IdMap::default(),
             ends: BTreeSet::new(),
         }
     }
@@ -162,6 +167,11 @@ impl Flights {
         self.by_holder.get(&client).copied().unwrap_or(0)
     }
 
+    /// The number of leases of the account.
+    pub fn held_by_account(&self, account: u64) -> usize {
+        self.by_account.get(&account).copied().unwrap_or(0)
+    }
+
     /// A flight of the scope whose lease has an ID smaller than `before`: the oldest of its first mark that has one.
     /// The search visits each mark of the scope once, and a database has four.
     pub fn older(&self, scope: Scope, before: LeaseId) -> Option<FlightId> {
@@ -201,6 +211,7 @@ impl Flights {
         trim(&mut self.by_id);
         trim(&mut self.by_key);
         trim(&mut self.by_holder);
+        trim(&mut self.by_account);
     }
 
     pub fn heap_bytes(&self) -> usize {
@@ -209,11 +220,13 @@ impl Flights {
             + most_bytes::<(Mark, LeaseId, FlightId)>(self.marks.len())
             + most_bytes::<(i64, FlightId)>(self.ends.len())
             + self.by_holder.allocation_size()
+            + self.by_account.allocation_size()
     }
 
     fn insert(&mut self, id: FlightId, flight: Flight) {
         self.marks.extend(flight.marks().map(|mark| ((mark, flight.lease.id), id)));
         *self.by_holder.entry(flight.lease.holder).or_default() += 1;
+        *self.by_account.entry(flight.lease.account).or_default() += 1;
         self.ends.insert((flight.lease.ends_at_ms, id));
         self.by_id.insert(id, flight);
     }
@@ -223,10 +236,14 @@ impl Flights {
         for mark in flight.marks() {
             self.marks.remove(&(mark, flight.lease.id));
         }
-        if let Some(held) = self.by_holder.get_mut(&flight.lease.holder) {
-            *held -= 1;
-            if *held == 0 {
-                self.by_holder.remove(&flight.lease.holder);
+        for (counts, owner) in
+            [(&mut self.by_holder, flight.lease.holder), (&mut self.by_account, flight.lease.account)]
+        {
+            if let Some(held) = counts.get_mut(&owner) {
+                *held -= 1;
+                if *held == 0 {
+                    counts.remove(&owner);
+                }
             }
         }
         self.ends.remove(&(flight.lease.ends_at_ms, id));
@@ -251,5 +268,7 @@ impl Flights {
         assert_eq!(self.marks.len(), marks);
         assert_eq!(self.by_holder.values().sum::<usize>(), self.by_id.len());
         assert!(self.by_holder.values().all(|held| *held > 0));
+        assert_eq!(self.by_account.values().sum::<usize>(), self.by_id.len());
+        assert!(self.by_account.values().all(|held| *held > 0));
     }
 }

@@ -94,8 +94,8 @@ impl LeaseTable {
         }
         let names = Names::new(&self.names, request.persona, request.user);
         let lease_ms = length(request.lease_ms);
-        let LeaseRequest { client, tie, .. } = *request;
-        let waiter = Waiter { flight: id, waits_for, client, tie, deadline_ms, lease_ms, names };
+        let LeaseRequest { client, account, tie, .. } = *request;
+        let waiter = Waiter { flight: id, waits_for, client, account, tie, deadline_ms, lease_ms, names };
         self.counters.waited += 1;
         FetchOutcome::Waiting(self.waiters.push(&mut self.ids, waiter))
     }
@@ -352,11 +352,13 @@ impl LeaseTable {
     pub(super) fn grant(&mut self, request: &LeaseRequest<'_>, step: &mut Step<'_>) -> Option<GrantedLease> {
         if self.flights.len() >= request.max_leases
             || self.flights.held_by(request.client) >= request.max_leases_per_client()
+            || self.flights.held_by_account(request.account) >= request.max_leases_per_account()
         {
             return None;
         }
         let names = Names::new(&self.names, request.persona, request.user);
-        let lease = self.new_lease(request.client, request.tie, length(request.lease_ms), names, step);
+        let LeaseRequest { client, account, tie, .. } = *request;
+        let lease = self.new_lease((client, account), tie, length(request.lease_ms), names, step);
         let leased = leased(&lease);
         self.flights.open(&mut self.ids, request.lease_key, lease);
         Some(leased)
@@ -364,7 +366,7 @@ impl LeaseTable {
 
     pub(super) fn new_lease(
         &mut self,
-        holder: u64,
+        (holder, account): (u64, u64),
         tie: Tie,
         length_ms: i64,
         names: Names,
@@ -374,7 +376,7 @@ impl LeaseTable {
         let ends_at_ms = step.now_ms.saturating_add(length_ms);
         let token = Token::from_bytes((step.random)());
         let id = self.ids.lease();
-        Lease { id, token, holder, tie, granted_at_ms: step.now_ms, ends_at_ms, length_ms, names }
+        Lease { id, token, holder, account, tie, granted_at_ms: step.now_ms, ends_at_ms, length_ms, names }
     }
 
     /// A lease has ended without a response: the first waiter before its deadline gets a new lease. Waiters ahead of
@@ -392,9 +394,9 @@ impl LeaseTable {
             over.push((waiter, wait.client));
         }
         match next {
-            Some((waiter, Waiter { client, tie, lease_ms, names, .. })) => {
+            Some((waiter, Waiter { client, account, tie, lease_ms, names, .. })) => {
                 self.counters.passed_on.count(end);
-                let lease = self.new_lease(client, tie, lease_ms, names, step);
+                let lease = self.new_lease((client, account), tie, lease_ms, names, step);
                 let GrantedLease { token, ms } = leased(&lease);
                 self.flights.renew(id, lease);
                 step.wakes.push(Wake { waiter, client, outcome: WaitOutcome::Lease { token, ms } });

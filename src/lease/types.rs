@@ -130,13 +130,16 @@ pub struct LeaseRequest<'a> {
     pub user: &'a [u8],
     /// The client's ID.
     pub client: u64,
+    /// A number for the user whose rights the client has.
+    pub account: u64,
     /// Whether the lease ends with the client's connection.
     pub tie: Tie,
     /// Length of the lease in milliseconds, whether it is granted now or at the end of a wait.
     pub lease_ms: u64,
     /// Whether the caller reads along.
     pub stream: Stream,
-    /// The bound on leases of all lease keys together. One client holds at most a tenth of it, and at least one.
+    /// The bound on leases of all lease keys together. One client holds at most a tenth of it, one account nine tenths, and
+    /// each at least one: a client cannot take what is left for the others by many connections.
     pub max_leases: usize,
 }
 
@@ -153,6 +156,11 @@ impl LeaseRequest<'_> {
     /// The bound on the leases of one client.
     pub(super) fn max_leases_per_client(&self) -> usize {
         (self.max_leases / 10).max(1)
+    }
+
+    /// The bound on the leases of one account.
+    pub(super) fn max_leases_per_account(&self) -> usize {
+        (self.max_leases - self.max_leases / 10).max(1)
     }
 }
 

@@ -26,6 +26,7 @@ pub(super) struct Waiter {
     pub flight: FlightId,
     pub waits_for: WaitsFor,
     pub client: u64,
+    pub account: u64,
     /// Tie of the lease that the waiter asks for.
     pub tie: Tie,
     pub deadline_ms: i64,

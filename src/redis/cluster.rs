@@ -11,6 +11,7 @@ use crate::redis::guard;
 use crate::redis::string::{ServerString, bytes};
 use redis_module::raw::RedisModuleCommandFilterCtx;
 use std::os::raw::c_char;
+use std::slice;
 
 /// The judge of keys that another node sends to this one.
 pub trait Incoming {
@@ -42,6 +43,36 @@ impl Ctx<'_> {
         // SAFETY: the reply is the module's to free, once.
         unsafe { api!(RedisModule_FreeCallReply)(reply) };
         true
+    }
+
+    /// Returns the configuration epoch of this node of a cluster, or None if the server does not tell it. It grows whenever
+    /// slots come back that another node has served meanwhile: their new node's epoch is the greatest of all
+    /// (clusterBumpConfigEpochWithoutConsensus of 7.0 and of Valkey 9.1), and so is this node's after it.
+    pub fn cluster_epoch(&self) -> Option<u64> {
+        // SAFETY: the context is valid. Format `c` takes a C string.
+        let reply = unsafe {
+            api!(RedisModule_Call)(
+                self.detached().raw(),
+                c"CLUSTER".as_ptr(),
+                c"c".as_ptr(),
+                c"INFO".as_ptr(),
+            )
+        };
+        if reply.is_null() {
+            return None;
+        }
+        let mut length = 0;
+        // SAFETY: the reply is valid; the call returns null for one that is no string.
+        let start = unsafe { api!(RedisModule_CallReplyStringPtr)(reply, &mut length) };
+        let epoch = (!start.is_null()).then(|| {
+            // SAFETY: the reply has that many bytes, and is freed below.
+            let text = unsafe { slice::from_raw_parts(start.cast::<u8>(), length) };
+            let text = std::str::from_utf8(text).ok()?;
+            text.lines().find_map(|line| line.strip_prefix("cluster_my_epoch:"))?.trim().parse().ok()
+        });
+        // SAFETY: the reply is the module's to free, once.
+        unsafe { api!(RedisModule_FreeCallReply)(reply) };
+        epoch?
     }
 
     /// Shows `I` all keys that other nodes send, from now on.

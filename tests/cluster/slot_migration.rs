@@ -249,3 +249,42 @@ fn tombstones_from_before_a_slot_migration_are_reclaimed_on_both_nodes() {
         assert_eq!(personas(&mut con).len() as i64, left);
     }
 }
+
+/// The source served nobody while the slot was away, and did not hear of what happened there.
+#[test]
+fn a_lease_does_not_outlive_a_trip_of_its_slot_to_another_node_and_back() {
+    let mut moving = Moving::with_responses(Cluster::start(2, 0), 2);
+    let persona = moving.persona.clone();
+    let fetch = |con: &mut Connection, message: &str, more: &[&str]| {
+        let mut command: Vec<Vec<u8>> = args!["CHATCACHE.FETCH", "persona", "", persona, message].into();
+        command.extend(more.iter().map(|word| word.as_bytes().to_vec()));
+        let Value::Array(reply) = ask(con, &command) else { panic!("no reply") };
+        reply
+    };
+    let set = fetch(&mut moving.source, "new", &["DETACHED"]);
+    let streamed = fetch(&mut moving.source, "streamed", &["DETACHED"]);
+    let (token, stream_token) = (text(&set[2]), text(&streamed[2]));
+    let request = |name: &str, message: &str| args![name, "persona", "", persona, message].to_vec();
+    let mut append = request("CHATCACHE.APPEND", "streamed");
+    append.extend(args!["old", "TOKEN", stream_token]);
+    ask(&mut moving.source, &append);
+    let part = fetch(&mut moving.source, "streamed", &["STREAM"]);
+
+    moving.open();
+    moving.finish();
+    assert_eq!(count(&mut moving.target, &args!["CHATCACHE.INVALIDATE", persona]), 2);
+    reclaimed(moving.cluster.node(1));
+    moving.cluster.open_slot(moving.slot, 1, 0);
+    moving.cluster.give_slot(moving.slot, 0);
+
+    let mut late = request("CHATCACHE.SET", "new");
+    late.extend(args!["old", "TOKEN", token]);
+    assert_eq!(ask(&mut moving.source, &late), Value::Nil);
+    let mut commit = request("CHATCACHE.COMMIT", "streamed");
+    commit.extend(args!["TOKEN", stream_token]);
+    assert_eq!(ask(&mut moving.source, &commit), Value::Nil);
+    let from = fetch(&mut moving.source, "streamed", &["STREAM", "FROM", &text(&part[2]), "0"]);
+    assert_eq!(text(&from[0]), "lost");
+    assert_eq!(text(&fetch(&mut moving.source, "new", &[])[0]), "lease");
+    assert_eq!(dbsize(&mut moving.source), 0);
+}

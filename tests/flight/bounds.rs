@@ -41,6 +41,26 @@ fn leases_beyond_a_clients_share_of_max_leases_are_shared_by_nobody() {
 }
 
 #[test]
+fn a_user_with_many_connections_leaves_a_tenth_of_max_leases_to_the_others() {
+    let server = Server::start();
+    let mut other = server.raw();
+    other.ok("CONFIG SET chatcache.max-leases 100");
+    other.ok("ACL SETUSER greedy on nopass ~bot +chatcache.fetch");
+    for n in 0..12 {
+        let mut greedy = server.raw();
+        greedy.ok("AUTH greedy any");
+        for m in 0..10 {
+            greedy.say(&format!("CHATCACHE.FETCH response ann bot m{n}-{m} DETACHED LEASE 86400000"));
+        }
+    }
+    let stats = other.stats("");
+    assert_eq!((stats["leases"], stats["leases-unshared"]), (90, 30));
+    let token = lease(&mut other, Q);
+    other.ok(&set_line(Q, "response", &format!("TOKEN {token}")));
+    assert_eq!(other.say(&format!("CHATCACHE.FETCH {Q}")), hit("response"));
+}
+
+#[test]
 fn the_end_of_sixty_thousand_leases_does_not_stall_other_clients() {
     let server = Server::start();
     let (mut greedy, mut other) = (server.raw(), server.raw());

@@ -18,6 +18,7 @@ fn request(lease_key: u64, client: u64, user: &[u8]) -> LeaseRequest<'_> {
         persona: b"p",
         user,
         client,
+        account: 0,
         tie: Tie::Connection,
         lease_ms: 1000,
         stream: Stream::No,

@@ -432,6 +432,26 @@ fn a_fetch_of_a_void_lease_gets_a_new_one_that_the_slices_leave_alone() {
 }
 
 #[test]
+fn an_account_with_many_clients_leaves_a_tenth_of_the_leases_to_others() {
+    let mut harness = Harness::new();
+    let request = |n: u8, account| LeaseRequest {
+        max_leases: 20,
+        account,
+        ..Harness::request(Q(n), "p", "ann", n.into())
+    };
+    for n in 0..18 {
+        harness.lease_as(request(n, 1));
+    }
+    assert_eq!(harness.fetch(request(18, 1), 0).0, FetchOutcome::Unshared);
+    for n in 18..20 {
+        harness.lease_as(request(n, 2));
+    }
+    assert_eq!(harness.fetch(request(20, 2), 0).0, FetchOutcome::Unshared, "all are held");
+    harness.stored(Q(5));
+    harness.lease_as(request(5, 1));
+}
+
+#[test]
 fn a_caller_beyond_max_leases_gets_a_lease_that_nobody_shares() {
     let mut harness = Harness::new();
     let request =

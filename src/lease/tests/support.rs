@@ -63,6 +63,7 @@ impl Harness {
             persona,
             user,
             client,
+            account: client,
             tie: Tie::Connection,
             lease_ms: LEASE_MS,
             stream: Stream::No,

@@ -103,10 +103,9 @@ pub fn serve(
     let database = ctx.database();
     let location = found.handle().map(|handle| (database, handle));
     let admission = match &miss {
-        L1Miss::Absent(key) => weigh(&found, *key, database, request, now_ms, L1::may_admit),
-        // The response in L1 is an older one.
+        L1Miss::Absent(key) => weigh(&found, *key, Place::New, database, request, now_ms),
         L1Miss::Due(key, other) if location != Some(*other) => {
-            weigh(&found, *key, database, request, now_ms, |_, _, _, _| true)
+            weigh(&found, *key, Place::OfOlder, database, request, now_ms)
         }
         L1Miss::Due(..) | L1Miss::Off => None,
     };
@@ -123,14 +122,23 @@ pub fn serve(
     Ok(())
 }
 
-/// Asks L1 whether it admits the response of an entry, if `may_admit` does not refuse it at once.
+/// The place that a response would take in L1.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// One of its own.
+    New,
+    /// That of an older response to the same request.
+    OfOlder,
+}
+
+/// Asks L1 whether it admits the response of an entry.
 fn weigh(
     found: &Found<'_>,
     key: L1Key,
+    place: Place,
     database: i32,
     request: &Request<'_>,
     now_ms: i64,
-    may_admit: impl Fn(&L1, L1Key, usize, u8) -> bool,
 ) -> Option<Admission> {
     let frequency = found.frequency().after_hit(now_ms);
     if !frequency.is_milestone() {
@@ -138,7 +146,7 @@ fn weigh(
     }
     CACHE.with(|cache| {
         let (l1, bytes, frequency) = (cache.l1()?, found.raw_bytes() as usize, frequency.at(now_ms));
-        if !may_admit(l1, key, bytes, frequency) {
+        if place == Place::New && !l1.may_admit(key, bytes, frequency) {
             return None;
         }
         // A response is hot only for requests that name its own persona: the rights of others may differ.

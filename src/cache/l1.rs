@@ -1,14 +1,14 @@
 //! L1: the hot responses, ready to send.
 //!
-//! L1 finds a response by a hash of the request alone: no MD5, no key name, no key opened. It is keyed by a
-//! secret of this process and has 128 bits, so no client can make two requests that share one: SipHash-1-3 for requests of up
-//! to 256 bytes, for which it takes half as long as HighwayHash, and HighwayHash for longer ones (`cargo bench --bench l1`). A lookup yields a candidate
-//! only: it holds its entry's handle, and `hot` serves it where the index says that the handle is fresh. So L1 need not be
-//! told of invalidations.
+//! L1 finds a response by a hash of the request alone: no MD5, no key name, no key opened. The hash has 128 bits and is
+//! keyed by a secret of this process, so no client can make two requests that share one. Requests of up to 256 bytes are
+//! hashed by SipHash-1-3, which takes half as long for them as HighwayHash, and longer ones by HighwayHash
+//! (docs/dev/performance.md). A lookup yields a candidate only: it holds its entry's handle, and `hot` serves it where the
+//! index says that the handle is fresh. So L1 need not be told of invalidations.
 //!
-//! **Admission** is by frequency, as in TinyLFU: L1 admits a response if it is requested more often, by two at least, than each
-//! response that it would evict. The victim is the least frequent of a few neighbours in the table, as in Redis's own LFU. So a pass over
-//! all entries admits none of them, and uniform requests over a large data set soon leave L1 as it is.
+//! **Admission** is by frequency, as in TinyLFU: L1 admits a response if it is requested more often, by two at least, than
+//! each response that it would evict. The victim is the least frequent of a few neighbours in the table, as in Redis's own
+//! LFU. So a pass over all entries admits none of them, and uniform requests over a large data set soon leave L1 as it is.
 //!
 //! **Bounds**: a shard holds its share of `l1-max-bytes`, in which each response counts with its overhead and as 512 bytes
 //! at least. Tables grow at once, so shards are small: no insertion moves more than one shard's table.
@@ -45,8 +45,8 @@ const SAMPLE: usize = 5;
 /// once.
 const LEAST_TO_EVICT: u8 = 2;
 
-/// The number of requests by which a response must be ahead of each that it evicts. Where all are requested alike, in passes
-/// over a large data set, their counts differ by one, and exchanges would cost more than L1 saves.
+/// The number of requests by which a response must be ahead of each that it evicts. The counts of responses that are all requested
+/// alike, in passes over a large data set, differ by one: exchanges would cost more than L1 saves.
 const MARGIN: u8 = 1;
 
 /// The number of responses that are refused after one that was requested as often as they are.

@@ -82,6 +82,7 @@ fn l1_entry(index: &mut Index, message: &[u8], bytes: &[u8]) -> L1Entry {
     let handle = index.link(Tier::Msg, b"helper", b"", Name::Own(message), bytes.len() as u64);
     L1Entry {
         location: (0, handle),
+        resolved: index.resolve(handle).into(),
         response: Response::new(bytes),
         until_ms: i64::MAX.into(),
         cost_ms: 0,

@@ -33,6 +33,8 @@ const WARM_UP: Duration = Duration::from_millis(200);
 pub enum Nulls {
     None,
     All,
+    /// One of the replies to each unit.
+    OneEach,
 }
 
 /// Which number each unit of work gets.
@@ -66,6 +68,11 @@ impl Load {
 
     pub fn replying_null(self) -> Load {
         Load { nulls: Nulls::All, ..self }
+    }
+
+    /// The command replies the array of a FETCH that hits: four elements, of which the token is null.
+    pub fn replying_hits(self) -> Load {
+        Load { template: self.template.replying_arrays_of(4), nulls: Nulls::OneEach, ..self }
     }
 }
 
@@ -312,7 +319,11 @@ impl<'a> Run<'a> {
     /// The replies that this load is to measure: responses, or nothing.
     fn check(&self, replies: usize) {
         let nulls: u64 = self.connections.iter().map(|connection| connection.replies.nulls).sum();
-        let expected = if self.load.nulls == Nulls::All { replies as u64 } else { 0 };
-        assert_eq!(nulls, expected, "null replies of {replies}");
+        let expected = match self.load.nulls {
+            Nulls::None => 0,
+            Nulls::All => replies,
+            Nulls::OneEach => replies / self.load.template.replies(),
+        };
+        assert_eq!(nulls, expected as u64, "null replies of {replies}");
     }
 }

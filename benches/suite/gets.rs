@@ -39,8 +39,8 @@ pub fn hot(bench: &mut Bench) {
     let before = warm(&ours, &message);
     let options = &bench.options;
     let evalsha = ["EVALSHA", &script, "1", PERSONA, &message];
-    let ceiling = named("NULL.CEILING", &message);
-    let [native, ceiling, hot, evalsha, reference] = contest::run(
+    let (ceiling, fetch) = (named("NULL.CEILING", &message), named("CHATCACHE.FETCH", &message));
+    let [native, ceiling, hot, fetch, evalsha, reference] = contest::run(
         "hot-get",
         options,
         options.rounds(),
@@ -48,6 +48,7 @@ pub fn hot(bench: &mut Bench) {
             Contestant::top("native GET", &plain, Load::of(&["GET", &key], HOT), options),
             Contestant::top("ceiling", &null, Load::of(&ceiling, HOT), options),
             Contestant::top("hot GET", &ours, Load::of(&get(&message), HOT), options),
+            Contestant::top("FETCH that hits", &ours, Load::of(&fetch, HOT).replying_hits(), options),
             Contestant::top("EVALSHA", &plain, Load::of(&evalsha, HOT), options),
             Contestant::new("redis-benchmark", "/s", || by_redis_benchmark(&plain, &key, options.quick)),
         ],
@@ -57,6 +58,7 @@ pub fn hot(bench: &mut Bench) {
     bench.compare(&what, &hot, &ceiling, Some(Goal::AtLeast(0.92)));
     bench.compare(&what, &hot, &native, None);
     bench.compare(&what, &hot, &evalsha, Some(Goal::AtLeast(3.0)));
+    bench.compare("FETCH that hits", &fetch, &hot, Some(Goal::AtLeast(0.97)));
     bench.compare("this bench's generator: native GET", &native, &reference, None);
     bench.bars.extend([&native, &ceiling, &evalsha].map(|series| bar(series, Bar::other)));
     bench.bars.push(bar(&hot, Bar::ours));

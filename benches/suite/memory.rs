@@ -7,16 +7,60 @@ use std::time::{Duration, Instant};
 use crate::Bench;
 use crate::charts::{self, Bar};
 use crate::report::{Goal, Row, Series, figure};
-use crate::requests::{DAY, store};
+use crate::requests::{DAY, INDEX, PERSONA, store};
 use testkit::bench::server::{PATIENCE, Server};
 
 const RESPONSES: u64 = 60_000;
+
+const SINGLE_RESPONSES: u64 = 1_000_000;
+const SHORT_RESPONSE_BYTES: usize = 100;
 
 /// Users and personas: the number that a service of this size may have.
 const PERSONAS: u64 = 10;
 const USERS: u64 = 1_000;
 
 pub fn run(bench: &mut Bench) {
+    many_users(bench);
+    real_responses(bench);
+}
+
+/// Users with one short response each, all of one persona: what a response costs beside its bytes.
+fn many_users(bench: &mut Bench) {
+    let count = bench.options.count(SINGLE_RESPONSES);
+    let (plain, ours) = (Server::plain(), Server::with_chatcache());
+    let before = [&plain, &ours].map(Server::settled_memory);
+    let response = "x".repeat(SHORT_RESPONSE_BYTES);
+    let user = |number: u64| format!("user-{number:07}");
+    let key = |number: u64| format!("response:{}:{PERSONA}:{number:032x}", user(number));
+    eprintln!("memory: {count} users");
+    store(&ours, count, |number| {
+        let mut set = cmd("CHATCACHE.SET");
+        set.arg("response").arg(user(number)).arg(PERSONA).arg("hello").arg(&response);
+        set.arg("EX").arg(DAY).to_owned()
+    });
+    store(&plain, count, |number| cmd("SET").arg(key(number)).arg(&response).arg("EX").arg(DAY).to_owned());
+    let indexes: [fn(u64) -> String; 2] = [|_| INDEX.to_owned(), |number| format!("index:user-{number:07}")];
+    for index in indexes {
+        store(&plain, count, |number| cmd("SADD").arg(index(number)).arg(key(number)).to_owned());
+    }
+    assert_eq!(ours.stats()["entries"], count, "responses in the cache");
+    wait_until_compressed(&ours);
+    let after = [&plain, &ours].map(Server::settled_memory);
+    let bytes = |at: usize| (after[at] - before[at]) / count as f64;
+    bench.report.add(Row {
+        what: format!("memory of a response of 100 B, one for each of {} users", figure(count as f64)),
+        ours: Series::of("chatcache", "B", vec![bytes(1)]),
+        other: Some(Series::of(
+            "SET EX + SADD to a set of the persona and one of the user",
+            "B",
+            vec![bytes(0)],
+        )),
+        goal: Some(Goal::AtMost(0.75)),
+    });
+}
+
+/// Responses of a service, with keys, TTLs and index.
+fn real_responses(bench: &mut Bench) {
     let count = bench.options.count(RESPONSES);
     let (plain, ours) = (Server::plain(), Server::with_chatcache());
     let before = [&plain, &ours].map(Server::settled_memory);

@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 use crate::Bench;
 use crate::contest::{self, Contestant};
 use crate::generator::{Load, Nulls, Numbers, send};
-use crate::report::Goal;
+use crate::report::{Goal, Row, Series};
 use crate::requests::{get, message, native_key, native_set, set};
 use crate::resp::Template;
 use testkit::bench::server::{PATIENCE, Server};
@@ -72,6 +72,14 @@ pub fn run(bench: &mut Bench) {
         bench.compare(&what, &ours, &native, goal);
         bench.compare(&what, &ours, &off, Some(Goal::AtLeast(0.95)));
     }
+    sleep(bench.options.rest());
+    let [resident, used] = ["used_memory_rss", "used_memory"].map(|field| vec![ours.info(field)]);
+    bench.report.add(Row {
+        what: format!("resident memory after {entries} SETs at full speed, these GETs and a rest"),
+        ours: Series::of("RSS", "B", resident),
+        other: Some(Series::of("used_memory", "B", used)),
+        goal: Some(Goal::AtMost(1.3)),
+    });
 }
 
 /// Waits until the compressor has nothing left to do.

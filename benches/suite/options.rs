@@ -50,6 +50,11 @@ impl Options {
         Duration::from_millis(if self.quick { 250 } else { 1_000 })
     }
 
+    /// Time after a load in which the server puts its memory in order.
+    pub fn rest(&self) -> Duration {
+        Duration::from_secs(if self.quick { 1 } else { 60 })
+    }
+
     /// A number of responses, a hundredth of it in a quick run.
     pub fn count(&self, count: u64) -> u64 {
         if self.quick { (count / 100).max(2_000) } else { count }

@@ -25,6 +25,11 @@ impl Template {
         Template { bytes, numbers, replies: commands.len() }
     }
 
+    /// The same for commands that reply a flat array: its elements count as replies.
+    pub fn replying_arrays_of(self, elements: usize) -> Template {
+        Template { replies: self.replies * elements, ..self }
+    }
+
     /// Number of replies to one unit.
     pub fn replies(&self) -> usize {
         self.replies
@@ -107,6 +112,7 @@ impl Replies {
                 0
             }
             [b'+' | b':', ..] => 1,
+            [b'*', ..] => 0,
             _ => panic!("the server replied {}", String::from_utf8_lossy(line)),
         }
     }

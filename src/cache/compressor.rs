@@ -5,8 +5,9 @@
 //! small batches between two turns of the event loop. The key does not count as used, and the server is not told, as the
 //! response is the same. An entry that leaves L1 is compressed likewise, without the delay.
 //!
-//! **Bounds**: an entry stands in the queue once, so the queue is never longer than the index. Stored entries have a queue
-//! of their own, so that they do not wait behind a backlog of entries that have left L1.
+//! **Bounds**: an entry joins the queue of stored entries once, with the handle that it was linked under, so that queue holds
+//! what was stored within two seconds and a backlog of the thread. Entries that have left L1 have a queue of their own, with
+//! each entry once: it is never longer than the index, and stored entries do not wait behind it.
 
 use crate::cache::l1::{ByLocation, Location};
 use crate::cache::names;
@@ -63,7 +64,7 @@ enum Activity {
 impl State {
     const fn new() -> Self {
         State {
-            queue: Queue { stored: VecDeque::new(), cooled: VecDeque::new(), queued: None },
+            queue: Queue { stored: VecDeque::new(), cooled: VecDeque::new(), in_cooled: None },
             thread: None,
             activity: Activity::Idle,
             swaps: Vec::new(),
@@ -72,14 +73,14 @@ impl State {
     }
 }
 
-/// The entries to compress, each once.
+/// The entries to compress.
 struct Queue {
     /// Stored entries, and the second in which each is due. First in, first out, so sorted by time.
     stored: VecDeque<(u32, Location)>,
     /// Entries that have left L1, due at once.
     cooled: VecDeque<Location>,
-    /// All entries of both, or None before the first.
-    queued: Option<HashSet<Location, ByLocation>>,
+    /// The entries of `cooled`, or None before the first.
+    in_cooled: Option<HashSet<Location, ByLocation>>,
 }
 
 /// The part of the queue that an entry joins.
@@ -91,13 +92,14 @@ enum Since {
 
 impl Queue {
     fn push(&mut self, location: Location, since: Since) {
-        let queued = self.queued.get_or_insert_with(|| HashSet::with_hasher(ByLocation::new()));
-        if !queued.insert(location) {
-            return;
-        }
         match since {
             Since::Stored => self.stored.push_back((now_s().saturating_add(DELAY_S), location)),
-            Since::Cooled => self.cooled.push_back(location),
+            Since::Cooled => {
+                let queued = self.in_cooled.get_or_insert_with(|| HashSet::with_hasher(ByLocation::new()));
+                if queued.insert(location) {
+                    self.cooled.push_back(location);
+                }
+            }
         }
     }
 
@@ -105,12 +107,15 @@ impl Queue {
     fn pop(&mut self, now_s: u32) -> Option<Location> {
         let is_due = self.stored.front().is_some_and(|(due_s, _)| *due_s <= now_s);
         let location = match is_due {
-            true => self.stored.pop_front().map(|(_, location)| location),
-            false => self.cooled.pop_front(),
-        }?;
-        if let Some(queued) = &mut self.queued {
-            queued.remove(&location);
-        }
+            true => self.stored.pop_front().map(|(_, location)| location)?,
+            false => {
+                let location = self.cooled.pop_front()?;
+                self.in_cooled.iter_mut().for_each(|queued| {
+                    queued.remove(&location);
+                });
+                location
+            }
+        };
         self.give_back_memory();
         Some(location)
     }
@@ -129,7 +134,7 @@ impl Queue {
     fn swap(&mut self, swap: (i32, i32)) {
         let all = self.stored.iter_mut().map(|(_, location)| location).chain(&mut self.cooled);
         all.for_each(|(database, _)| *database = after_swap(*database, swap));
-        if let Some(queued) = &mut self.queued {
+        if let Some(queued) = &mut self.in_cooled {
             *queued = queued.drain().map(|(database, handle)| (after_swap(database, swap), handle)).collect();
         }
     }
@@ -145,7 +150,9 @@ impl Queue {
         if shrinks(self.cooled.len(), self.cooled.capacity()) {
             self.cooled.shrink_to(self.cooled.capacity() / 4);
         }
-        if let Some(queued) = self.queued.as_mut().filter(|queued| shrinks(queued.len(), queued.capacity())) {
+        if let Some(queued) =
+            self.in_cooled.as_mut().filter(|queued| shrinks(queued.len(), queued.capacity()))
+        {
             queued.shrink_to(queued.capacity() / 4);
         }
     }
@@ -357,7 +364,7 @@ mod tests {
     use crate::index::{Index, Name};
     use crate::tier::Tier;
 
-    const EMPTY: Queue = Queue { stored: VecDeque::new(), cooled: VecDeque::new(), queued: None };
+    const EMPTY: Queue = Queue { stored: VecDeque::new(), cooled: VecDeque::new(), in_cooled: None };
 
     fn locations<const N: usize>() -> [Location; N] {
         let mut index = Index::new();
@@ -380,13 +387,12 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_queued_once() {
+    fn an_entry_that_leaves_l1_again_and_again_is_queued_once() {
         let (mut queue, [a]) = (EMPTY, locations());
-        let later = now_s() + 10;
-        for since in [Since::Stored, Since::Cooled, Since::Stored] {
-            queue.push(a, since);
+        for _ in 0..3 {
+            queue.push(a, Since::Cooled);
         }
-        assert_eq!((queue.len(), queue.pop(later), queue.pop(later)), (1, Some(a), None));
+        assert_eq!((queue.len(), queue.pop(0), queue.pop(0)), (1, Some(a), None));
         queue.push(a, Since::Cooled);
         assert_eq!(queue.len(), 1, "it has left the queue in between");
     }
@@ -398,7 +404,7 @@ mod tests {
         queue.push(b, Since::Cooled);
         queue.swap((0, 3));
         let moved = |(_, handle): Location| (3, handle);
-        queue.push(moved(a), Since::Cooled);
+        queue.push(moved(b), Since::Cooled);
         assert_eq!(queue.len(), 2);
         let later = now_s() + 10;
         assert_eq!([queue.pop(later), queue.pop(later)], [Some(moved(a)), Some(moved(b))]);

@@ -10,7 +10,7 @@ use crate::cache::state::{CACHE, Cache};
 use crate::config;
 use crate::entry::{Entry, Response};
 use crate::index::{Index, Liveness};
-use crate::redis::{Content, Ctx, prefetch};
+use crate::redis::{Content, Ctx, TICK_MS, prefetch};
 use crate::request::error::CommandError;
 use crate::request::{Request, key_name};
 use crate::tier::Tier;
@@ -26,13 +26,8 @@ const FREE_INLINE: u64 = 20_000;
 
 /// The result of a read from L1.
 pub enum HotLookup {
-    /// The fresh response, counted as served.
-    Hit {
-        /// The response.
-        response: Response,
-        /// The end of its freshness or of its key, in Unix milliseconds; `i64::MAX` for never.
-        until_ms: i64,
-    },
+    /// The fresh response was served, and counted.
+    Served,
     /// No response to serve from L1: the caller reads the key.
     Miss(L1Miss),
 }
@@ -47,44 +42,59 @@ pub enum L1Miss {
     Due(L1Key, Location),
 }
 
-/// Reads the fresh response to a request from L1, and counts it as served.
+/// Serves the fresh response to a request from L1, and counts it. `reply` gets the response, and the end of its freshness or
+/// of its key in Unix milliseconds; `i64::MAX` for never.
 ///
-/// `now_ms` is the clock's time, and not the time at which a script around the command began: freshness ends within a long
-/// script too.
-pub fn get(ctx: &Ctx<'_>, request: &Request<'_>, now_ms: i64) -> HotLookup {
+/// The clock counts, and not the time at which a script around the command began: freshness ends within a long script too.
+pub fn get(ctx: &Ctx<'_>, request: &Request<'_>, reply: impl FnOnce(&[u8], i64)) -> HotLookup {
     let database = ctx.database();
-    CACHE.with(|cache| match cache.l1.as_ref().map(|l1| l1.key(database, request)) {
+    CACHE.with(|cache| match cache.l1.as_ref().filter(|l1| l1.is_worth_a_look()) {
         None => HotLookup::Miss(L1Miss::Off),
-        Some(key) => cache.hot(database, request.tier, key, now_ms),
+        Some(l1) => {
+            let key = l1.key(database, request);
+            cache.serve_hot(database, request.tier, key, ctx.tick_ms(), reply)
+        }
     })
 }
 
 impl Cache {
-    fn hot(&mut self, database: i32, tier: Tier, key: L1Key, now_ms: i64) -> HotLookup {
-        let Some(hot) = self.l1.as_ref().and_then(|l1| l1.get(&key)) else {
-            return HotLookup::Miss(L1Miss::Absent(key));
-        };
+    /// See `get`. `tick_ms` is at most `TICK_MS` behind the clock.
+    fn serve_hot(
+        &mut self,
+        database: i32,
+        tier: Tier,
+        key: L1Key,
+        tick_ms: i64,
+        reply: impl FnOnce(&[u8], i64),
+    ) -> HotLookup {
+        let Some(l1) = &self.l1 else { return HotLookup::Miss(L1Miss::Off) };
+        let Some(hot) = l1.get(&key) else { return HotLookup::Miss(L1Miss::Absent(key)) };
         prefetch(hot.response.address());
-        let untouched_ms = now_ms.saturating_sub(hot.touched_ms.get());
-        if now_ms >= hot.until_ms.get() || !(0..TOUCH_MS).contains(&untouched_ms) {
-            return HotLookup::Miss(L1Miss::Due(key, hot.location));
+        let miss = HotLookup::Miss(L1Miss::Due(key, hot.location));
+        let until_ms = hot.until_ms.get();
+        let untouched_ms = tick_ms.saturating_sub(hot.touched_ms.get());
+        if tick_ms.saturating_add(TICK_MS) >= until_ms || !(-TICK_MS..TOUCH_MS).contains(&untouched_ms) {
+            return miss;
         }
-        let saved_ms = hot.cost_ms.into();
         let (_, handle) = hot.location;
-        let Some(index) = self.databases.get_mut(&database) else {
-            return HotLookup::Miss(L1Miss::Due(key, hot.location));
-        };
-        let resolved = index.resolve(handle);
+        let Some(index) = self.databases.get_mut(&database) else { return miss };
+        // It is as it was at the last opening of its key, unless something was invalidated since then.
+        let resolved = index.resolve_again(handle, hot.resolved.get());
         if resolved.liveness != Liveness::Fresh {
-            return HotLookup::Miss(L1Miss::Due(key, hot.location));
+            return miss;
         }
+        hot.resolved.set(resolved);
+        // This calls nothing back.
+        reply(&hot.response, until_ms);
+        let saved_ms = hot.cost_ms.into();
         index.record_hit(resolved, saved_ms);
-        hot.frequency.set(hot.frequency.get().after_hit(now_ms));
+        hot.frequency.set(hot.frequency.get().after_hit(tick_ms));
         hot.untouched_hits.set(hot.untouched_hits.get().saturating_add(1));
         hot.response.count_hit();
         self.counters.count_hit(tier, saved_ms);
         self.counters.hits_l1 += 1;
-        HotLookup::Hit { response: hot.response.clone(), until_ms: hot.until_ms.get() }
+        l1.note_hit();
+        HotLookup::Served
     }
 }
 
@@ -109,6 +119,9 @@ pub fn serve(
         }
         L1Miss::Due(..) | L1Miss::Off => None,
     };
+    if let (L1Miss::Absent(_), None) = (&miss, &admission) {
+        CACHE.with(|cache| cache.l1().iter().for_each(|l1| l1.note_refusal()));
+    }
     let decompressed = read(&found, |bytes| {
         reply(bytes);
         (admission.is_some() && found.raw().is_none()).then(|| Response::new(bytes))
@@ -163,6 +176,7 @@ fn refresh(found: &mut Found<'_>, key: &L1Key, now_ms: i64) {
     let until_ms = ends_at(found);
     let uses = CACHE.with(|cache| {
         let hot = cache.l1.as_ref()?.get(key)?;
+        hot.resolved.set(found.resolved);
         hot.until_ms.set(until_ms);
         hot.touched_ms.set(now_ms);
         Some(hot.untouched_hits.take())
@@ -189,6 +203,7 @@ fn admit(
     let Some(response) = found.raw().cloned() else { return };
     let hot = L1Entry {
         location,
+        resolved: Cell::new(found.resolved),
         response,
         until_ms: Cell::new(until_ms),
         cost_ms: found.cost_ms,

@@ -15,6 +15,7 @@
 pub(crate) mod compressor;
 pub(crate) mod hot;
 pub mod l1;
+mod l1_pause;
 pub(crate) mod lookup;
 pub(crate) mod names;
 pub(crate) mod rights;

@@ -58,14 +58,14 @@ impl Command for Fetch {
 
 /// Replies the response, or leases the request.
 fn fetch(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, terms: FetchTerms) -> Outcome {
-    let now_ms = ctx.now_ms();
-    let miss = match hot::get(ctx, request, now_ms) {
-        HotLookup::Hit { response, until_ms } => {
-            flight::reply_hit(ctx, &response, flight::ms_until(until_ms, now_ms));
-            return Ok(());
-        }
+    let hit = |response: &[u8], until_ms| {
+        flight::reply_hit(ctx, response, flight::ms_until(until_ms, ctx.now_ms()));
+    };
+    let miss = match hot::get(ctx, request, hit) {
+        HotLookup::Served => return Ok(()),
         HotLookup::Miss(miss) => miss,
     };
+    let now_ms = ctx.now_ms();
     let name = names::key_name(request);
     let lookup = lookup(ctx, ctx.open_read(&name), request, now_ms)?;
     match rights::visible(ctx, args, request, lookup) {

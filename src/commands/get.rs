@@ -6,6 +6,7 @@ use crate::cache::lookup::{Lookup, count_miss, lookup};
 use crate::cache::{names, rights};
 use crate::redis::{Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::request::{Accepts, options};
+use std::cell::LazyCell;
 
 /// `CHATCACHE.GET tier user persona message [ID id]`
 pub struct Get;
@@ -24,19 +25,16 @@ impl Command for Get {
 
     fn run(ctx: &Ctx<'_>, args: Args<'_>) -> Outcome {
         let parsed = parse_request(Accepts::TiersAndAny, &options::GET, args)?;
-        let now_ms = ctx.now_ms();
+        let now_ms = LazyCell::new(|| ctx.now_ms());
         for request in parsed.requests() {
-            let miss = match hot::get(ctx, &request, now_ms) {
-                HotLookup::Hit { response, .. } => {
-                    ctx.reply_bytes(&response);
-                    return Ok(());
-                }
+            let miss = match hot::get(ctx, &request, |response, _| ctx.reply_bytes(response)) {
+                HotLookup::Served => return Ok(()),
                 HotLookup::Miss(miss) => miss,
             };
             let key = ctx.open_read(&names::key_name(&request));
-            let lookup = lookup(ctx, key, &request, now_ms)?;
+            let lookup = lookup(ctx, key, &request, *now_ms)?;
             if let Lookup::Fresh(found) = rights::visible(ctx, args, &request, lookup) {
-                hot::serve(ctx, found, &request, miss, now_ms, |response| ctx.reply_bytes(response))?;
+                hot::serve(ctx, found, &request, miss, *now_ms, |response| ctx.reply_bytes(response))?;
                 return Ok(());
             }
         }

@@ -13,9 +13,13 @@ pub struct Frequency {
 impl Frequency {
     /// Returns the count at a time, in Unix milliseconds: halved once for each minute since the last hit.
     ///
-    /// Minutes are counted modulo 256, so that a response without a hit for 256 minutes has its old count for a moment.
+    /// Minutes are counted modulo 256, so that a response without a hit for 256 minutes has its old count for a moment. The
+    /// time may be up to a minute before the last hit, since coarse clocks are behind.
     pub fn at(self, now_ms: i64) -> u8 {
-        self.count.checked_shr(minute(now_ms).wrapping_sub(self.minute).into()).unwrap_or(0)
+        match minute(now_ms).wrapping_sub(self.minute) {
+            u8::MAX => self.count,
+            minutes => self.count.checked_shr(minutes.into()).unwrap_or(0),
+        }
     }
 
     /// Returns the frequency after one more hit.
@@ -48,6 +52,7 @@ mod tests {
         }
         let later = [1, 2, 7, 8, 100].map(|minutes| frequency.at(minutes * 60_000));
         assert_eq!(later, [127, 63, 1, 0, 0]);
+        assert_eq!(frequency.at(-1), 255, "by a clock that is behind");
         assert_eq!(frequency.after_hit(120_000).at(120_000), 64);
     }
 

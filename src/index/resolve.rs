@@ -15,18 +15,34 @@ pub struct Resolved {
     pub liveness: Liveness,
     /// None if the index does not know the entry.
     pub(super) persona: Option<Id<Persona>>,
+    /// The generation that the index had given out last.
+    generation: u32,
 }
 
 impl Resolved {
     /// The result for an entry that no index knows.
-    pub const UNKNOWN: Resolved = Resolved { liveness: Liveness::Dead, persona: None };
+    pub const UNKNOWN: Resolved = Resolved { liveness: Liveness::Dead, persona: None, generation: 0 };
 }
 
 impl Index {
     /// Walks from a handle to its group and persona.
     pub fn resolve(&self, handle: Handle) -> Resolved {
         let Some(group) = self.group_of(handle) else { return Resolved::UNKNOWN };
-        Resolved { liveness: self.group_liveness(group), persona: Some(group.persona) }
+        Resolved {
+            liveness: self.group_liveness(group),
+            persona: Some(group.persona),
+            generation: self.generation,
+        }
+    }
+
+    /// Returns the result of an earlier walk where no entry was invalidated since then, else that of a new one.
+    ///
+    /// Only for an entry that has not been unlinked since, and within 2³² invalidations.
+    pub fn resolve_again(&self, handle: Handle, known: Resolved) -> Resolved {
+        match known.generation == self.generation {
+            true => known,
+            false => self.resolve(handle),
+        }
     }
 
     /// Returns true if the entry belongs to the persona of this name.

@@ -85,12 +85,6 @@ impl Ctx<'_> {
         version
     }
 
-    /// Returns the server's clock, in Unix milliseconds.
-    pub fn now_ms(&self) -> i64 {
-        // SAFETY: the call takes no argument.
-        unsafe { api!(RedisModule_Milliseconds)() }
-    }
-
     /// Returns unpredictable bytes: SHA-1 in counter mode, with a seed from the system's random source.
     pub fn random(&self) -> [u8; 16] {
         let mut bytes = [0; 16];

@@ -262,6 +262,31 @@ fn the_size_of_l1_is_bounded_and_may_be_changed() {
 }
 
 #[test]
+fn l1_pauses_while_it_serves_too_few_reads_and_resumes_when_it_serves_more() {
+    let server = Server::builder().config("chatcache.l1-max-bytes 20kb").start();
+    let mut con = server.raw();
+    con.ok(&format!("CHATCACHE.SET {ASK} answer"));
+    heat(&mut con, ASK, "answer");
+    fill_persona(&mut con, "ann", "cold", 3000, 1000);
+    let get = |persona: &str, message: &str| {
+        ["CHATCACHE.GET", "response", "ann", persona, message].map(str::to_owned).to_vec()
+    };
+    let scan: Vec<_> = (0..3000).map(|n| get("cold", &format!("m-{n}"))).collect();
+    let hits = |con: &mut RawClient, gets: &[Vec<String>]| {
+        let before = con.stats("")["hits-l1"];
+        assert!(con.pipeline(gets).iter().all(|reply| matches!(reply, Raw::Bulk(_))));
+        con.stats("")["hits-l1"] - before
+    };
+    let asked = vec![get("helper", "hello"); 800];
+    // The hot response's key is opened once a second, and each time one hit less comes from L1.
+    assert!(hits(&mut con, &asked) > 780);
+    hits(&mut con, &scan);
+    let paused = hits(&mut con, &asked);
+    assert!((80..=120).contains(&paused), "{paused} of 800 hits came from L1");
+    eventually(|| hits(&mut con, &asked) > 780);
+}
+
+#[test]
 fn maxmemory_does_not_evict_the_keys_of_hot_entries_first() {
     thread::scope(|scope| {
         for policy in ["allkeys-lru", "volatile-lru", "allkeys-lfu", "volatile-lfu"] {

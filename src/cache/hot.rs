@@ -24,6 +24,9 @@ const TOUCH_MS: i64 = 1000;
 /// An index or an L1 with more entries than this is freed on a thread of its own: that many take some milliseconds.
 const FREE_INLINE: u64 = 20_000;
 
+/// The bytes of a hot response that are prefetched. The response's own length is not known before they are there.
+const HOT_PREFETCH: usize = 512;
+
 /// The result of a read from L1.
 pub enum HotLookup {
     /// The fresh response was served, and counted.
@@ -69,7 +72,7 @@ impl Cache {
     ) -> HotLookup {
         let Some(l1) = &self.l1 else { return HotLookup::Miss(L1Miss::Off) };
         let Some(hot) = l1.get(&key) else { return HotLookup::Miss(L1Miss::Absent(key)) };
-        prefetch(hot.response.address());
+        prefetch(hot.response.address(), HOT_PREFETCH);
         let miss = HotLookup::Miss(L1Miss::Due(key, hot.location));
         let until_ms = hot.until_ms.get();
         let untouched_ms = tick_ms.saturating_sub(hot.touched_ms.get());

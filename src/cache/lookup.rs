@@ -5,7 +5,7 @@
 
 use crate::cache::state::{CACHE, Cache};
 use crate::entry::{ALWAYS_FRESH, Entry};
-use crate::index::{Liveness, Resolved};
+use crate::index::{Liveness, NODE_BYTES, Resolved};
 use crate::redis::{Ctx, Key, MainThread, Typed, TypedKey, prefetch};
 use crate::request::Request;
 use crate::request::error::CommandError;
@@ -77,13 +77,17 @@ pub fn lookup<'c>(
         Typed::OtherType => return Err(CommandError::WrongType),
         Typed::Value(key) => key,
     };
-    // The body is rarely in the processor's caches: it arrives while the fingerprint is computed.
-    if let Some(response) = key.raw() {
-        prefetch(response.address());
+    // Body and node are rarely in the processor's caches: they arrive while the fingerprint is computed.
+    let database = ctx.database();
+    let (body, bytes) = key.address();
+    prefetch(body, bytes);
+    if let Some(node) = CACHE.with(|cache| cache.known_index(database)?.address(key.handle()?)) {
+        prefetch(node, NODE_BYTES);
     }
-    let resolved = CACHE.with(|cache| cache.resolve(ctx.database(), key.handle()));
+    let is_same_request = key.fingerprint == request.fingerprint();
+    let resolved = CACHE.with(|cache| cache.resolve(database, key.handle()));
     let found = Found { key, resolved };
-    if found.fingerprint != request.fingerprint() {
+    if !is_same_request {
         return Ok(Lookup::Mismatch(found));
     }
     Ok(match resolved.liveness {

@@ -13,6 +13,7 @@ use crate::entry::compression::{self, Damaged, Encoding};
 use crate::index::{Handle, Origin, Size};
 use crate::request::fingerprint::Fingerprint;
 use std::cell::Cell;
+use std::os::raw::c_void;
 
 /// A cached response.
 pub struct Entry {
@@ -180,6 +181,14 @@ impl Entry {
     /// Returns the encoding of the stored bytes.
     pub fn encoding(&self) -> Encoding {
         self.encoding
+    }
+
+    /// Returns the address and the length of the stored bytes, to prefetch them. This does not read them.
+    pub fn address(&self) -> (*const c_void, usize) {
+        match &self.body {
+            Body::Raw(response) => (response.address(), self.raw_bytes as usize),
+            Body::Compressed(bytes) => (bytes.as_ptr().cast(), bytes.len()),
+        }
     }
 
     /// Returns the stored bytes.

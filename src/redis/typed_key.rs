@@ -4,6 +4,7 @@
 
 use crate::redis::datatype::DataType;
 use crate::redis::key::{Content, Key};
+use crate::redis::prefetch::prefetch;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
@@ -31,6 +32,7 @@ impl<'c> Key<'c> {
             Content::OtherType => return Typed::OtherType,
             Content::Value(value) => NonNull::from(value),
         };
+        prefetch(value.as_ptr().cast(), size_of::<T>());
         Typed::Value(TypedKey { key: self, value })
     }
 

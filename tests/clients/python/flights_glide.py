@@ -1,8 +1,8 @@
 """The flights of tests/clients/README.md with valkey-glide: REDIS_PORT=6379 python flights_glide.py
 
-A GlideClient sends the commands of all callers on one connection, where a FETCH that waits would hold up all others. Its
-time-out of 250 ms would also end the wait. So each caller that may wait has a client of its own, with a time-out longer than
-the wait.
+A GlideClient sends the commands of all callers on one connection, where a FETCH that waits would hold up all
+others. Its time-out of 250 ms would also end the wait. So each caller that may wait has a client of its own, with a
+time-out longer than the wait.
 """
 
 import asyncio
@@ -29,6 +29,8 @@ async def own_client():
     """A client for one caller at a time. After an error it is closed, which ends its lease."""
     own = idle.pop() if idle else await connect(WAIT + TIMEOUT)
     try:
+        # A client that lost its server tries to connect for its whole time-out. That is too long for a caller.
+        await asyncio.wait_for(own.ping(), TIMEOUT / 1000)
         yield own
     except BaseException:
         await own.close()
@@ -75,8 +77,9 @@ async def get_or_compute(request, compute):
             # Stores nothing and returns None if the lease is void by now, as after INVALIDATE.
             await chatcache(own, "SET", *request, computed, "TOKEN", token)
             return computed
-    except GlideError as error:  # the server is down
-        print(error)
+    except (GlideError, asyncio.TimeoutError) as error:
+        # The server is down. An error of the model's own is raised again.
+        print(repr(error))
         return await model()
 
 
@@ -153,7 +156,8 @@ async def flights(shared):
         yield b"children."
 
     async def listen():
-        return b"".join([piece async for piece in stream(("persona", "ann", "helper", "What is a tree?"), pieces)])
+        tree = ("persona", "ann", "helper", "What is a tree?")
+        return b"".join([piece async for piece in stream(tree, pieces)])
 
     calls = 0
     texts = await asyncio.gather(listen(), listen())

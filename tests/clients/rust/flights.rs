@@ -33,15 +33,17 @@ fn chatcache(command: &str, request: &Request) -> Cmd {
 }
 
 async fn connection(client: &Client, timeout: Duration) -> RedisResult<MultiplexedConnection> {
-    let config =
-        AsyncConnectionConfig::new().set_connection_timeout(Some(TIMEOUT)).set_response_timeout(Some(timeout));
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(TIMEOUT))
+        .set_response_timeout(Some(timeout));
     client.get_multiplexed_async_connection_with_config(&config).await
 }
 
 /// Waits on a connection of its own. The lease lasts as long as the connection.
 async fn fetch(client: &Client, request: &Request<'_>) -> RedisResult<(MultiplexedConnection, Fetched)> {
     let mut own = connection(client, WAIT + TIMEOUT).await?;
-    let fetched = chatcache("FETCH", request).arg("WAIT").arg(WAIT.as_millis() as u64).query_async(&mut own).await?;
+    let fetched =
+        chatcache("FETCH", request).arg("WAIT").arg(WAIT.as_millis() as u64).query_async(&mut own).await?;
     Ok((own, fetched))
 }
 
@@ -67,7 +69,12 @@ async fn get_or_compute(
         (stale, Some(token)) => match compute().await {
             Ok(response) => {
                 // Stores nothing if the lease is void by now, as after INVALIDATE.
-                let set = chatcache("SET", request).arg(&response).arg("TOKEN").arg(token).exec_async(&mut own).await;
+                let set = chatcache("SET", request)
+                    .arg(&response)
+                    .arg("TOKEN")
+                    .arg(token)
+                    .exec_async(&mut own)
+                    .await;
                 if let Err(error) = set {
                     eprintln!("Redis stored nothing: {error}");
                 }

@@ -100,7 +100,8 @@ func stream(request redis.Args, compute func(say func(string) error) error, emit
 }
 
 // speak hands each piece to the readers, and stores the response at the end.
-func speak(c redis.Conn, request redis.Args, token string, compute func(func(string) error) error, emit func(string)) error {
+func speak(c redis.Conn, request redis.Args, token string, compute func(func(string) error) error,
+	emit func(string)) error {
 	defer c.Do("CHATCACHE.RELEASE", request.Add("TOKEN", token)...)
 	err := compute(func(piece string) error {
 		_, err := c.Do("CHATCACHE.APPEND", request.Add(piece, "TOKEN", token)...)

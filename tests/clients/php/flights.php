@@ -1,8 +1,8 @@
 <?php
 // The flights of tests/clients/README.md with phpredis: REDIS_PORT=6379 php flights.php
 //
-// Each process of PHP has a connection of its own, so a FETCH that waits holds up no other caller. phpredis connects
-// again before it sends a command, and sends none twice.
+// Each call has a connection of its own, so a FETCH that waits holds up no other caller. phpredis sends no command
+// twice. After a time-out it would take the late reply for that of the next command, so the connection is not used again.
 
 declare(strict_types=1);
 

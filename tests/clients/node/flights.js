@@ -1,7 +1,7 @@
 // The flights of tests/clients/README.md with node-redis 4: REDIS_PORT=6379 node flights.js
 //
 // node-redis sends the commands of all callers on one connection, where a FETCH that waits would hold up all others.
-// So each caller that may wait has a connection of its own, from a pool. In node-redis 5 and 6 the pool is
+// So each caller that may wait has a connection of its own, from a pool. In node-redis 6 the pool is
 // `await client.createPool({ maximum: 100 }).connect()`, and `pool.execute` replaces `client.executeIsolated`.
 const assert = require('node:assert/strict');
 const { setTimeout: sleep } = require('node:timers/promises');

@@ -47,9 +47,7 @@ class Watched:
                 f"sentinel monitor answers 127.0.0.1 {self.master.port} 2\n"
                 "sentinel down-after-milliseconds answers 1000\nsentinel failover-timeout answers 5000\n"
             )
-            self._stops.append(
-                Process(["redis-server", str(conf), "--sentinel"], directory / str(port)).stop
-            )
+            self._stops.append(Process(["redis-server", str(conf), "--sentinel"], directory / str(port)).stop)
         for port in self.ports:
             until("they know each other", lambda: "slaves=1,sentinels=3" in self._told(port))  # noqa: B023
 
@@ -85,7 +83,11 @@ def test_a_url_names_the_sentinels_and_the_service() -> None:
     assert (found.hosts, found.service) == ([("one", 26379), ("::1", 1)], "my master")
     assert found.options == {"username": "ann", "password": "a/b", "db": 2, "health_check_interval": 5}
     assert sentinels_of("redis://one:1/0") is None
-    for incomplete in ("redis+sentinel://one:1", "redis+sentinel:///answers", "redis+sentinel://a,,b/answers"):
+    for incomplete in (
+        "redis+sentinel://one:1",
+        "redis+sentinel:///answers",
+        "redis+sentinel://a,,b/answers",
+    ):
         with pytest.raises(ValueError, match="incomplete URL"):
             Cache(incomplete)
     with pytest.raises(ValueError, match="Local"):

@@ -80,7 +80,9 @@ class Core(Generic[Value]):
         self._url, self._connection, self._max_connections = url, dict(connection or {}), max_connections
         self._sentinels = sentinels_of(url)
         if self._sentinels is not None and local is not None:
-            raise ValueError("Local needs the URL of one server: during a failover its promise would not hold")
+            raise ValueError(
+                "Local needs the URL of one server: during a failover its promise would not hold"
+            )
         self._is_failing = False
         self._lock = threading.Lock()
         self._flights: dict[At, Flight[Value]] = {}

@@ -10,7 +10,6 @@ from typing import Any, Generic, ParamSpec, cast
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
-from redis.backoff import NoBackoff
 
 from chatcache.codecs import Value
 from chatcache.core import Answer, Core, Template, wraps
@@ -29,19 +28,9 @@ class AsyncCache(Core[Value]):
 
     def _open(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
-        self._sentinel: Sentinel | None = None
-        if self._sentinels is not None:
-            asked = self._sentinel_options(Retry(NoBackoff(), 0))
-            self._sentinel = Sentinel(self._sentinels.hosts, sentinel_kwargs=asked)
-        self._redis: Redis = self._client(self.timeout)
-        self._waiting: Redis = self._client(self._waiting_timeout())
-
-    def _client(self, timeout: float) -> Redis:
-        options = self._options(Retry(NoBackoff(), 0), timeout)
-        if self._sentinels is None or self._sentinel is None:
-            return Redis.from_url(self._url, **options)
-        master: Redis = self._sentinel.master_for(self._sentinels.service, **options)
-        return master
+        self._redis: Redis
+        self._waiting: Redis
+        self._redis, self._waiting, self._asked = self._clients(Redis, Sentinel, Retry)
 
     async def __aenter__(self) -> "AsyncCache[Value]":
         if self.local is not None:
@@ -61,7 +50,7 @@ class AsyncCache(Core[Value]):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.local is not None:
             await asyncio.to_thread(self.local.close)
-        for client in (self._redis, self._waiting, *(self._sentinel.sentinels if self._sentinel else ())):
+        for client in (self._redis, self._waiting, *self._asked):
             await client.aclose(close_connection_pool=True)
 
     # Reading and writing

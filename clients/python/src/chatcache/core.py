@@ -99,6 +99,22 @@ class Core(Generic[Value]):
         """Makes what the callers of a flight wait by: its `notify` wakes them all."""
         raise NotImplementedError
 
+    def _clients(self, kind: Any, sentinel_kind: Any, retry_kind: Any) -> tuple[Any, Any, list[Any]]:
+        """Returns redis-py's clients for short commands, for commands that wait, and for the sentinels."""
+        retry = retry_kind(NoBackoff(), 0)
+        short, waiting = self._options(retry, self.timeout), self._options(retry, self._waiting_timeout())
+        if self._sentinels is None:
+            return kind.from_url(self._url, **short), kind.from_url(self._url, **waiting), []
+        limits = {"socket_timeout": self.timeout, "socket_connect_timeout": self.timeout, "retry": retry}
+        asked = {**limits, **self._connection.get("sentinel_kwargs", {})}
+        sentinel = sentinel_kind(self._sentinels.hosts, sentinel_kwargs=asked)
+        service = self._sentinels.service
+        return (
+            sentinel.master_for(service, **short),
+            sentinel.master_for(service, **waiting),
+            sentinel.sentinels,
+        )
+
     def _options(self, retry: Any, timeout: float) -> dict[str, Any]:
         """Options of redis-py's pools: no retries, since a caller waits, and a FETCH again may take a second lease."""
         options = {
@@ -112,11 +128,6 @@ class Core(Generic[Value]):
         }
         options.pop("sentinel_kwargs", None)
         return options
-
-    def _sentinel_options(self, retry: Any) -> dict[str, Any]:
-        """Options of the connections to sentinels."""
-        limits = {"socket_timeout": self.timeout, "socket_connect_timeout": self.timeout, "retry": retry}
-        return {**limits, **self._connection.get("sentinel_kwargs", {})}
 
     def _waiting_timeout(self) -> float:
         return self.longest_wait + self.timeout

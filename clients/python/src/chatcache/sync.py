@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, Generic, ParamSpec, cast
 
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
@@ -30,19 +29,9 @@ class Cache(Core[Value]):
 
     def _open(self) -> None:
         self._threads: set[threading.Thread] = set()
-        self._sentinel: Sentinel | None = None
-        if self._sentinels is not None:
-            asked = self._sentinel_options(Retry(NoBackoff(), 0))
-            self._sentinel = Sentinel(self._sentinels.hosts, sentinel_kwargs=asked)
-        self._redis: Redis = self._client(self.timeout)
-        self._waiting: Redis = self._client(self._waiting_timeout())
-
-    def _client(self, timeout: float) -> Redis:
-        options = self._options(Retry(NoBackoff(), 0), timeout)
-        if self._sentinels is None or self._sentinel is None:
-            return Redis.from_url(self._url, **options)
-        master: Redis = self._sentinel.master_for(self._sentinels.service, **options)
-        return master
+        self._redis: Redis
+        self._waiting: Redis
+        self._redis, self._waiting, self._asked = self._clients(Redis, Sentinel, Retry)
 
     def __enter__(self) -> "Cache[Value]":
         if self.local is not None:
@@ -62,7 +51,7 @@ class Cache(Core[Value]):
             thread.join(max(0.0, ends_at - time.monotonic()))
         if self.local is not None:
             self.local.close()
-        for client in (self._redis, self._waiting, *(self._sentinel.sentinels if self._sentinel else ())):
+        for client in (self._redis, self._waiting, *self._asked):
             client.close()
             client.connection_pool.disconnect()
 

@@ -21,9 +21,11 @@ from litellm.caching.caching import CacheMode
 
 from chatcache.litellm import ChatcacheCache
 from chatcache.testing import free_port, until
-from tests.servers import Script, Server
+from tests.servers import ROOT, Script, Server
+from tests.test_docs import blocks
 
-pytestmark = pytest.mark.slow
+# The warnings are about LiteLLM's own types.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Item:UserWarning")]
 
 
 class Upstream:
@@ -188,6 +190,16 @@ async def test_an_asynchronous_completion_shares_it(
     await asyncio.to_thread(until, "it is stored", lambda: server.stat("entries") == 1)
     assert await aask("hi") == "call 1"
     assert await asyncio.to_thread(ask, "hi") == "call 1"
+
+
+def test_the_example_of_the_guide_runs(server: Server, install: Callable[..., ChatcacheCache]) -> None:
+    [example] = [block for block in blocks(ROOT / "docs/guide/clients.md") if "litellm" in block]
+    exec(example.replace("6379", str(server.port)), {})  # noqa: S102  that is the test
+    try:
+        assert [ask("hi") for _ in range(2)] == ["call 1", "call 1"]
+        assert litellm.cache.invalidate("support") == 1
+    finally:
+        litellm.cache.close()
 
 
 def test_one_cache_serves_many_event_loops(server: Server, install: Callable[..., ChatcacheCache]) -> None:
@@ -453,6 +465,18 @@ def test_a_call_that_takes_longer_than_its_lease_is_not_stored(
         assert ask("slow") == "call 2"
         assert late.result() == "call 1"
     assert ask("slow") == "call 2"
+
+
+def test_a_value_that_is_no_json_ends_its_flight(
+    server: Server, install: Callable[..., ChatcacheCache]
+) -> None:
+    cache = install(server.url)
+    call = {**about("hi"), "litellm_call_id": "1", "litellm_logging_obj": cache}
+    assert cache.get_cache(**call) is None
+    assert server.stat("leases") == 1
+    cache.add_cache({1, 2}, **call)
+    until("no lease is out", has_no_leases(server), 5)
+    assert server.stat("entries") == 0
 
 
 def test_without_redis_the_model_responds(

@@ -193,8 +193,6 @@ class Backend(BaseCache):  # type: ignore[misc]
 
     def _write(self, pairs: Sequence[tuple[str, Any]], kwargs: Mapping[str, Any]) -> "Work[None]":
         values = [(self._entry(key), value) for key, value in pairs]
-        for _, value in values:
-            JSON.encode(value)  # an error of the caller's, before its flight is ended
         call, ttl = kwargs.get("litellm_call_id"), seconds(kwargs.get("ttl", self._ttl))
 
         async def write(flights: Flights) -> None:

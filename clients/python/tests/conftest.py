@@ -6,6 +6,12 @@ import pytest
 from tests.servers import MODULE, Script, Server
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves LiteLLM out of the fast tests: its import takes seconds."""
+    is_fast = config.option.markexpr == "not slow"
+    return True if is_fast and collection_path.name == "test_litellm.py" else None
+
+
 @pytest.fixture
 def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
     """A Redis with the module, and with the arguments that `pytest.mark.module` gives it."""

@@ -19,10 +19,16 @@ class Script:
     def __init__(self, code: str, *arguments: str) -> None:
         self._child = subprocess.Popen(
             [sys.executable, "-u", "-c", code, *arguments],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT / "clients/python/src")},
         )
+
+    def tell(self, line: str) -> None:
+        assert self._child.stdin is not None
+        self._child.stdin.write(f"{line}\n")
+        self._child.stdin.flush()
 
     def line(self) -> str:
         assert self._child.stdout is not None
@@ -38,5 +44,6 @@ class Script:
 
     def stop(self) -> None:
         self.kill9()
-        assert self._child.stdout is not None
+        assert self._child.stdin is not None and self._child.stdout is not None
+        self._child.stdin.close()
         self._child.stdout.close()

@@ -9,7 +9,7 @@ from typing import Any, Generic, ParamSpec, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio.sentinel import Sentinel
 
 from chatcache.codecs import Value
 from chatcache.core import Answer, Core, Template, wraps
@@ -28,11 +28,9 @@ class AsyncCache(Core[Value]):
 
     def _open(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
-        self._redis: Redis = self._client(self.timeout)
-        self._waiting: Redis = self._client(self._waiting_timeout())
-
-    def _client(self, timeout: float) -> Redis:
-        return Redis.from_url(self._url, **self._options(Retry(NoBackoff(), 0), timeout))
+        self._redis: Redis
+        self._waiting: Redis
+        self._redis, self._waiting, self._asked = self._clients(Redis, Sentinel, Retry)
 
     async def __aenter__(self) -> "AsyncCache[Value]":
         if self.local is not None:
@@ -52,7 +50,7 @@ class AsyncCache(Core[Value]):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.local is not None:
             await asyncio.to_thread(self.local.close)
-        for client in (self._redis, self._waiting):
+        for client in (self._redis, self._waiting, *self._asked):
             await client.aclose(close_connection_pool=True)
 
     # Reading and writing

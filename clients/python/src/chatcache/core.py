@@ -20,6 +20,7 @@ from chatcache.flight import At, Flight, Question
 from chatcache.hooks import Hooks, Source
 from chatcache.local import Local, Moment
 from chatcache.request import Request, Text, Tier, as_bytes, sorted_json
+from chatcache.servers import sentinels_of
 
 log = logging.getLogger("chatcache")
 
@@ -45,12 +46,12 @@ def always(_: Any) -> bool:
 class Core(Generic[Value]):
     """The base of `Cache` and `AsyncCache`, whose parameters these are. All times are in seconds.
 
-    `tier` is the tier of requests that name none, `ttl` and `stale` are a response's TTL and grace (None: the server's
+    `url` is redis-py's, or `redis+sentinel://host:port,host:port/service` for the master that sentinels name. `tier` is the tier of requests that name none, `ttl` and `stale` are a response's TTL and grace (None: the server's
     settings). A caller waits up to `wait` for another caller's response and then computes one, which is not stored.
     `lease` must be longer than a model call, or for a stream than the pause between two pieces. `timeout` bounds Redis'
     time to connect and to reply, beyond a wait that it was asked for. A waiting caller holds a connection, and so does one
     that computes: `max_connections` bounds them. `local` is the first level, `connection` has more options of redis-py's
-    connections (ssl, username and so on).
+    connections (ssl, username and so on), and `sentinel_kwargs` for those to sentinels.
     """
 
     def __init__(
@@ -77,6 +78,11 @@ class Core(Generic[Value]):
         # Responses that were given without the cache because it was out of reach, and writes that were left out.
         self.failures = 0
         self._url, self._connection, self._max_connections = url, dict(connection or {}), max_connections
+        self._sentinels = sentinels_of(url)
+        if self._sentinels is not None and local is not None:
+            raise ValueError(
+                "Local needs the URL of one server: during a failover its promise would not hold"
+            )
         self._is_failing = False
         self._lock = threading.Lock()
         self._flights: dict[At, Flight[Value]] = {}
@@ -93,16 +99,35 @@ class Core(Generic[Value]):
         """Makes what the callers of a flight wait by: its `notify` wakes them all."""
         raise NotImplementedError
 
+    def _clients(self, kind: Any, sentinel_kind: Any, retry_kind: Any) -> tuple[Any, Any, list[Any]]:
+        """Returns redis-py's clients for short commands, for commands that wait, and for the sentinels."""
+        retry = retry_kind(NoBackoff(), 0)
+        short, waiting = self._options(retry, self.timeout), self._options(retry, self._waiting_timeout())
+        if self._sentinels is None:
+            return kind.from_url(self._url, **short), kind.from_url(self._url, **waiting), []
+        limits = {"socket_timeout": self.timeout, "socket_connect_timeout": self.timeout, "retry": retry}
+        asked = {**limits, **self._connection.get("sentinel_kwargs", {})}
+        sentinel = sentinel_kind(self._sentinels.hosts, sentinel_kwargs=asked)
+        service = self._sentinels.service
+        return (
+            sentinel.master_for(service, **short),
+            sentinel.master_for(service, **waiting),
+            sentinel.sentinels,
+        )
+
     def _options(self, retry: Any, timeout: float) -> dict[str, Any]:
         """Options of redis-py's pools: no retries, since a caller waits, and a FETCH again may take a second lease."""
-        return {
+        options = {
             "protocol": 2,
             "socket_timeout": timeout,
             "socket_connect_timeout": self.timeout,
             "retry": retry,
             "max_connections": self._max_connections,
+            **(self._sentinels.options if self._sentinels else {}),
             **self._connection,
         }
+        options.pop("sentinel_kwargs", None)
+        return options
 
     def _waiting_timeout(self) -> float:
         return self.longest_wait + self.timeout

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any, Generic, ParamSpec, cast
 
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from chatcache.codecs import Value
 from chatcache.core import Answer, Core, Template, wraps
@@ -29,11 +29,9 @@ class Cache(Core[Value]):
 
     def _open(self) -> None:
         self._threads: set[threading.Thread] = set()
-        self._redis: Redis = self._client(self.timeout)
-        self._waiting: Redis = self._client(self._waiting_timeout())
-
-    def _client(self, timeout: float) -> Redis:
-        return Redis.from_url(self._url, **self._options(Retry(NoBackoff(), 0), timeout))
+        self._redis: Redis
+        self._waiting: Redis
+        self._redis, self._waiting, self._asked = self._clients(Redis, Sentinel, Retry)
 
     def __enter__(self) -> "Cache[Value]":
         if self.local is not None:
@@ -53,7 +51,7 @@ class Cache(Core[Value]):
             thread.join(max(0.0, ends_at - time.monotonic()))
         if self.local is not None:
             self.local.close()
-        for client in (self._redis, self._waiting):
+        for client in (self._redis, self._waiting, *self._asked):
             client.close()
             client.connection_pool.disconnect()
 

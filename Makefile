@@ -85,7 +85,7 @@ valgrind: setup ## the integration tests against a server under valgrind (slow)
 	@scripts/valgrind $(ARGS)
 
 .PHONY: test-clients test-containers test-matrix
-test-clients: build setup-python ## one session through the clients of eight languages, and all tests of the Python package
+test-clients: build setup-python ## a session and flights through the clients of eight languages, and all tests of the Python package
 	@tests/clients/run
 	@scripts/test-python --all
 

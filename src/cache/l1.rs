@@ -77,7 +77,7 @@ pub type Location = (i32, Handle);
 pub struct L1Entry {
     /// The response's entry.
     pub location: Location,
-    /// What the index knew of it last.
+    /// The result of the last walk through the index.
     pub resolved: Cell<Resolved>,
     /// The response.
     pub response: Response,

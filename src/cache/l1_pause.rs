@@ -1,6 +1,6 @@
 //! L1 pauses while it serves too few reads to be worth the looks into it.
 //!
-//! A look costs a hash and one or two cache misses. Where it finds nothing, the read of the key comes on top. So after
+//! A look costs a hash and one or two cache misses, and one that finds nothing saves no read of the key. So after
 //! `WINDOW` looks of which too few were hits, only one read in `ONE_IN` looks into L1, until more of these are hits.
 //!
 //! Reads whose response L1 admitted count on neither side: an L1 that is filling up does not pause.

@@ -117,9 +117,8 @@ pub fn store(
     let lifetime = Lifetime::new(ctx, write.terms, request.tier, &lookup, now_ms)?;
     let replaces = lookup.response().is_some();
 
-    let response = Response::new(&bytes);
     let cost_ms = write.cost_ms.unwrap_or(u32::try_from(held_ms).unwrap_or(u32::MAX));
-    let mut entry = Entry::new(Placement::Unknown, request.fingerprint(), response.clone(), now_ms);
+    let mut entry = Entry::new(Placement::Unknown, request.fingerprint(), Response::new(&bytes), now_ms);
     entry.fresh_until_ms.set(lifetime.fresh_until);
     entry.cost_ms = cost_ms;
     let (mut key, handle) = put(ctx, lookup, request, &name, entry)?;
@@ -127,7 +126,9 @@ pub fn store(
     CACHE.with(|cache| cache.counters.sets += 1);
     let fresh_until_ms = lifetime.expires_at.unwrap_or(i64::MAX).min(lifetime.fresh_until);
     let draft_of = write.token.filter(|_| matches!(write.source, Source::Draft));
-    flight::stored(ctx, request, draft_of, response, cost_ms, handle, fresh_until_ms);
+    if let Some(response) = key.raw() {
+        flight::stored(ctx, request, draft_of, response, cost_ms, handle, fresh_until_ms);
+    }
     compressor::enqueue(ctx, (ctx.database(), handle), bytes.len());
 
     ctx.signal_modified(key.key());

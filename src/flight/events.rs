@@ -36,7 +36,7 @@ pub fn stored(
     ctx: &Ctx<'_>,
     request: &Request<'_>,
     draft_of: Option<&[u8]>,
-    response: Response,
+    response: &Response,
     cost_ms: u32,
     handle: Handle,
     fresh_until_ms: i64,
@@ -49,7 +49,8 @@ pub fn stored(
     let stored_as = draft_of.and_then(parse_token).map_or(StoredAs::Response, StoredAs::Draft);
     let persona = Arc::from(request.persona);
     let fresh_ms = ms_until(fresh_until_ms, ctx.now_ms());
-    let stored = StoredResponse { database, tier, persona, handle, response, cost_ms, fresh_ms };
+    let stored =
+        StoredResponse { database, tier, persona, handle, response: response.clone(), cost_ms, fresh_ms };
     step(ctx, Some(stored), |table, step| {
         lease_keys.each().for_each(|lease_key| table.stored(lease_key, stored_as, step));
     });

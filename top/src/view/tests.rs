@@ -130,7 +130,7 @@ fn a_tall_screen_has_taller_charts() {
 fn what_the_module_does_not_tell_is_a_dash() {
     let screen = screen(&app(), 80, 24);
     assert_eq!(words(&line(&screen, "L1"))[..5], ["L1", "-", "ever", "-", "-/s"]);
-    assert!(screen.join("\n").contains("packed     -"));
+    assert!(screen.join("\n").contains("compressed - "));
 }
 
 #[test]

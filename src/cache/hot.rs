@@ -286,16 +286,16 @@ pub fn discard(indexes: Vec<Index>) {
 
 /// Returns the number of entries, tombstones among them.
 fn entries(indexes: &[Index]) -> u64 {
-    indexes.iter().map(|index| index.entries() + index.pending()).sum()
+    indexes.iter().map(Index::nodes).sum()
 }
 
 /// Swaps what is known of two databases: the server has swapped their contents.
 pub fn swapped(ctx: &Ctx<'_>, first: i32, second: i32) {
-    let has_entries =
-        |cache: &Cache, database| cache.known_index(database).is_some_and(|index| index.entries() > 0);
     let any = CACHE.with(|cache| {
         cache.swap_indexes(first, second);
-        has_entries(cache, first) || has_entries(cache, second)
+        let swapped = [first, second].map(|database| cache.known_index(database));
+        // Tombstones count too: L1 holds them until they are reclaimed.
+        swapped.into_iter().flatten().any(|index| index.nodes() > 0)
     });
     if any {
         renew_l1(ctx);

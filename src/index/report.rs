@@ -45,6 +45,11 @@ impl PersonaReport {
 }
 
 impl Index {
+    /// Returns the number of all entries that the index knows: live, invalidated, and of a cluster slot that arrives.
+    pub fn nodes(&self) -> u64 {
+        self.nodes.len() as u64
+    }
+
     /// Returns the number of live entries.
     pub fn entries(&self) -> u64 {
         u64::from(self.ledger.total().entries)

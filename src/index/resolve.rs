@@ -37,7 +37,7 @@ impl Index {
 
     /// Returns the result of an earlier walk where no entry was invalidated since then, else that of a new one.
     ///
-    /// Only for an entry that has not been unlinked since, and within 2³² invalidations.
+    /// Only for an entry that has not been unlinked since, in the same index, and within 2³² invalidations.
     pub fn resolve_again(&self, handle: Handle, known: Resolved) -> Resolved {
         match known.generation == self.generation {
             true => known,

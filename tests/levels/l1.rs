@@ -110,6 +110,21 @@ fn in_a_transaction_and_in_a_script_too() {
 }
 
 #[test]
+fn a_swap_of_databases_does_not_bring_an_invalidated_response_back() {
+    for swap in ["SWAPDB 0 1", "SWAPDB 1 0"] {
+        let (_server, mut con, _) = with_a_hot_response();
+        con.ok("CONFIG SET chatcache.invalidate-sync-limit 0");
+        let get = format!("CHATCACHE.GET {ASK}");
+        // A miss makes an index for the other database.
+        con.transaction(&["SELECT 1", &get, "SELECT 0"]);
+        // The entry is still to be reclaimed, and no database has a live one.
+        let replies = con.transaction(&["CHATCACHE.INVALIDATE helper", swap, &get, "SELECT 1", &get]);
+        assert_eq!((&replies[2], &replies[4]), (&Raw::NullBulk, &Raw::NullBulk), "{swap}");
+        assert_eq!(con.say(&get), Raw::NullBulk);
+    }
+}
+
+#[test]
 fn another_response_replaces_that_in_l1_at_once() {
     let (_server, mut con, key) = with_a_hot_response();
     con.ok(&format!("CHATCACHE.SET {ASK} newer"));

@@ -5,16 +5,18 @@
 //! small batches between two turns of the event loop. The key does not count as used, and the server is not told, as the
 //! response is the same. An entry that leaves L1 is compressed likewise, without the delay.
 //!
-//! **Bounds**: an entry joins the queue of stored entries once, with the handle that it was linked under, so that queue holds
-//! what was stored within two seconds and a backlog of the thread. Entries that have left L1 have a queue of their own, with
-//! each entry once: it is never longer than the index, and stored entries do not wait behind it.
+//! **Bounds**: an entry joins the queue of stored entries once, with the handle that it was linked under. Where most places are
+//! of entries that are gone, as after many SETs over one key, each new one clears out two: the queue is at most some three
+//! times as long as the index. Entries that have left L1 have a queue of their own, with each entry once: it is never longer
+//! than the index, and stored entries do not wait behind it.
 
 use crate::cache::l1::{ByLocation, Location};
 use crate::cache::names;
-use crate::cache::state::CACHE;
+use crate::cache::state::{CACHE, Cache, after_swap};
 use crate::config;
 use crate::entry::compression::{Compressor, Encoding, Method};
 use crate::entry::{Entry, Response};
+use crate::index::Index;
 use crate::redis::{Background, Content, Ctx, MainThread, OneTimer, Timer};
 use std::collections::{HashSet, VecDeque};
 use std::sync::LazyLock;
@@ -30,6 +32,9 @@ const LONGEST: usize = 4 << 20;
 /// The responses and bytes that the thread is given at once.
 const BATCH: usize = 64;
 const BATCH_BYTES: usize = 256 * 1024;
+
+/// The length to which the queue of stored entries may grow whatever the number of entries.
+const SPARE: u64 = 1024;
 
 /// The time for which the main thread looks for them.
 const LOOK: Duration = Duration::from_micros(250);
@@ -99,6 +104,21 @@ impl Queue {
                 if queued.insert(location) {
                     self.cooled.push_back(location);
                 }
+            }
+        }
+    }
+
+    /// Drops the places of two stored entries that are gone, at most, if the queue is longer than twice their number. Entries
+    /// that are still there go to the end: they wait up to two seconds longer.
+    fn clear_out(&mut self, entries: u64, is_known: impl Fn(Location) -> bool) {
+        for _ in 0..2 {
+            if self.stored.len() as u64 <= entries.saturating_mul(2) + SPARE {
+                return;
+            }
+            if let Some((due_s, location)) = self.stored.pop_front()
+                && is_known(location)
+            {
+                self.stored.push_back((due_s, location));
             }
         }
     }
@@ -198,7 +218,13 @@ fn enqueue_all(ctx: &Ctx<'_>, locations: impl IntoIterator<Item = Location>, sin
         return;
     }
     let was_idle = COMPRESSOR.with(|state| {
-        locations.into_iter().for_each(|location| state.queue.push(location, since));
+        for location in locations {
+            state.queue.push(location, since);
+            CACHE.with(|cache| {
+                let entries = cache.known_index(location.0).map_or(0, Index::nodes);
+                state.queue.clear_out(entries, |location| cache.knows(location));
+            });
+        }
         state.activity == Activity::Idle
     });
     if was_idle {
@@ -220,20 +246,18 @@ fn wait(ctx: &Ctx<'_>) {
 
 /// Swaps two databases in the queue: the server has swapped their contents.
 pub fn swapped(first: i32, second: i32) {
+    // The queue has no entries of databases without any.
+    let is_empty =
+        |cache: &Cache, database| cache.known_index(database).is_none_or(|index| index.nodes() == 0);
+    if CACHE.with(|cache| is_empty(cache, first) && is_empty(cache, second)) {
+        return;
+    }
     COMPRESSOR.with(|state| {
         state.queue.swap((first, second));
         if state.activity == Activity::Thread {
             state.swaps.push((first, second));
         }
     });
-}
-
-fn after_swap(database: i32, (first, second): (i32, i32)) -> i32 {
-    match database {
-        _ if database == first => second,
-        _ if database == second => first,
-        other => other,
-    }
 }
 
 /// Queues the entries that have left L1, puts compressed bodies in their entries, and gives the thread more. Call it before
@@ -395,6 +419,21 @@ mod tests {
         assert_eq!((queue.len(), queue.pop(0), queue.pop(0)), (1, Some(a), None));
         queue.push(a, Since::Cooled);
         assert_eq!(queue.len(), 1, "it has left the queue in between");
+    }
+
+    #[test]
+    fn the_places_of_entries_that_are_gone_are_cleared_out_as_others_come() {
+        let (mut queue, [a, b, c]) = (EMPTY, locations());
+        let mut longest = 0;
+        for n in 0..100_000 {
+            // Two entries stay, and one is stored again and again.
+            queue.push(if n < 2 { [a, b][n] } else { c }, Since::Stored);
+            queue.clear_out(3, |location| location != c);
+            longest = longest.max(queue.len());
+        }
+        assert!(longest <= 3 * 2 + SPARE as usize + 3, "{longest}");
+        let left: Vec<_> = std::iter::from_fn(|| queue.pop(u32::MAX)).collect();
+        assert!(left.contains(&a) && left.contains(&b));
     }
 
     #[test]

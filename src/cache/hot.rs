@@ -237,14 +237,29 @@ pub fn follow_settings(ctx: &Ctx<'_>) {
     }
 }
 
+/// What becomes of the entries that a replaced L1 held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// They are cold from now on.
+    Stay,
+    /// They are gone.
+    Gone,
+}
+
 /// Replaces L1 by an empty one of the size that is set. Its entries are cold from now on.
 pub fn renew_l1(ctx: &Ctx<'_>) {
+    replace_l1(ctx, Held::Stay);
+}
+
+fn replace_l1(ctx: &Ctx<'_>, held: Held) {
     let max_bytes = config::L1_MAX_BYTES.get();
     let [a, b] = [ctx.random(), ctx.random()].map(u128::from_le_bytes);
     let secret = [a as u64, (a >> 64) as u64, b as u64, (b >> 64) as u64];
     let old = CACHE.with(|cache| {
         let old = std::mem::replace(&mut cache.l1, (max_bytes > 0).then(|| L1::new(max_bytes, secret)))?;
-        cache.cooled.extend(old.locations());
+        if held == Held::Stay {
+            cache.cooled.extend(old.locations());
+        }
         Some(old)
     });
     if let Some(old) = old {
@@ -262,10 +277,12 @@ fn free<T: Send + 'static>(large: bool, gone: T) {
 
 /// Forgets all entries of one database, or of every one: the server is emptying it.
 pub fn emptied(ctx: &Ctx<'_>, database: Option<i32>) {
+    let taken = database.and_then(|database| CACHE.with(|cache| cache.take_from_l1(database)));
     let gone = CACHE.with(|cache| cache.take_indexes(database));
     // A database without entries has none in L1.
-    if entries(&gone) > 0 {
-        renew_l1(ctx);
+    if taken.is_none() && entries(&gone) > 0 {
+        let others = CACHE.with(|cache| cache.indexes().any(|index| index.nodes() > 0));
+        replace_l1(ctx, if others { Held::Stay } else { Held::Gone });
     }
     discard(gone);
 }
@@ -274,7 +291,7 @@ pub fn emptied(ctx: &Ctx<'_>, database: Option<i32>) {
 pub fn replaced(ctx: &Ctx<'_>, databases: BTreeMap<i32, Index>) {
     let gone = CACHE.with(|cache| cache.replace_indexes(databases));
     if entries(&gone) > 0 {
-        renew_l1(ctx);
+        replace_l1(ctx, Held::Gone);
     }
     discard(gone);
 }
@@ -291,15 +308,18 @@ fn entries(indexes: &[Index]) -> u64 {
 
 /// Swaps what is known of two databases: the server has swapped their contents.
 pub fn swapped(ctx: &Ctx<'_>, first: i32, second: i32) {
-    let any = CACHE.with(|cache| {
-        cache.swap_indexes(first, second);
-        let swapped = [first, second].map(|database| cache.known_index(database));
-        // Tombstones count too: L1 holds them until they are reclaimed.
-        swapped.into_iter().flatten().any(|index| index.nodes() > 0)
+    let are_taken = CACHE.with(|cache| {
+        [first, second].into_iter().all(|database| {
+            // Tombstones too: L1 holds them until they are reclaimed.
+            let Some(taken) = cache.take_from_l1(database) else { return false };
+            cache.cooled.extend(taken.into_iter().map(|handle| (database, handle)));
+            true
+        })
     });
-    if any {
+    if !are_taken {
         renew_l1(ctx);
     }
+    CACHE.with(|cache| cache.swap_indexes(first, second));
 }
 
 /// Takes the entry of a key out of L1: the key has another TTL now.

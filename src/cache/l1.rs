@@ -106,6 +106,8 @@ pub struct L1 {
     by_location: ByLocation,
     secret: Secret,
     max_bytes: u64,
+    /// The number of responses.
+    len: usize,
     pause: Pause,
 }
 
@@ -146,6 +148,7 @@ impl L1 {
             by_location,
             secret,
             max_bytes,
+            len: 0,
             pause: Pause::default(),
         }
     }
@@ -251,12 +254,14 @@ impl L1 {
     /// Admits a response, and returns the entries whose responses have left for it.
     pub fn admit(&mut self, Admission { key, victims }: Admission, entry: L1Entry) -> Vec<Location> {
         let shard = self.shards.of_mut(key.shard());
+        let before = shard.entries.len();
         let location = entry.location;
         let mut left: Vec<Location> = victims.iter().filter_map(|victim| shard.take(victim)).collect();
         // An older response to the same request: its entry has left its key, or is a tombstone.
         left.extend(shard.take(&key).filter(|old| *old != location));
         shard.bytes += entry.weight();
         shard.entries.insert(key, entry);
+        self.len = self.len + shard.entries.len() - before;
         for old in &left {
             self.keys.of_mut(self.by_location.shard(*old)).remove(old);
         }
@@ -264,11 +269,12 @@ impl L1 {
         left
     }
 
-    /// Takes an entry's response out, if L1 holds it.
-    pub fn remove(&mut self, location: Location) {
-        if let Some(key) = self.keys.of_mut(self.by_location.shard(location)).remove(&location) {
-            self.shards.of_mut(key.shard()).take(&key);
-        }
+    /// Takes an entry's response out, if L1 holds it. Returns true if it did.
+    pub fn remove(&mut self, location: Location) -> bool {
+        let key = self.keys.of_mut(self.by_location.shard(location)).remove(&location);
+        let taken = key.and_then(|key| self.shards.of_mut(key.shard()).take(&key));
+        self.len -= usize::from(taken.is_some());
+        taken.is_some()
     }
 
     /// Returns the locations of all responses.
@@ -278,12 +284,12 @@ impl L1 {
 
     /// Returns the number of responses.
     pub fn len(&self) -> usize {
-        self.shards.all().map(|shard| shard.entries.len()).sum()
+        self.len
     }
 
     /// Returns true if L1 holds no response.
     pub fn is_empty(&self) -> bool {
-        self.shards.all().all(|shard| shard.entries.is_empty())
+        self.len == 0
     }
 
     /// Returns the bytes of the responses, with what keeping them here takes.

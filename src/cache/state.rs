@@ -14,6 +14,15 @@ use std::collections::BTreeMap;
 /// The module's state. Borrow it for a few lines, with no call to the server in between that may call back.
 pub static CACHE: MainThread<Cache> = MainThread::new(Cache::new());
 
+/// Returns the number that the contents of a database have after a swap of two.
+pub(super) fn after_swap(database: i32, (first, second): (i32, i32)) -> i32 {
+    match database {
+        _ if database == first => second,
+        _ if database == second => first,
+        other => other,
+    }
+}
+
 /// See the head of this file.
 pub struct Cache {
     /// The index of each database that has held an entry.
@@ -92,6 +101,11 @@ impl Cache {
         pending.map(|(&database, _)| database).collect()
     }
 
+    /// Returns true if the index knows the entry, live or invalidated.
+    pub fn knows(&self, (database, handle): Location) -> bool {
+        self.known_index(database).is_some_and(|index| index.contains(handle))
+    }
+
     /// Walks from a handle to its group and persona, in the index of one database.
     pub fn resolve(&self, database: i32, handle: Option<Handle>) -> Resolved {
         match (handle, self.known_index(database)) {
@@ -120,11 +134,25 @@ impl Cache {
         std::mem::replace(&mut self.databases, databases).into_values().collect()
     }
 
-    /// Swaps the indexes of two databases.
+    /// Swaps the indexes of two databases, and the entries that have left L1 with them.
     pub(super) fn swap_indexes(&mut self, first: i32, second: i32) {
+        for (database, _) in &mut self.cooled {
+            *database = after_swap(*database, (first, second));
+        }
         let (one, other) = (self.databases.remove(&first), self.databases.remove(&second));
         self.databases.extend(one.map(|index| (second, index)));
         self.databases.extend(other.map(|index| (first, index)));
+    }
+
+    /// Takes all entries of a database out of L1, if they are fewer than L1 holds. Returns those that it held, or None if L1 had
+    /// better be replaced.
+    pub(super) fn take_from_l1(&mut self, database: i32) -> Option<Vec<Handle>> {
+        let (Some(l1), Some(index)) = (&mut self.l1, self.databases.get(&database)) else {
+            return Some(Vec::new());
+        };
+        // An index without entries has given its places back.
+        (index.places() <= l1.len())
+            .then(|| index.handles().filter(|&handle| l1.remove((database, handle))).collect())
     }
 
     /// Returns true if L1 holds the entry's response.

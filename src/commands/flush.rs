@@ -38,10 +38,12 @@ impl Command for Flush {
         rights::check_all_keys(ctx, args, Access::Write)?;
         names::check_no_slot_moves(ctx)?;
         let named: Vec<Tier> = args.from(1).map(request::parse_tier).collect::<Result<_, CommandError>>()?;
-        let tiers = if named.is_empty() { &Tier::ALL[..] } else { &named };
+        // A tier that is named again costs nothing more.
+        let is_meant = |tier: &Tier| named.is_empty() || named.contains(tier);
+        let tiers: Vec<Tier> = Tier::ALL.into_iter().filter(is_meant).collect();
         let mut budget = SyncBudget::of_command(ctx);
         let mut responses = 0;
-        for &tier in tiers {
+        for &tier in &tiers {
             let personas =
                 CACHE.with(|cache| cache.index(ctx.database()).personas_of_tier(tier, MOST_SIGNALLED));
             responses += invalidate(ctx, &mut budget, |index| index.invalidate_tier(tier));
@@ -51,7 +53,7 @@ impl Command for Flush {
             }
         }
         // A flush of all tiers also returns the memory of personas without entries.
-        if Tier::ALL.iter().all(|tier| tiers.contains(tier)) {
+        if tiers.len() == Tier::ALL.len() {
             CACHE.with(|cache| cache.index(ctx.database()).forget_idle());
         }
         finish(ctx, responses)

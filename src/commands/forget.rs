@@ -9,6 +9,7 @@ use crate::keyspace::reclaim::SyncBudget;
 use crate::lease::VoidScope;
 use crate::redis::{ArgKind, ArgSpec, Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
 use crate::request;
+use std::collections::BTreeSet;
 
 /// `CHATCACHE.FORGET user [user ...]`
 pub struct Forget;
@@ -32,7 +33,9 @@ impl Command for Forget {
         let database = ctx.database();
         let mut budget = SyncBudget::of_command(ctx);
         let mut responses = 0;
-        for user in args.from(1) {
+        // A user that is named again costs nothing more.
+        let users: BTreeSet<&[u8]> = args.from(1).collect();
+        for user in users {
             let personas = CACHE.with(|cache| cache.index(database).personas_of_user(user));
             responses += invalidate(ctx, &mut budget, |index| index.invalidate_user(user));
             flight::void(ctx, VoidScope::User(database, user));

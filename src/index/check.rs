@@ -47,7 +47,7 @@ impl Index {
         self.groups.check();
         let mut nodes = HashSet::new();
         let mut names: HashSet<Id<OwnName>> = HashSet::new();
-        for (id, group) in self.groups.iter() {
+        for (id, group) in self.groups.all() {
             let (mut prev, mut next, mut entries) = (None, group.head, 0);
             while let Some(at) = next {
                 let node = self.nodes.get(at).expect("a list leads to nodes");
@@ -64,15 +64,15 @@ impl Index {
         }
         assert_eq!(nodes.len(), self.nodes.len());
         assert_eq!(names.len(), self.own_names.len());
-        let bytes: u64 = self.own_names.iter().map(|(_, name)| name.heap_bytes()).sum();
+        let bytes: u64 = self.own_names.all().map(|(_, name)| name.heap_bytes()).sum();
         assert_eq!(bytes, self.own_names_bytes);
     }
 
     fn check_names(&self) {
         self.idle.check();
-        check_groups_of(&self.personas, self.groups.iter().map(|(_, group)| group.persona));
-        check_groups_of(&self.users, self.groups.iter().filter_map(|(_, group)| group.user));
-        for (_, persona) in self.personas.records().iter() {
+        check_groups_of(&self.personas, self.groups.all().map(|(_, group)| group.persona));
+        check_groups_of(&self.users, self.groups.all().filter_map(|(_, group)| group.user));
+        for (_, persona) in self.personas.records().all() {
             assert!(self.idle.get(&persona.name).is_none(), "a persona has its statistics in one place");
         }
     }
@@ -82,7 +82,7 @@ impl Index {
         let mut queued = HashSet::new();
         for axis in Axis::ALL {
             let mut seen = HashSet::new();
-            for (_, persona) in self.personas.records().iter().filter(|_| axis == Axis::Persona) {
+            for (_, persona) in self.personas.records().all().filter(|_| axis == Axis::Persona) {
                 for id in self.walk(axis, persona.head, Before::Owner) {
                     assert!(seen.insert(id));
                     let group = self.groups.get(id).unwrap();
@@ -90,7 +90,7 @@ impl Index {
                     assert_eq!((&owner.name, owner.is_live(group.born.persona)), (&persona.name, true));
                 }
             }
-            for (_, user) in self.users.records().iter().filter(|_| axis == Axis::User) {
+            for (_, user) in self.users.records().all().filter(|_| axis == Axis::User) {
                 for id in self.walk(axis, user.head, Before::Owner) {
                     assert!(seen.insert(id));
                     let group = self.groups.get(id).unwrap();
@@ -105,7 +105,7 @@ impl Index {
                     assert_eq!((group.tier, group.born.tier), (tier, self.ledger.generation(tier)));
                 }
             }
-            for (id, group) in self.groups.iter() {
+            for (id, group) in self.groups.all() {
                 assert!(!self.is_group_live(group) || seen.contains(&id) || no_chain(group, axis));
             }
             for (batch, record) in &batches {
@@ -119,12 +119,12 @@ impl Index {
                     queued.insert(id);
                 }
             }
-            for (id, group) in self.groups.iter() {
+            for (id, group) in self.groups.all() {
                 assert_eq!(!seen.contains(&id), group.link(axis).before() == Before::Unchained);
                 assert_eq!(!seen.contains(&id), no_chain(group, axis));
             }
         }
-        for (id, group) in self.groups.iter() {
+        for (id, group) in self.groups.all() {
             assert_eq!(queued.contains(&id), !self.is_group_live(group), "dead, and only then queued");
         }
     }
@@ -153,7 +153,7 @@ impl Index {
                 assert_eq!(self.find_group(table, hash, group.tier, persona, user), Some(*id));
             }
             let ids: HashSet<_> = ids.into_iter().collect();
-            for (id, group) in self.groups.iter().filter(|(_, group)| group.kind == kind) {
+            for (id, group) in self.groups.all().filter(|(_, group)| group.kind == kind) {
                 let must = kind == Kind::Tombstones || self.group_liveness(group) == Liveness::Fresh;
                 assert!(!must || ids.contains(&id), "a group that new entries may join is found");
             }
@@ -164,7 +164,7 @@ impl Index {
         let mut tiers: HashMap<u8, Amount> = HashMap::new();
         let mut counts: HashMap<(&[u8], u8), Amount> = HashMap::new();
         let mut pending = 0;
-        for (_, group) in self.groups.iter() {
+        for (_, group) in self.groups.all() {
             if !self.is_group_live(group) {
                 pending += u64::from(group.entries);
                 continue;
@@ -180,7 +180,7 @@ impl Index {
         assert_eq!(pending, self.pending);
         for tier in Tier::ALL {
             assert_eq!(self.ledger.tier(tier), value(&tiers, &(tier as u8)));
-            for (_, persona) in self.personas.records().iter() {
+            for (_, persona) in self.personas.records().all() {
                 let counted = self.ledger.count(&persona.data.counts, tier);
                 assert_eq!(counted, value(&counts, &(&persona.name, tier as u8)));
             }
@@ -208,11 +208,11 @@ fn check_groups_of<X>(names: &Names<X>, of_groups: impl Iterator<Item = Id<Named
     names.records().check();
     let mut groups = HashMap::new();
     of_groups.for_each(|id| *groups.entry(id).or_insert(0) += 1);
-    for (id, record) in names.records().iter() {
+    for (id, record) in names.records().all() {
         assert_eq!(names.find(&record.name), Some(id), "every record is found by its name");
         assert_eq!(Some(&record.groups), groups.get(&id), "a record counts its groups, and has one");
     }
     assert_eq!((names.len(), names.table_len()), (groups.len(), groups.len()));
-    let bytes: u64 = names.records().iter().map(|(_, record)| name_bytes(&record.name)).sum();
+    let bytes: u64 = names.records().all().map(|(_, record)| name_bytes(&record.name)).sum();
     assert_eq!(names.name_bytes(), bytes);
 }

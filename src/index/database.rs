@@ -56,6 +56,8 @@ impl Index {
         let hasher = RandomState::new();
         // Stamps start at a random number, so that a handle of a replaced index fits nothing in the new one.
         let stamp = NonZeroU32::new(hasher.hash_one("stamp") as u32).unwrap_or(NonZeroU32::MIN);
+        // So do generations, for walks that are remembered.
+        let generation = hasher.hash_one("generation") as u32;
         Index {
             nodes: Pool::new(),
             own_names: Pool::new(),
@@ -73,7 +75,7 @@ impl Index {
             pending: 0,
             idle: Idle::new(),
             stamp,
-            generation: 0,
+            generation,
         }
     }
 

@@ -230,6 +230,14 @@ impl<T> Pool<T> {
         Id::at(index / PAGE, index % PAGE).and_then(|id| self.get(id))
     }
 
+    /// Returns all values with their ids.
+    pub fn all(&self) -> impl Iterator<Item = (Id<T>, &T)> {
+        (0..self.slots()).filter_map(|index| {
+            let id = Id::at(index / PAGE, index % PAGE)?;
+            self.get(id).map(|value| (id, value))
+        })
+    }
+
     pub fn heap_bytes(&self) -> u64 {
         let cells: usize = self.pages.iter().map(|page| page.cells.capacity()).sum();
         let bytes = cells * size_of::<Cell<T>>()
@@ -271,15 +279,8 @@ impl<T> Pool<T> {
 
 #[cfg(any(test, fuzzing))]
 impl<T> Pool<T> {
-    pub fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
-        (0..self.slots()).filter_map(|index| {
-            let id = Id::at(index / PAGE, index % PAGE)?;
-            self.get(id).map(|value| (id, value))
-        })
-    }
-
     pub fn check(&self) {
-        assert_eq!(self.iter().count(), self.used);
+        assert_eq!(self.all().count(), self.used);
         for (number, page) in self.pages.iter().enumerate() {
             let taken = page.cells.iter().filter(|cell| matches!(cell, Cell::Taken(_))).count();
             assert_eq!(taken, usize::from(page.used));
@@ -350,7 +351,7 @@ mod tests {
             pool.check();
         }
         assert_eq!(pool.slots().div_ceil(PAGE), 5);
-        for id in pool.iter().map(|(id, _)| id).collect::<Vec<_>>() {
+        for id in pool.all().map(|(id, _)| id).collect::<Vec<_>>() {
             pool.remove(id);
         }
         assert_eq!((pool.len(), pool.heap_bytes()), (0, 0));

@@ -25,11 +25,16 @@ const IDLE_SHARE: f64 = 0.5;
 const BUSY_SLICE: Duration = Duration::from_micros(250);
 const IDLE_SLICE: Duration = Duration::from_micros(500);
 
-/// The number of keys deleted between two readings of the clock.
+/// The number of keys deleted between two readings of the clock, and of the bytes in their names: a name of 131 KB takes as long
+/// as some hundred short ones.
 const KEYS_A_LOOK: u32 = 16;
+const NAME_BYTES_A_LOOK: usize = 16 * 1024;
 
 /// The longest argument that may be an entry's key, in bytes: two names of 65,535 bytes, percent-encoded, and some.
 const LONGEST_KEY: usize = 400_000;
+
+/// The bytes in the names of the keys that one command may delete before it returns.
+const NAME_BYTES_A_COMMAND: usize = 1024 * 1024;
 
 /// The number of small personas, users or tiers that one command may reclaim inside the command.
 const SMALL_ONES_A_COMMAND: u64 = 10;
@@ -86,26 +91,28 @@ pub struct SyncBudget {
     small: u64,
     /// The number of keys that the command may still delete.
     keys: u64,
+    /// The bytes in their names.
+    name_bytes: usize,
 }
 
 impl SyncBudget {
     /// Returns the budget of a command that begins.
     pub fn of_command(ctx: &Ctx<'_>) -> Self {
         if ctx.is_loading() {
-            return SyncBudget { small: u64::MAX, keys: u64::MAX };
+            return SyncBudget { small: u64::MAX, keys: u64::MAX, name_bytes: usize::MAX };
         }
         // In a transaction or script with a key, Redis 7.4 and Valkey 8 look for every opened key in the slot of that
         // key: they would not find the keys of other slots.
         let of_one_slot = ctx.is_cluster() && (ctx.is_in_transaction() || ctx.is_in_script());
         if of_one_slot && !ctx.is_replayed() {
-            return SyncBudget { small: 0, keys: 0 };
+            return SyncBudget { small: 0, keys: 0, name_bytes: 0 };
         }
         let limit = config::INVALIDATE_SYNC_LIMIT.get();
-        let small = match ctx.is_replayed() && ctx.is_in_transaction() {
-            true => limit.max(TRANSACTION_LIMIT),
-            false => limit,
+        let (small, name_bytes) = match ctx.is_replayed() && ctx.is_in_transaction() {
+            true => (limit.max(TRANSACTION_LIMIT), usize::MAX),
+            false => (limit, NAME_BYTES_A_COMMAND),
         };
-        SyncBudget { small, keys: small.saturating_mul(SMALL_ONES_A_COMMAND) }
+        SyncBudget { small, keys: small.saturating_mul(SMALL_ONES_A_COMMAND), name_bytes }
     }
 
     /// Reclaims the entries that an invalidation in the caller's database has marked: now if they are few, else in
@@ -116,10 +123,12 @@ impl SyncBudget {
         // A batch may hold more tombstones than its responses, from an earlier invalidation of another kind.
         let keys = if invalidated.responses <= self.small { self.small.min(self.keys) } else { 0 };
         for _ in 0..keys {
-            if !delete_next(ctx, database, Some(batch)) {
-                return;
+            if self.name_bytes == 0 {
+                break;
             }
+            let Some(name_bytes) = delete_next(ctx, database, Some(batch)) else { return };
             self.keys -= 1;
+            self.name_bytes = self.name_bytes.saturating_sub(name_bytes);
         }
         start_slices(ctx);
     }
@@ -239,27 +248,32 @@ fn delete_some(ctx: &Ctx<'_>) -> bool {
     if !ctx.select(database) {
         return false;
     }
+    let mut name_bytes = 0;
     for _ in 0..KEYS_A_LOOK {
-        if !delete_next(ctx, database, None) {
+        let Some(bytes) = delete_next(ctx, database, None) else { break };
+        name_bytes += bytes;
+        if name_bytes >= NAME_BYTES_A_LOOK {
             break;
         }
     }
     true
 }
 
-/// Deletes the next tombstone, of this batch or else of the oldest. Returns false if there is none.
-fn delete_next(ctx: &Ctx<'_>, database: i32, batch: Option<BatchId>) -> bool {
+/// Deletes the next tombstone, of this batch or else of the oldest. Returns the length of its key's name, or None if there is
+/// none.
+fn delete_next(ctx: &Ctx<'_>, database: i32, batch: Option<BatchId>) -> Option<usize> {
     let next = CACHE.with(|cache| Some(cache.known_index(database)?.next_tombstone(batch)?.handle));
-    let Some(handle) = next else { return false };
-    if let Some(name) = names::name_of((database, handle)) {
-        delete(ctx, &name, handle);
+    let handle = next?;
+    let name = names::name_of((database, handle));
+    if let Some(name) = &name {
+        delete(ctx, name, handle);
     }
     CACHE.with(|cache| {
         cache.counters.reclaimed += 1;
         // `unlinked` has done this already if the key existed.
         cache.index(database).unlink(handle, Size::default());
     });
-    true
+    Some(name.map_or(0, |name| name.len()))
 }
 
 /// Deletes a key if it still holds the entry with this handle.

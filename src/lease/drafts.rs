@@ -10,7 +10,7 @@
 //! memory until each of its readers has the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::RandomState;
+use std::hash::{Hash, RandomState};
 
 use hashbrown::HashMap;
 
@@ -19,7 +19,7 @@ use super::flights::Scope;
 use super::ids::{FlightId, IdMap, LeaseId, most_bytes, trim};
 use super::types::{DraftName, LeaseKey};
 
-/// Committed drafts that are remembered. An invalidation looks at each of them.
+/// Committed drafts that are remembered.
 const MAX_KEPT: usize = 1000;
 const MAX_KEPT_BYTES: usize = 64 << 20;
 
@@ -46,6 +46,39 @@ struct Kept {
     until_ms: i64,
 }
 
+/// Leases by what they are for.
+struct LeasesBy<K>(HashMap<K, BTreeSet<LeaseId>, RandomState>);
+
+impl<K: Copy + Eq + Hash> LeasesBy<K> {
+    fn insert(&mut self, of: K, lease: LeaseId) {
+        self.0.entry(of).or_default().insert(lease);
+    }
+
+    fn remove(&mut self, of: &K, lease: LeaseId) {
+        if let Some(leases) = self.0.get_mut(of) {
+            leases.remove(&lease);
+            if leases.is_empty() {
+                self.0.remove(of);
+            }
+        }
+    }
+
+    /// Returns those with smaller IDs than `before`.
+    fn before(&self, of: &K, before: LeaseId) -> Vec<LeaseId> {
+        self.0.get(of).into_iter().flat_map(|leases| leases.range(..before)).copied().collect()
+    }
+
+    #[cfg(any(test, fuzzing))]
+    fn len(&self) -> usize {
+        self.0.values().map(BTreeSet::len).sum()
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.0.allocation_size()
+            + self.0.values().map(|leases| most_bytes::<LeaseId>(leases.len())).sum::<usize>()
+    }
+}
+
 pub(super) struct Drafts {
     growing: IdMap<LeaseId, Draft>,
     by_name: HashMap<DraftName, LeaseId, RandomState>,
@@ -53,6 +86,8 @@ pub(super) struct Drafts {
     due: BTreeSet<(i64, LeaseId)>,
     kept: BTreeMap<LeaseId, Kept>,
     kept_by_name: HashMap<DraftName, LeaseId, RandomState>,
+    kept_by_scope: LeasesBy<Scope>,
+    kept_by_key: LeasesBy<LeaseKey>,
     kept_until: BTreeSet<(i64, LeaseId)>,
     bytes: usize,
     kept_bytes: usize,
@@ -68,6 +103,8 @@ impl Drafts {
             due: BTreeSet::new(),
             kept: BTreeMap::new(),
             kept_by_name: HashMap::default(),
+            kept_by_scope: LeasesBy(HashMap::default()),
+            kept_by_key: LeasesBy(HashMap::default()),
             kept_until: BTreeSet::new(),
             bytes: 0,
             kept_bytes: 0,
@@ -192,6 +229,8 @@ impl Drafts {
         let Draft { name, text, .. } = draft;
         self.kept_bytes += text.len();
         self.kept_by_name.insert(name, lease);
+        self.kept_by_key.insert(lease_key, lease);
+        scopes.iter().for_each(|scope| self.kept_by_scope.insert(*scope, lease));
         self.kept.insert(lease, Kept { lease_key, name, scopes, text, until_ms });
     }
 
@@ -218,21 +257,19 @@ impl Drafts {
 
     /// Forgets the committed drafts of a scope that are older than `before`.
     pub fn void(&mut self, scope: Scope, before: LeaseId) {
-        let of_scope = self.kept.range(..before).filter(|(_, kept)| kept.scopes.contains(&scope));
-        let leases: Vec<_> = of_scope.map(|(lease, _)| *lease).collect();
-        leases.into_iter().for_each(|lease| self.forget(lease));
+        self.kept_by_scope.before(&scope, before).into_iter().for_each(|lease| self.forget(lease));
     }
 
     /// Forgets the committed drafts of one lease key.
     pub fn void_key(&mut self, lease_key: &LeaseKey) {
-        let of_key = self.kept.iter().filter(|(_, kept)| kept.lease_key == *lease_key);
-        let leases: Vec<_> = of_key.map(|(lease, _)| *lease).collect();
-        leases.into_iter().for_each(|lease| self.forget(lease));
+        self.kept_by_key.before(lease_key, LeaseId::LAST).into_iter().for_each(|lease| self.forget(lease));
     }
 
     fn forget(&mut self, lease: LeaseId) {
         if let Some(kept) = self.kept.remove(&lease) {
             self.kept_by_name.remove(&kept.name);
+            self.kept_by_key.remove(&kept.lease_key, lease);
+            kept.scopes.iter().for_each(|scope| self.kept_by_scope.remove(scope, lease));
             self.kept_bytes -= kept.text.len();
             if self.kept_until.remove(&(kept.until_ms, lease)) {
                 self.told_bytes -= kept.text.len();
@@ -258,6 +295,8 @@ impl Drafts {
         trim(&mut self.growing);
         trim(&mut self.by_name);
         trim(&mut self.kept_by_name);
+        trim(&mut self.kept_by_scope.0);
+        trim(&mut self.kept_by_key.0);
     }
 
     pub fn heap_bytes(&self) -> usize {
@@ -267,6 +306,8 @@ impl Drafts {
             + self.growing.allocation_size()
             + self.by_name.allocation_size()
             + self.kept_by_name.allocation_size()
+            + self.kept_by_scope.heap_bytes()
+            + self.kept_by_key.heap_bytes()
             + most_bytes::<(LeaseId, Kept)>(self.kept.len())
             + most_bytes::<(i64, LeaseId)>(self.due.len() + self.kept_until.len())
     }
@@ -279,6 +320,8 @@ impl Drafts {
         assert_eq!(self.bytes, self.growing.values().map(|draft| draft.text.len()).sum::<usize>());
         assert_eq!(self.kept_bytes, self.kept.values().map(|kept| kept.text.len()).sum::<usize>());
         assert_eq!(self.kept.len(), self.kept_by_name.len());
+        assert_eq!(self.kept.len(), self.kept_by_key.len());
+        assert_eq!(self.kept.values().map(|kept| kept.scopes.len()).sum::<usize>(), self.kept_by_scope.len());
         let told = self.kept_until.iter().map(|(_, lease)| &self.kept[lease]);
         assert_eq!(self.told_bytes, told.map(|kept| kept.text.len()).sum::<usize>());
         assert!(self.kept_until.len() <= MAX_KEPT && self.told_bytes <= MAX_KEPT_BYTES);

@@ -172,3 +172,19 @@ fn a_key_that_is_stored_again_and_again_leaves_the_compressor_s_queue() {
     eventually_within(COMPRESSED, || con.stats("")["waiting-to-compress"] == 0);
     assert_eq!(con.stats("")["entries"], 1);
 }
+
+#[test]
+fn a_hundred_thousand_sets_over_one_key_take_few_places_in_the_compressor_s_queue() {
+    let server = Server::start();
+    let mut con = server.raw();
+    let script =
+        "for n = 1, 20000 do redis.call('CHATCACHE.SET', 'persona', '', 'helper', 'hello', ARGV[1]) end";
+    for _ in 0..5 {
+        con.call(&args!["EVAL", script, "0", "x".repeat(300)]);
+        let waiting = con.stats("")["waiting-to-compress"];
+        assert!(waiting < 1_100, "{waiting} places for one entry");
+    }
+    let compressed = con.stats("")["compressed"];
+    eventually_within(COMPRESSED, || con.stats("")["waiting-to-compress"] == 0);
+    assert!(con.stats("")["compressed"] > compressed, "the entry itself keeps its place");
+}

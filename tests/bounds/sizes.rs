@@ -1,6 +1,6 @@
 //! Commands whose caller chooses the size of the work: one call does a bounded part of it.
 
-use testkit::{Raw, RawClient, Server, args, items, pairs, text_of};
+use testkit::{Raw, RawClient, Server, args, eventually, items, pairs, text_of};
 
 /// The slots that one PERSONAS looks at.
 const SLOTS: usize = 10_000;
@@ -93,4 +93,35 @@ fn one_invalidate_of_many_personas_deletes_ten_times_the_limit_at_once() {
     assert_eq!(replies, [Raw::Int(PERSONAS * LIMIT), Raw::Int((PERSONAS - 10) * LIMIT)]);
     testkit::reclaimed(&server);
     assert_eq!(con.number("DBSIZE"), 0);
+}
+
+#[test]
+fn one_invalidate_deletes_a_megabyte_of_names_at_most_and_leaves_the_rest_to_slices() {
+    const NAME_BYTES: usize = 65_000;
+    let server = Server::start();
+    let mut con = server.raw();
+    let user = "u".repeat(NAME_BYTES);
+    let sets: Vec<_> = (0..100)
+        .map(|n| {
+            args!["CHATCACHE.SET", "session", &user, "helper", "", "answer", "ID", format!("m-{n}")].to_vec()
+        })
+        .collect();
+    assert!(con.pipeline(&sets).iter().all(|reply| *reply == Raw::simple("OK")));
+    let replies = con.transaction(&["CHATCACHE.INVALIDATE helper", "DBSIZE"]);
+    assert_eq!(replies[0], Raw::Int(100));
+    let Raw::Int(left) = replies[1] else { panic!("{replies:?}") };
+    assert!((80..=90).contains(&left), "{left} keys are left after a megabyte of names");
+    eventually(|| con.number("DBSIZE") == 0);
+}
+
+#[test]
+fn a_tier_or_a_user_that_one_command_names_again_and_again_is_invalidated_once() {
+    let server = Server::start();
+    let mut con = server.raw();
+    store_personas(&mut con, 1000, 10);
+    let repeated =
+        |command: &str, word: &str| [vec![command.to_owned()], vec![word.to_owned(); 50_000]].concat();
+    assert_eq!(con.call(&repeated("CHATCACHE.FLUSH", "persona")), Raw::Int(1000));
+    con.ok("CHATCACHE.SET response ann helper hello answer");
+    assert_eq!(con.call(&repeated("CHATCACHE.FORGET", "ann")), Raw::Int(1));
 }

@@ -125,6 +125,25 @@ fn a_swap_of_databases_does_not_bring_an_invalidated_response_back() {
 }
 
 #[test]
+fn a_flush_or_swap_of_other_databases_leaves_the_responses_in_l1() {
+    for line in ["FLUSHDB", "SWAPDB 1 2", "SWAPDB 3 4"] {
+        let (_server, mut con, _) = with_a_hot_response();
+        // L1 holds more than the other database has entries.
+        heat(&mut con, ASK, "answer");
+        for message in ["one", "two"] {
+            con.ok(&format!("CHATCACHE.SET response ann helper {message} answer"));
+            heat(&mut con, &format!("response ann helper {message}"), "answer");
+        }
+        let select =
+            con.transaction(&["SELECT 1", "CHATCACHE.SET response ann helper hello other", line, "SELECT 0"]);
+        assert!(!select.iter().any(|reply| matches!(reply, Raw::Error(_))), "{select:?}");
+        let stats = con.stats("");
+        assert_eq!(stats["l1-entries"], 3, "{line}");
+        assert_eq!(con.say(&format!("CHATCACHE.GET {ASK}")), Raw::bulk("answer"));
+    }
+}
+
+#[test]
 fn another_response_replaces_that_in_l1_at_once() {
     let (_server, mut con, key) = with_a_hot_response();
     con.ok(&format!("CHATCACHE.SET {ASK} newer"));

@@ -157,13 +157,14 @@ pub fn count_miss(ctx: &Ctx<'_>, persona: &[u8]) {
 }
 
 /// Keeps the statistics of personas without entries within `MAX_IDLE_BYTES`. The database with the most forgets all of
-/// them, so a client that floods one database takes nothing from the others.
+/// them first, so a client that floods one database takes nothing from the others.
 fn bound_idle(cache: &mut Cache) {
-    let bytes: u64 = cache.indexes().map(|index| index.idle().bytes).sum();
-    if bytes <= MAX_IDLE_BYTES {
-        return;
-    }
-    if let Some(largest) = cache.databases.values_mut().max_by_key(|index| index.idle().bytes) {
+    let mut bytes: u64 = cache.indexes().map(|index| index.idle().bytes).sum();
+    while bytes > MAX_IDLE_BYTES {
+        let Some(largest) = cache.databases.values_mut().max_by_key(|index| index.idle().bytes) else {
+            return;
+        };
+        bytes = bytes.saturating_sub(largest.idle().bytes);
         largest.forget_idle();
     }
 }

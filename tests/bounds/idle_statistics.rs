@@ -88,3 +88,26 @@ fn a_flood_of_misses_in_one_database_leaves_the_statistics_of_another() {
     con.ok("SELECT 0");
     assert_eq!(con.stats("helper")["misses"], 1);
 }
+
+#[test]
+fn a_miss_gives_back_what_personas_without_entries_left_in_all_databases() {
+    let server = Server::start();
+    let mut con = server.raw();
+    for database in 0..3 {
+        con.ok(&format!("SELECT {database}"));
+        let persona = |n: usize| format!("t:{n:01000}");
+        let commands: Vec<_> = (0..1000)
+            .flat_map(|n| {
+                [
+                    args!["CHATCACHE.SET", "persona", "", persona(n), "hello", "answer"].to_vec(),
+                    args!["CHATCACHE.GET", "persona", "", persona(n), "hello"].to_vec(),
+                    args!["CHATCACHE.DEL", "persona", "", persona(n), "hello"].to_vec(),
+                ]
+            })
+            .collect();
+        con.pipeline(&commands);
+    }
+    assert!(con.stats("")["idle-bytes"] > 2 * IDLE_BYTES, "{:?}", con.stats(""));
+    con.say("CHATCACHE.GET persona \"\" another hello");
+    assert!(con.stats("")["idle-bytes"] <= IDLE_BYTES, "{:?}", con.stats(""));
+}

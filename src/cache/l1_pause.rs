@@ -14,7 +14,7 @@ const WINDOW: u16 = 1024;
 const LEAST_HITS: u16 = WINDOW / 12;
 
 /// The part of the reads that look into a paused L1.
-const ONE_IN: u8 = 8;
+const ONE_IN: u8 = 16;
 
 /// Hits and refusals of L1 since it was last judged, and the judgement.
 #[derive(Default)]
@@ -80,8 +80,8 @@ mod tests {
         let pause = Pause::default();
         assert_eq!(read(&pause, 10_240, 12), 10_240, "one in twelve is enough");
         assert_eq!(read(&pause, 1024, 20), 1024, "the judgement comes after a window");
-        assert_eq!(read(&pause, 8 * 1024, 20), 1024, "a paused L1 is judged by the reads that still look");
-        assert_eq!(read(&pause, 8 * 1024, 4), 1024, "and so is one that is useful again");
+        assert_eq!(read(&pause, 16 * 1024, 20), 1024, "a paused L1 is judged by the reads that still look");
+        assert_eq!(read(&pause, 16 * 1024, 4), 1024, "and so is one that is useful again");
         assert_eq!(read(&pause, 1000, 4), 1000);
     }
 }

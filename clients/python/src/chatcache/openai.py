@@ -18,7 +18,8 @@ import hashlib
 import json
 import re
 import string
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -454,7 +455,7 @@ def pattern(names: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(fnmatch.translate(name.lower()) for name in names))
 
 
-def without(headers: Headers, names: Set[bytes]) -> Headers:
+def without(headers: Headers, names: AbstractSet[bytes]) -> Headers:
     return [(name, value) for name, value in headers if name not in names]
 
 

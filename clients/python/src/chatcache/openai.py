@@ -347,8 +347,9 @@ class Gateway:
         """The upstream's chunks, a line each."""
         assert self._http is not None
         options = {**(chat.request.get("stream_options") or {}), "include_usage": True}
-        # As ASCII: half a character (a lone surrogate) has no bytes of UTF-8.
-        body = json.dumps({**chat.request, "stream": True, "stream_options": options}).encode()
+        text = json.dumps({**chat.request, "stream": True, "stream_options": options}, ensure_ascii=False)
+        # Half a character (a lone surrogate) has no bytes of UTF-8, and goes as JSON's escape.
+        body = text.encode("utf-8", "backslashreplace")
         headers = [*JSON_BODY, *without(call.headers, OF_CONNECTION | OF_BODY | OF_GATEWAY)]
         said: list[bytes] = []
         try:

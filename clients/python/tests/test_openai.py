@@ -1,11 +1,12 @@
 """The gateway, with the real SDK and a stand-in for the upstream."""
 
 import asyncio
+import gzip
 import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ openai = pytest.importorskip("openai")
 uvicorn = pytest.importorskip("uvicorn")
 httpx = pytest.importorskip("httpx")
 
-from chatcache.chunks import put_together
+from chatcache.chunks import events, put_together
 from chatcache.openai import Gateway, cache_control
 from chatcache.testing import Process, free_port, until
 from tests.servers import ROOT, Server
@@ -63,6 +64,13 @@ class Upstream:
             await start(status, b"application/json")
             await send({"type": "http.response.body", "body": json.dumps(data).encode()})
 
+        if scope["path"] == "/v1/zipped":
+            headers = [
+                (b"content-encoding", b"gzip"),
+                (b"x-asked", dict(scope["headers"])[b"accept-encoding"]),
+            ]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            return await send({"type": "http.response.body", "body": gzip.compress(b"zipped")})
         if scope["path"] == "/v1/models":
             return await reply(200, {"object": "list", "data": [{"id": "large", "object": "model"}]})
         self.calls += 1
@@ -484,6 +492,12 @@ def test_all_other_requests_go_to_the_upstream(api: Api, upstream: tuple[Upstrea
     assert upstream[0].paths == ["/v1/models"]
 
 
+def test_the_encoding_of_a_reply_is_passed_on(api: Api) -> None:
+    with httpx.stream("GET", f"{api.client.base_url}zipped", headers={"accept-encoding": "gzip"}) as reply:
+        assert (reply.headers["content-encoding"], reply.headers["x-asked"]) == ("gzip", "gzip")
+        assert gzip.decompress(b"".join(reply.iter_raw())) == b"zipped"
+
+
 def test_without_redis_the_upstream_responds(api: Api, server: Server) -> None:
     server.stop()
     completion, headers = api.ask("hi")
@@ -494,11 +508,13 @@ def test_without_redis_the_upstream_responds(api: Api, server: Server) -> None:
 def test_the_command_starts_a_gateway(server: Server, upstream: tuple[Upstream, str], tmp_path: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "chatcache.openai", "--upstream", upstream[1], "--redis", server.url]
-    gateway = Process([*command, "--port", str(port)], tmp_path, PYTHONPATH=str(ROOT / "clients/python/src"))
+    command += ["--port", str(port), "--timeout", "20", "--ignore-header", "x-me"]
+    gateway = Process(command, tmp_path, PYTHONPATH=str(ROOT / "clients/python/src"))
     try:
         api = Api(f"http://127.0.0.1:{port}/v1")
         until("it is up", lambda: list(api.client.models.list()), 30, openai.APIConnectionError)
-        assert [api.ask("hi")[1]["x-cache"] for _ in range(2)] == ["MISS", "HIT"]
+        asked = [api.ask("hi", {"x-me": str(number)})[1] for number in range(2)]
+        assert [headers["x-cache"] for headers in asked] == ["MISS", "HIT"]
     finally:
         gateway.stop()
 
@@ -512,3 +528,25 @@ def test_choices_are_put_together_one_by_one() -> None:
     assert [choice["message"]["content"] for choice in whole["choices"]] == ["ab", "cd"]
     assert whole["choices"][0]["logprobs"] == {"content": [{"token": "a"}, {"token": "b"}]}
     assert cache_control(b"max-age=3, no-cache") == {"max-age": 3, "no-cache": None}
+
+
+def data_of(*pieces: bytes) -> list[bytes]:
+    async def read() -> list[bytes]:
+        async def stream() -> AsyncIterator[bytes]:
+            for piece in pieces:
+                yield piece
+
+        return [data.strip() async for data in events(stream())]
+
+    return asyncio.run(read())
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_an_event_stream_is_read_in_any_pieces(end: bytes) -> None:
+    whole = end.join(
+        [b": comment", b"event: x", b"data: [1,", b"data:2]", b"", b"", b"data: {}", b"", b"data: [DONE]"]
+    )
+    wanted = [b"[1,\n2]", b"{}", b"[DONE]"]
+    for size in (1, 2, 3, 7, len(whole)):
+        pieces = [whole[start : start + size] for start in range(0, len(whole), size)]
+        assert [data.replace(b"\n ", b"\n") for data in data_of(*pieces)] == wanted

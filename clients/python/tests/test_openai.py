@@ -390,6 +390,18 @@ def test_cookies_of_one_client_are_not_for_another(api: Api, upstream: tuple[Ups
     assert b"cookie" not in [name for name, _ in upstream[0].headers]
 
 
+def test_a_users_name_makes_no_header(server: Server, upstream: tuple[Upstream, str]) -> None:
+    url, stop = serve(Gateway(upstream[1], server.url, tier="response"))
+    try:
+        for source in ("MISS", "HIT"):
+            reply = post(Api(url), body("hi", user="ann\r\nx-evil: 1"))
+            assert (reply.status_code, reply.headers["x-cache"]) == (200, source)
+            assert "x-evil" not in reply.headers
+            assert reply.headers["x-cache-key"].startswith("response:ann%0D%0Ax-evil%3A 1:")
+    finally:
+        stop()
+
+
 def test_results_of_content_filters_are_kept(api: Api) -> None:
     completion, _ = api.ask("hi")
     assert completion.choices[0].model_dump()["content_filter_results"] == FILTERED["content_filter_results"]
@@ -527,6 +539,7 @@ def test_choices_are_put_together_one_by_one() -> None:
     whole = put_together([chunk(1, "c"), chunk(0, "a"), chunk(1, "d"), chunk(0, "b")])
     assert [choice["message"]["content"] for choice in whole["choices"]] == ["ab", "cd"]
     assert whole["choices"][0]["logprobs"] == {"content": [{"token": "a"}, {"token": "b"}]}
+    assert cache_control(b"max-age=" + b"9" * 5000)["max-age"] is not None
     assert cache_control(b"max-age=3, no-cache") == {"max-age": 3, "no-cache": None}
 
 

@@ -80,8 +80,8 @@ OF_CONNECTION = frozenset(
 # Headers of a body that is sent anew.
 OF_BODY = frozenset({b"accept-encoding", b"content-encoding", b"content-length"})
 
-# Headers of a response that the gateway sets itself.
-SET_ANEW = frozenset({b"age", b"content-type", b"x-cache", b"x-cache-key"})
+# Headers of a response that the gateway and its server set themselves.
+SET_ANEW = frozenset({b"age", b"content-type", b"date", b"server", b"x-cache", b"x-cache-key"})
 
 # A client that sends cookies shares no response with one that has others, so a chat request gets none.
 COOKIES = frozenset({b"set-cookie"})
@@ -99,6 +99,8 @@ HARMLESS = (
     *("x-b3-*", "x-client-request-id", "x-cloud-trace-context", "x-correlation-id", "x-datadog-*"),
     *("x-ms-client-request-id", "x-request-id"),
 )
+
+CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 # Of a request, in bytes.
 MAX_BODY = 64 << 20
@@ -286,7 +288,7 @@ class Gateway:
         )
         told: Headers = [
             (b"x-cache", X_CACHE[stream.source]),
-            (b"x-cache-key", cache.key(chat.message, **chat.names)),
+            (b"x-cache-key", printable(cache.key(chat.message, **chat.names))),
         ]
         if stream.source in ("hit", "stale", "local"):
             told.append((b"age", str(await age() or 0).encode()))
@@ -445,7 +447,7 @@ def persona_of(messages: Iterable[Any]) -> bytes:
 
 def cache_control(header: bytes) -> dict[str, int | None]:
     """The directives of Cache-Control, with their numbers."""
-    found = re.findall(r"([a-z-]+)(?:=(\d+))?", header.decode("latin-1").lower())
+    found = re.findall(r"([a-z-]+)(?:=(\d{1,15}))?", header.decode("latin-1").lower())
     return {name: int(number) if number else None for name, number in found}
 
 
@@ -458,6 +460,11 @@ def pattern(names: Iterable[str]) -> re.Pattern[str]:
 
 def without(headers: Headers, names: AbstractSet[bytes]) -> Headers:
     return [(name, value) for name, value in headers if name not in names]
+
+
+def printable(key: bytes) -> bytes:
+    """The key as a header's value: control characters of a user's name would end it."""
+    return CONTROL.sub(lambda found: b"%%%02X" % found[0][0], key)
 
 
 # Replies

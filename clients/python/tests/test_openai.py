@@ -16,8 +16,9 @@ openai = pytest.importorskip("openai")
 uvicorn = pytest.importorskip("uvicorn")
 httpx = pytest.importorskip("httpx")
 
+from chatcache.calls import cache_control
 from chatcache.chunks import events, put_together
-from chatcache.openai import Gateway, cache_control
+from chatcache.openai import Gateway
 from chatcache.testing import Process, free_port, until
 from tests.servers import ROOT, Server
 

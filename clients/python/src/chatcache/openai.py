@@ -7,29 +7,35 @@ the upstream as it is, and so does one with `Cache-Control: no-store`. `no-cache
 that is younger. The upstream is always asked for a stream: what is stored is its chunks, a line each. So callers who stream
 read along, all others get the chunks put together, and one call of the upstream serves both.
 
-A response is shared by requests that are equal in all that may decide it: path, query, the body (`canonical`), and all headers
-that the upstream gets but those of `HARMLESS`. A header that is not known may be a key, and the gateway cannot tell if another
-key is valid. Errors of the upstream are passed on and never stored, and so is a stream that breaks off.
+`calls` tells which requests share a response. Errors of the upstream are passed on and never stored, and so is a stream that
+breaks off.
 """
 
 import argparse
-import fnmatch
-import hashlib
 import json
 import re
-import string
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from collections.abc import Set as AbstractSet
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 from redis.exceptions import RedisError
 
 from chatcache.aio import AsyncCache, AsyncStream
+from chatcache.calls import (
+    HARMLESS,
+    OF_BODY,
+    OF_CONNECTION,
+    Call,
+    Chat,
+    Headers,
+    cache_control,
+    chat_of,
+    pattern,
+    target_of,
+    without,
+)
 from chatcache.chunks import (
     as_line,
     chunks_of,
@@ -43,14 +49,11 @@ from chatcache.chunks import (
 from chatcache.codecs import BYTES
 from chatcache.errors import NotStored, StreamLost
 from chatcache.hooks import Source
-from chatcache.request import Tier, canonical, sorted_json
+from chatcache.request import Tier
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-# Names in lower case, as ASGI has them.
-Headers = list[tuple[bytes, bytes]]
-
 X_CACHE: dict[Source, bytes] = {
     "local": b"HIT",
     "hit": b"HIT",
@@ -60,53 +63,16 @@ X_CACHE: dict[Source, bytes] = {
     "uncached": b"MISS",
 }
 
-# Headers of one connection.
-OF_CONNECTION = frozenset(
-    {
-        b"connection",
-        b"expect",
-        b"host",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-
-# Headers of a body that is sent anew.
-OF_BODY = frozenset({b"accept-encoding", b"content-encoding", b"content-length"})
-
 # Headers of a response that the gateway and its server set themselves.
 SET_ANEW = frozenset({b"age", b"content-type", b"date", b"server", b"x-cache", b"x-cache-key"})
 
 # A client that sends cookies shares no response with one that has others, so a chat request gets none.
 COOKIES = frozenset({b"set-cookie"})
 
-# Headers of a chat request that are for the gateway, or that it sets itself.
-OF_GATEWAY = frozenset({b"cache-control", b"content-type", b"x-cache-persona"})
-
-# Headers that do not decide a response, and carry no identity.
-HARMLESS = (
-    *("accept", "accept-language", "date", "idempotency-key", "pragma", "priority", "sec-fetch-*"),
-    *("user-agent", "x-requested-with", "x-stainless-*"),
-    *("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto"),
-    *("x-real-ip", "x-request-start"),
-    *("b3", "baggage", "sentry-trace", "traceparent", "tracestate", "uber-trace-id", "x-amzn-trace-id"),
-    *("x-b3-*", "x-client-request-id", "x-cloud-trace-context", "x-correlation-id", "x-datadog-*"),
-    *("x-ms-client-request-id", "x-request-id"),
-)
-
 CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 # Of a request, in bytes.
 MAX_BODY = 64 << 20
-
-# Roles of messages that make the persona.
-SYSTEM = ("system", "developer")
 
 # Errors of a call of the upstream, a reply that is no JSON among them.
 BROKEN = (httpx.HTTPError, httpx.InvalidURL, ValueError)
@@ -134,41 +100,6 @@ def as_reply(error: Exception) -> UpstreamError:
     return (
         failure(f"the cache refuses: {error}", 503) if isinstance(error, RedisError) else failure(str(error))
     )
-
-
-@dataclass
-class Call:
-    """A request of a client."""
-
-    method: str
-    # Path and query behind the base URL.
-    target: str
-    headers: Headers
-    body: bytes
-    # Headers of the upstream's reply, if the response was computed for this call.
-    replied: Headers = field(default_factory=list)
-
-    @property
-    def is_chat(self) -> bool:
-        return self.method == "POST" and self.target.partition("?")[0].endswith("/chat/completions")
-
-    def header(self, name: bytes) -> bytes:
-        return next((value for known, value in self.headers if known == name), b"")
-
-
-@dataclass(frozen=True)
-class Chat:
-    """A chat request that can be cached."""
-
-    request: dict[str, Any]
-    # The hash of all that decides the response.
-    message: str
-    persona: bytes
-    user: bytes
-
-    @property
-    def names(self) -> dict[str, Any]:
-        return {"persona": self.persona, "user": self.user}
 
 
 class Gateway:
@@ -352,7 +283,7 @@ class Gateway:
         text = json.dumps({**chat.request, "stream": True, "stream_options": options}, ensure_ascii=False)
         # Half a character (a lone surrogate) has no bytes of UTF-8, and goes as JSON's escape.
         body = text.encode("utf-8", "backslashreplace")
-        headers = [*JSON_BODY, *without(call.headers, OF_CONNECTION | OF_BODY | OF_GATEWAY)]
+        headers = [*JSON_BODY, *call.sent]
         said: list[bytes] = []
         try:
             url = self._upstream + call.target
@@ -390,84 +321,12 @@ class Gateway:
         return failure(f"the upstream broke off: {type(error).__name__}")
 
 
-# Requests
-
-
-def target_of(scope: Message) -> str:
-    """Path and query behind the base URL, which has the /v1 already. Escapes stay as they are."""
-    path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
-    path = path.removeprefix(b"/v1") if path.startswith(b"/v1/") else path
-    target = path + b"?" + scope["query_string"] if scope["query_string"] else path
-    return quote(target, safe=string.punctuation.replace("#", ""))
-
-
-def chat_of(call: Call, ignored: re.Pattern[str]) -> Chat | None:
-    """Returns the request, or None if it is none that can be cached: the upstream says what is wrong with it."""
-    try:
-        request = json.loads(call.body, parse_constant=refuse)
-        if not is_chat(request):
-            return None
-        params = {name: value for name, value in request.items() if name != "messages"}
-        decides = canonical(request["messages"], **params)
-    except (ValueError, RecursionError):
-        return None
-    sent = without(call.headers, OF_CONNECTION | OF_BODY | OF_GATEWAY)
-    texts = sorted((name.decode("latin-1"), value.decode("latin-1")) for name, value in sent)
-    identity = [pair for pair in texts if not ignored.fullmatch(pair[0])]
-    message = hashlib.sha256(f"{sorted_json([call.target, identity])}\n{decides}".encode())
-    return Chat(
-        request,
-        message.hexdigest(),
-        call.header(b"x-cache-persona") or persona_of(request["messages"]),
-        # A lone surrogate has no bytes of UTF-8.
-        (request.get("user") or "anonymous").encode("utf-8", "surrogatepass"),
-    )
-
-
-def refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def is_chat(request: Any) -> bool:
-    """Whether the properties that the gateway reads have the types that it expects."""
-    return (
-        isinstance(request, dict)
-        and isinstance(request.get("messages"), list)
-        and isinstance(request.get("stream"), bool | None)
-        and isinstance(request.get("stream_options"), dict | None)
-        and isinstance(request.get("user"), str | None)
-    )
-
-
-def persona_of(messages: Iterable[Any]) -> bytes:
-    """The hash of the system prompt, which names the persona if no header does."""
-    system = [one.get("content") for one in messages if isinstance(one, dict) and one.get("role") in SYSTEM]
-    return b"openai/" + hashlib.sha256(canonical(system).encode()).hexdigest()[:32].encode()
-
-
-def cache_control(header: bytes) -> dict[str, int | None]:
-    """The directives of Cache-Control, with their numbers."""
-    found = re.findall(r"([a-z-]+)(?:=(\d{1,15}))?", header.decode("latin-1").lower())
-    return {name: int(number) if number else None for name, number in found}
-
-
-# Headers
-
-
-def pattern(names: Iterable[str]) -> re.Pattern[str]:
-    return re.compile("|".join(fnmatch.translate(name.lower()) for name in names))
-
-
-def without(headers: Headers, names: AbstractSet[bytes]) -> Headers:
-    return [(name, value) for name, value in headers if name not in names]
+# Replies
 
 
 def printable(key: bytes) -> bytes:
     """The key as a header's value: control characters of a user's name would end it."""
     return CONTROL.sub(lambda found: b"%%%02X" % found[0][0], key)
-
-
-# Replies
 
 
 def reply_headers(reply: httpx.Response) -> Headers:

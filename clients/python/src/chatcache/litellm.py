@@ -30,6 +30,7 @@ import litellm
 from litellm.caching.base_cache import BaseCache
 from litellm.caching.caching import Cache, CacheMode
 from litellm.integrations.custom_logger import CustomLogger
+from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
 from redis.exceptions import RedisError
 
 from chatcache.aio import AsyncCache
@@ -118,6 +119,14 @@ class ChatcacheCache(Cache):  # type: ignore[misc]
 
 class Failures(CustomLogger):  # type: ignore[misc]
     """LiteLLM tells it of each call that failed. One serves all caches: LiteLLM takes no second one of a class."""
+
+    def log_post_api_call(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        """Takes the stream out of the details of its `Logging` object, to which the stream refers.
+
+        In a circle both would live on until Python's garbage collection, which does not come in a quiet process.
+        """
+        if isinstance(kwargs.get("original_response"), CustomStreamWrapper):
+            kwargs["original_response"] = str(kwargs["original_response"])
 
     def log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
         if isinstance(litellm.cache, ChatcacheCache):

@@ -2,37 +2,58 @@
 
     chatcache-gateway --upstream https://host/v1 --redis redis://127.0.0.1:6379 --port 8080
 
-`POST /v1/chat/completions` is cached, streamed or not, with tools or without; every other request goes to the upstream as
-it is, and so does one with `Cache-Control: no-store`. `no-cache` asks for a new response, `max-age` for one that is younger. The upstream is always asked for a stream: what is stored is its chunks, a line each. So callers who stream read
-along, all others get the chunks put together, and one call of the upstream serves both.
+A POST to a path that ends in /chat/completions is cached, streamed or not, with tools or without. Every other request goes to
+the upstream as it is, and so does one with `Cache-Control: no-store`. `no-cache` asks for a new response, `max-age` for one
+that is younger. The upstream is always asked for a stream: what is stored is its chunks, a line each. So callers who stream
+read along, all others get the chunks put together, and one call of the upstream serves both.
 
-A response is shared by requests that are equal in all that decides it (`canonical`), and that have the same Authorization:
-the gateway cannot tell if another key is valid. Errors of the upstream are passed on and never stored, and so is a stream
-that breaks off.
+`calls` tells which requests share a response. Errors of the upstream are passed on and never stored, and so is a stream that
+breaks off.
 """
 
 import argparse
-import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
 from redis.exceptions import RedisError
 
 from chatcache.aio import AsyncCache, AsyncStream
+from chatcache.calls import (
+    HARMLESS,
+    OF_BODY,
+    OF_CONNECTION,
+    Call,
+    Chat,
+    Headers,
+    cache_control,
+    chat_of,
+    pattern,
+    target_of,
+    without,
+)
+from chatcache.chunks import (
+    as_line,
+    chunks_of,
+    events,
+    is_chunk,
+    is_complete,
+    put_together,
+    taken_apart,
+    without_usage,
+)
 from chatcache.codecs import BYTES
 from chatcache.errors import NotStored, StreamLost
 from chatcache.hooks import Source
-from chatcache.request import Tier, canonical
+from chatcache.request import Tier
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
-
 X_CACHE: dict[Source, bytes] = {
     "local": b"HIT",
     "hit": b"HIT",
@@ -42,26 +63,19 @@ X_CACHE: dict[Source, bytes] = {
     "uncached": b"MISS",
 }
 
-# Headers of one connection, or of a body that is sent anew.
-NOT_PASSED_ON = frozenset(
-    {
-        "cache-control",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "host",
-        "keep-alive",
-        "te",
-        "trailer",
-    }
-    | {"accept-encoding", "proxy-authenticate", "proxy-authorization", "transfer-encoding", "upgrade"}
-)
+# Headers of a response that the gateway and its server set themselves.
+SET_ANEW = frozenset({b"age", b"content-type", b"date", b"server", b"x-cache", b"x-cache-key"})
+
+# A client that sends cookies shares no response with one that has others, so a chat request gets none.
+COOKIES = frozenset({b"set-cookie"})
+
+CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 # Of a request, in bytes.
 MAX_BODY = 64 << 20
 
-# Roles of messages that make the persona.
-SYSTEM = ("system", "developer")
+# Errors of a call of the upstream, a reply that is no JSON among them.
+BROKEN = (httpx.HTTPError, httpx.InvalidURL, ValueError)
 
 
 class UpstreamError(Exception):
@@ -80,8 +94,20 @@ def failure(message: str, status: int = 502) -> UpstreamError:
     return UpstreamError(status, body, JSON_BODY)
 
 
+def as_reply(error: Exception) -> UpstreamError:
+    if isinstance(error, UpstreamError):
+        return error
+    return (
+        failure(f"the cache refuses: {error}", 503) if isinstance(error, RedisError) else failure(str(error))
+    )
+
+
 class Gateway:
-    """The ASGI application. `cache_options` are those of `AsyncCache`."""
+    """The ASGI application. `cache_options` are those of `AsyncCache`.
+
+    The upstream may be silent for `timeout` seconds, before its first piece and between two. `ignored_headers` are added
+    to `HARMLESS`: a `*` in a name stands for any text.
+    """
 
     def __init__(
         self,
@@ -89,12 +115,16 @@ class Gateway:
         redis: str = "redis://127.0.0.1:6379",
         *,
         tier: Tier = "persona",
-        lease: float = 60.0,
+        timeout: float = 600.0,
+        ignored_headers: Iterable[str] = (),
         **cache_options: Any,
     ) -> None:
         self._upstream = upstream.rstrip("/")
-        self._lease = lease
-        self._open = lambda: AsyncCache(redis, BYTES, tier=tier, lease=lease, **cache_options)
+        self._timeout = timeout
+        self._ignored = pattern((*HARMLESS, *ignored_headers))
+        # A lease ends with its gateway's connection, and otherwise after the upstream's time-out.
+        options = {"lease": timeout + 30, "wait": timeout, **cache_options}
+        self._open = lambda: AsyncCache(redis, BYTES, tier=tier, **options)
         self._cache: AsyncCache[bytes] | None = None
         self._http: httpx.AsyncClient | None = None
 
@@ -106,9 +136,13 @@ class Gateway:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        # An upstream that is silent for longer has lost its lease.
         self._http = httpx.AsyncClient(
-            timeout=httpx.Timeout(self._lease * 0.9, connect=10), limits=httpx.Limits()
+            # A reply is passed on in the encoding that the client asks for.
+            headers={"accept-encoding": "identity"},
+            # The cookies of one client are not for another.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            timeout=httpx.Timeout(self._timeout, connect=10),
+            limits=httpx.Limits(),
         )
         self._cache = self._open()
         async with self._http, self._cache:
@@ -117,111 +151,107 @@ class Gateway:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
-        body = b""
+        pieces: list[bytes] = []
+        size = 0
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return
-            body += message.get("body", b"")
-            if len(body) > MAX_BODY:
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+            if size > MAX_BODY:
                 too_large = failure(f"the request is larger than {MAX_BODY} bytes", 413)
                 return await respond(send, too_large.status, too_large.headers, too_large.body)
             if not message.get("more_body"):
                 break
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        request = None
-        if scope["method"] == "POST" and scope["path"].endswith("/chat/completions"):
-            request = chat_request(body)
-        if "no-store" in cache_control(headers.get("cache-control", "")):
-            request = None  # for the upstream alone
+        call = Call(scope["method"], target_of(scope), list(scope["headers"]), b"".join(pieces))
+        directives = cache_control(call.header(b"cache-control"))
+        chat = chat_of(call, self._ignored) if call.is_chat and "no-store" not in directives else None
         try:
-            if request is None:
-                await self._pass_on(scope, headers, body, send)
+            if chat is None:
+                await self._pass_on(call, send)
             else:
-                await self._complete(request, headers, send)
-        except UpstreamError as error:
-            await respond(send, error.status, [*error.headers, (b"x-cache", b"MISS")], error.body)
-        except RedisError as error:
-            refused = failure(f"the cache refuses: {error}", 503)
-            await respond(send, refused.status, refused.headers, refused.body)
+                await self._complete(call, chat, directives, send)
+        except (UpstreamError, RedisError) as error:
+            told = as_reply(error)
+            await respond(send, told.status, [*told.headers, (b"x-cache", b"MISS")], told.body)
 
-    async def _pass_on(self, scope: Message, headers: dict[str, str], body: bytes, send: Send) -> None:
+    async def _pass_on(self, call: Call, send: Send) -> None:
         assert self._http is not None
-        path = scope["path"].removeprefix("/v1")
-        query = f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
-        request = self._http.build_request(
-            scope["method"], self._upstream + path + query, headers=passed_on(headers), content=body
-        )
         try:
+            request = self._http.build_request(
+                call.method,
+                self._upstream + call.target,
+                headers=without(call.headers, OF_CONNECTION),
+                content=call.body,
+            )
             reply = await self._http.send(request, stream=True)
-        except httpx.HTTPError as error:
-            raise failure(f"the upstream cannot be reached: {type(error).__name__}") from error
+        except BROKEN as error:
+            raise self._failure(error) from error
         async with aclosing(reply):
-            start = {
-                "type": "http.response.start",
-                "status": reply.status_code,
-                "headers": raw(reply.headers),
-            }
+            headers = without(reply_headers(reply), OF_CONNECTION | (COOKIES if call.is_chat else set()))
+            start = {"type": "http.response.start", "status": reply.status_code, "headers": headers}
             await send(start)
-            async for piece in reply.aiter_bytes():
+            async for piece in reply.aiter_raw():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body"})
 
-    async def _complete(self, request: dict[str, Any], headers: dict[str, str], send: Send) -> None:
+    async def _complete(self, call: Call, chat: Chat, directives: dict[str, int | None], send: Send) -> None:
         cache = self._cache
         assert cache is not None, "the server gives no lifespan events"
-        wanted = cache_control(headers.get("cache-control", ""))
-        key = hashlib.sha256(headers.get("authorization", "").encode()).hexdigest()
-        params = {name: value for name, value in request.items() if name != "messages"}
-        message = f"{key}\n{canonical(request['messages'], **params)}"
-        names: dict[str, Any] = {
-            "persona": headers.get("x-cache-persona") or persona_of(request["messages"]),
-            "user": str(request.get("user") or "anonymous"),
-        }
 
         async def age() -> int | None:
             """Age of the stored response in seconds."""
             try:
-                entry: dict[str, Any] | None = await cache.inspect(message, **names)
+                entry: dict[str, Any] | None = await cache.inspect(chat.message, **chat.names)
             except RedisError:
                 return None
             return None if entry is None else int(entry["age-ms"]) // 1000
 
-        max_age = wanted.get("max-age")
-        refresh = "no-cache" in wanted or max_age is not None and (await age() or 0) >= max_age
+        max_age = directives.get("max-age")
+        refresh = "no-cache" in directives or max_age is not None and (await age() or 0) >= max_age
         stream = await cache.stream(
-            lambda: self._ask(request, headers),
-            message,
-            **names,
+            lambda: self._ask(call, chat),
+            chat.message,
+            **chat.names,
             refresh=refresh,
             should_store=is_complete,
         )
         told: Headers = [
             (b"x-cache", X_CACHE[stream.source]),
-            (b"x-cache-key", cache.key(message, **names)),
+            (b"x-cache-key", printable(cache.key(chat.message, **chat.names))),
         ]
         if stream.source in ("hit", "stale", "local"):
             told.append((b"age", str(await age() or 0).encode()))
-        if request.get("stream"):
-            with_usage = bool((request.get("stream_options") or {}).get("include_usage"))
-            await self._send_stream(stream, with_usage, told, send)
+
+        def headers() -> Headers:
+            """Known once the response, or its first piece, is there."""
+            return [*(call.replied if stream.source in ("computed", "uncached") else ()), *told]
+
+        if chat.request.get("stream"):
+            with_usage = bool((chat.request.get("stream_options") or {}).get("include_usage"))
+            await self._send_stream(stream, with_usage, headers, send)
             return
         try:
             response = await stream.value()
         except NotStored as error:  # too large for the cache, or the cache is full
             response = error.value
         whole = json.dumps(put_together(chunks_of(response))).encode()
-        await respond(send, 200, [*JSON_BODY, *told], whole)
+        await respond(send, 200, [*JSON_BODY, *headers()], whole)
 
     async def _send_stream(
-        self, stream: AsyncStream[bytes], with_usage: bool, told: Headers, send: Send
+        self,
+        stream: AsyncStream[bytes],
+        with_usage: bool,
+        headers: Callable[[], Headers],
+        send: Send,
     ) -> None:
         has_begun = False
 
         async def event(data: bytes) -> None:
             nonlocal has_begun
             if not has_begun:  # now the upstream has given no error
-                kind = [(b"content-type", b"text/event-stream; charset=utf-8"), *told]
+                kind = [(b"content-type", b"text/event-stream; charset=utf-8"), *headers()]
                 await send({"type": "http.response.start", "status": 200, "headers": kind})
                 has_begun = True
             await send({"type": "http.response.body", "body": b"data: " + data + b"\n\n", "more_body": True})
@@ -235,154 +265,89 @@ class Gateway:
                         await event(kept)
         except NotStored:
             pass
-        except (UpstreamError, StreamLost) as error:
+        except (UpstreamError, StreamLost, RedisError) as error:
+            told = as_reply(error)
             if not has_begun:
-                raise error if isinstance(error, UpstreamError) else failure(str(error)) from error
-            # The client has a part already, so it is told in the stream, as the upstream would.
-            await event(json.dumps({"error": {"message": str(error), "type": "gateway_error"}}).encode())
+                raise told from error
+            # The client has a part already, so it is told in the stream, as the upstream does.
+            await event(told.body)
             await send({"type": "http.response.body"})
             return
         await event(b"[DONE]")
         await send({"type": "http.response.body"})
 
-    async def _ask(self, request: dict[str, Any], headers: dict[str, str]) -> AsyncIterator[bytes]:
+    async def _ask(self, call: Call, chat: Chat) -> AsyncIterator[bytes]:
         """The upstream's chunks, a line each."""
         assert self._http is not None
-        body = {**request, "stream": True, "stream_options": {"include_usage": True}}
-        url = f"{self._upstream}/chat/completions"
+        options = {**(chat.request.get("stream_options") or {}), "include_usage": True}
+        text = json.dumps({**chat.request, "stream": True, "stream_options": options}, ensure_ascii=False)
+        # Half a character (a lone surrogate) has no bytes of UTF-8, and goes as JSON's escape.
+        body = text.encode("utf-8", "backslashreplace")
+        headers = [*JSON_BODY, *call.sent]
+        said: list[bytes] = []
         try:
-            async with self._http.stream("POST", url, json=body, headers=passed_on(headers)) as reply:
-                if reply.status_code != 200:
-                    raise UpstreamError(reply.status_code, await reply.aread(), raw(reply.headers))
-                async for line in reply.aiter_lines():
-                    if not line.startswith("data:"):
-                        continue
-                    data = line.removeprefix("data:").strip()
-                    if data == "[DONE]":
+            url = self._upstream + call.target
+            async with self._http.stream("POST", url, content=body, headers=headers) as reply:
+                replied = without(reply_headers(reply), OF_CONNECTION | OF_BODY | COOKIES)
+                call.replied = without(replied, SET_ANEW)
+                if reply.status_code != 200 or is_json(reply):
+                    whole = await reply.aread()
+                    completion = completion_of(whole) if reply.status_code == 200 else None
+                    if completion is None:
+                        raise UpstreamError(reply.status_code, whole, replied)
+                    for chunk in taken_apart(completion):
+                        yield as_line(chunk)
+                    return
+                async for data in events(reply.aiter_bytes()):
+                    if data.strip() == b"[DONE]":
                         return
-                    if "error" in (chunk := json.loads(data)):
+                    chunk = json.loads(data)
+                    if not is_chunk(chunk):
+                        raise failure("the upstream sends no chunks of a completion")
+                    if chunk.get("error"):
                         raise UpstreamError(502, json.dumps(chunk).encode(), JSON_BODY)
-                    yield json.dumps(chunk, separators=(",", ":")).encode() + b"\n"
-        except (httpx.HTTPError, ValueError) as error:
-            raise failure(f"the upstream broke off: {type(error).__name__}") from error
-        raise failure("the upstream broke off: its stream has no end")
+                    said.append(as_line(chunk))
+                    yield said[-1]
+        except BROKEN as error:
+            raise self._failure(error) from error
+        if not is_complete(b"".join(said)):
+            raise failure("the upstream broke off: its stream has no end")
+
+    def _failure(self, error: Exception) -> UpstreamError:
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            return failure(f"the upstream cannot be reached: {type(error).__name__}")
+        if isinstance(error, httpx.TimeoutException):
+            return failure(f"the upstream was silent for {self._timeout:g} s", 504)
+        return failure(f"the upstream broke off: {type(error).__name__}")
 
 
-def chat_request(body: bytes) -> dict[str, Any] | None:
-    """Returns the request, or None if it is none that can be cached: the upstream says what is wrong with it."""
-    try:
-        request = json.loads(body)
-        return request if isinstance(request, dict) and isinstance(request.get("messages"), list) else None
-    except ValueError:
-        return None
+# Replies
 
 
-def persona_of(messages: Iterable[Any]) -> str:
-    """The hash of the system prompt, which names the persona if no header does."""
-    system = [one.get("content") for one in messages if isinstance(one, dict) and one.get("role") in SYSTEM]
-    return "openai/" + hashlib.sha256(canonical(system).encode()).hexdigest()[:32]
+def printable(key: bytes) -> bytes:
+    """The key as a header's value: control characters of a user's name would end it."""
+    return CONTROL.sub(lambda found: b"%%%02X" % found[0][0], key)
 
 
-def cache_control(header: str) -> dict[str, int | None]:
-    """The directives of Cache-Control, with their numbers."""
-    found = re.findall(r"([a-z-]+)(?:=(\d+))?", header.lower())
-    return {name: int(number) if number else None for name, number in found}
+def reply_headers(reply: httpx.Response) -> Headers:
+    return [(name.lower(), value) for name, value in reply.headers.raw]
 
 
-def passed_on(headers: Any) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() not in NOT_PASSED_ON}
+def is_json(reply: httpx.Response) -> bool:
+    kind: str = reply.headers.get("content-type", "")
+    return kind.lower().startswith("application/json")
 
 
-def raw(headers: Any) -> Headers:
-    return [(name.encode(), value.encode()) for name, value in passed_on(headers).items()]
+def completion_of(body: bytes) -> dict[str, Any] | None:
+    """Returns the completion of an upstream that does not stream, or None if the body is none."""
+    reply = json.loads(body)
+    is_one = isinstance(reply, dict) and reply.get("choices") and is_chunk(reply)
+    return reply if is_one and all(isinstance(one.get("message"), dict) for one in reply["choices"]) else None
 
 
 async def respond(send: Send, status: int, headers: Headers, body: bytes) -> None:
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-# Chunks
-
-
-def chunks_of(response: bytes) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in response.splitlines()]
-
-
-def is_complete(response: bytes) -> bool:
-    """Whether each choice has come to its end."""
-    ends: dict[int, bool] = {}
-    for chunk in chunks_of(response):
-        for choice in chunk.get("choices") or []:
-            ends[choice["index"]] = ends.get(choice["index"], False) or bool(choice.get("finish_reason"))
-    return bool(ends) and all(ends.values())
-
-
-def without_usage(line: bytes) -> bytes | None:
-    """The chunk for a caller that did not ask for the usage; None if it has nothing else."""
-    chunk = json.loads(line)
-    if "usage" not in chunk:
-        return line
-    if not chunk.get("choices"):
-        return None
-    del chunk["usage"]
-    return json.dumps(chunk, separators=(",", ":")).encode()
-
-
-def put_together(chunks: list[dict[str, Any]]) -> dict[str, Any]:
-    """The completion that the chunks are the stream of."""
-    whole: dict[str, Any] = {}
-    choices: dict[int, dict[str, Any]] = {}
-    for chunk in chunks:
-        for name, value in chunk.items():
-            if name != "choices" and value is not None:
-                whole[name] = value
-        for part in chunk.get("choices") or []:
-            new = {"index": part["index"], "message": {"role": "assistant", "content": None}}
-            choice = choices.setdefault(part["index"], new)
-            merge(choice["message"], part.get("delta") or {})
-            for name in ("finish_reason", "logprobs"):
-                if (value := part.get(name)) is not None:
-                    choice[name] = merged(choice.get(name), value)
-    for choice in choices.values():
-        for name in ("finish_reason", "logprobs"):
-            choice.setdefault(name, None)
-        for call in choice["message"].get("tool_calls") or []:
-            call.pop("index", None)
-    ordered = [choices[index] for index in sorted(choices)]
-    return {**whole, "object": "chat.completion", "choices": ordered}
-
-
-def merge(into: dict[str, Any], delta: dict[str, Any]) -> None:
-    for name, value in delta.items():
-        if name in ("role", "type", "id", "index"):
-            into[name] = value if value is not None else into.get(name)
-        else:
-            into[name] = merged(into.get(name), value)
-
-
-def merged(old: Any, new: Any) -> Any:
-    """Texts are joined, lists with an index merged by it, other lists joined, objects merged."""
-    if old is None or new is None:
-        if isinstance(new, list) and new and isinstance(new[0], dict) and "index" in new[0]:
-            return merged([], new)
-        return old if new is None else new
-    if isinstance(old, str) and isinstance(new, str):
-        return old + new
-    if isinstance(old, dict) and isinstance(new, dict):
-        merge(old, new)
-        return old
-    if isinstance(old, list) and isinstance(new, list):
-        for one in new:
-            same = [
-                known for known in old if isinstance(one, dict) and known.get("index", -1) == one.get("index")
-            ]
-            if same:
-                merge(same[0], one)
-            else:
-                old.append(one)
-        return old
-    return new
 
 
 def main() -> None:
@@ -405,9 +370,28 @@ def main() -> None:
     )
     parser.add_argument("--ttl", type=float, help="seconds (the server's setting)")
     parser.add_argument("--stale", type=float, help="seconds after the TTL (the server's setting)")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=600.0,
+        help="seconds that the upstream may be silent, before its first piece and between two (%(default)s)",
+    )
+    parser.add_argument(
+        "--ignore-header",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a header in which requests that share a response may differ; may end in *, and be given again",
+    )
     options = parser.parse_args()
     gateway = Gateway(
-        options.upstream, options.redis, tier=options.tier, ttl=options.ttl, stale=options.stale
+        options.upstream,
+        options.redis,
+        tier=options.tier,
+        timeout=options.timeout,
+        ignored_headers=options.ignore_header,
+        ttl=options.ttl,
+        stale=options.stale,
     )
     uvicorn.run(gateway, host=options.host, port=options.port, log_level="warning")
 

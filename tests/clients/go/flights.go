@@ -215,12 +215,19 @@ func main() {
 	c.Do("CONFIG", "SET", "maxmemory", 0)
 	until("leases", 0)
 
-	// Redis ends while three callers compute: each gets what its model says.
+	// Redis ends while three callers compute: each gets what its model says. A reader has a part that is void.
 	response, err = getOrCompute(request{"persona", "ann", "helper", "What is a map?"}, func() (string, error) {
 		response, err := getOrCompute(stale, func() (string, error) {
 			text, err := listen(request{"persona", "ann", "helper", "What is a tree?"}, func(say func(string)) error {
 				say("Nodes ")
+				reader := make(chan error)
+				go func() {
+					_, err := listen(request{"persona", "ann", "helper", "What is a tree?"}, tree)
+					reader <- err
+				}()
+				until("readers", 1)
 				c.Do("SHUTDOWN", "NOSAVE")
+				check(<-reader == errLost)
 				say("with ")
 				say("children.")
 				return nil

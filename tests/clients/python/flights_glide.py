@@ -230,11 +230,15 @@ async def flights(shared):
     await shared.config_set({"maxmemory": "0"})
     await until("leases", 0)
 
-    # The server ends while three callers compute: each gets what its model says.
+    # The server ends while three callers compute: each gets what its model says. A reader has a part that is void.
     async def end():
         yield b"Nodes "
+        reader = asyncio.ensure_future(listen(tree, words))
+        await until("readers", 1)
         with contextlib.suppress(GlideError):
             await shared.custom_command(["SHUTDOWN", "NOSAVE"])
+        (lost,) = await asyncio.gather(reader, return_exceptions=True)
+        assert isinstance(lost, Lost), lost
         yield b"with "
         yield b"children."
 

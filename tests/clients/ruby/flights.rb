@@ -203,11 +203,18 @@ is listen(tree, ["Nodes ", "with ", "children."]), whole
 redis.config(:set, "maxmemory", 0)
 wait_until("leases", 0)
 
-# Redis ends while three callers compute: each gets what its model says.
+# Redis ends while three callers compute: each gets what its model says. A reader has a part that is void.
 CALLS.clear
 pieces = Enumerator.new do |say|
   say << "Nodes "
+  reader = Thread.new do
+    listen(tree, [])
+  rescue Lost
+    :lost
+  end
+  wait_until("readers", 1)
   redis.shutdown
+  is reader.value, :lost
   say << "with " << "children."
 end
 begin

@@ -239,10 +239,17 @@ async fn main() -> Result<(), Failure> {
     maxmemory(&shared, 0).await?;
     until(&shared, "leases", 0).await?;
 
-    // Redis ends while three callers compute: each gets what its model says.
+    // Redis ends while three callers compute: each gets what its model says. A reader has a part that is void.
     let end = async |draft: &mut Draft<'_>| {
         draft.say("Nodes ").await;
-        let _ = cmd("SHUTDOWN").arg("NOSAVE").exec_async(&mut shared.clone()).await;
+        let stop = async {
+            let found = until(&shared, "readers", 1).await;
+            let _ = cmd("SHUTDOWN").arg("NOSAVE").exec_async(&mut shared.clone()).await;
+            found
+        };
+        let (reader, found) = tokio::join!(listen(&client, &tree, words), stop);
+        found?;
+        assert_eq!(reader.unwrap_err().to_string(), "lost");
         draft.say("with ").await;
         draft.say("children.").await;
         Ok(())

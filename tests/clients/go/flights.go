@@ -175,6 +175,7 @@ func main() {
 	atOnce(func() {
 		text, err := listen(request{"persona", "ann", "helper", "What is a tree?"}, func(say func(string)) error {
 			calls.Add(1)
+			say("") // as models do
 			say("Nodes ")
 			until("readers", 1)
 			say("with ")

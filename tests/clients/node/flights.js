@@ -146,6 +146,7 @@ async function flights() {
   calls = 0;
   async function* pieces() {
     calls += 1;
+    yield ''; // as models do
     yield 'Nodes ';
     await until('readers', 1);
     yield 'with ';

@@ -112,7 +112,7 @@ function speak(Redis $redis, array $request, string $token, callable $compute): 
 {
     $handed = true;
     foreach ($compute() as $piece) {
-        $handed = $handed && chatcache($redis, TIMEOUT, 'APPEND', ...$request, ...[$piece, 'TOKEN', $token]);
+        $handed = $handed && chatcache($redis, TIMEOUT, 'APPEND', ...$request, ...[$piece, 'TOKEN', $token]) !== false;
         yield $piece;
     }
     if ($handed) {
@@ -213,6 +213,7 @@ $whole = 'Nodes with children.';
 is(at_once(function () use ($tree) {
     $pieces = function () {
         connect()->incr('calls');
+        yield ''; // as models do
         yield 'Nodes ';
         until('readers', 1);
         yield 'with ';

@@ -202,6 +202,7 @@ async fn main() -> Result<(), Failure> {
     let caller = || {
         listen(&client, &tree, async |draft| {
             count();
+            draft.say("").await; // as models do
             draft.say("Nodes ").await;
             until(&shared, "readers", 1).await?;
             draft.say("with ").await;

@@ -31,85 +31,105 @@ var pool = &redis.Pool{
 // errLost tells that the pieces emitted so far are void: clear them, and call stream again.
 var errLost = errors.New("the draft is void")
 
-// fetched is the reply of FETCH.
+// request is the tier, the user, the persona and the message.
+type request [4]string
+
+// send sends a command about the request.
+func send(c redis.Conn, timeout time.Duration, command string, r request, options ...interface{}) (interface{}, error) {
+	args := redis.Args{}.AddFlat(r[:]).Add(options...)
+	reply, err := redis.DoWithTimeout(c, timeout, "CHATCACHE."+command, args...)
+	if err != nil {
+		log.Print(err)
+	}
+	return reply, err
+}
+
+// fetched is the reply of FETCH. Its state is "down" if Redis is down or refuses the command.
 type fetched struct {
 	state, text, token string
 	number             int
 }
 
 // fetch waits on this connection, with a time-out longer than the wait.
-func fetch(c redis.Conn, request redis.Args, options ...interface{}) (f fetched, err error) {
-	args := append(request.Add("WAIT", wait.Milliseconds()), options...)
-	reply, err := redis.Values(redis.DoWithTimeout(c, wait+timeout, "CHATCACHE.FETCH", args...))
+func fetch(c redis.Conn, r request, options ...interface{}) (f fetched) {
+	options = append([]interface{}{"WAIT", wait.Milliseconds()}, options...)
+	reply, err := redis.Values(send(c, wait+timeout, "FETCH", r, options...))
 	if err == nil {
 		_, err = redis.Scan(reply, &f.state, &f.text, &f.token, &f.number)
 	}
-	return f, err
+	if err != nil {
+		return fetched{state: "down"}
+	}
+	return f
 }
 
 // getOrCompute returns the response, computed by one caller of all processes. compute needs a time-out shorter than
 // the lease (chatcache.lease-ms, 30 s).
-func getOrCompute(request redis.Args, compute func() (string, error)) (string, error) {
+func getOrCompute(r request, compute func() (string, error)) (string, error) {
 	c := pool.Get()
 	defer c.Close()
-	f, err := fetch(c, request)
+	f := fetch(c, r)
 	switch {
-	case err != nil: // Redis is down: nothing is stored
-		log.Print(err)
-		return compute()
-	case f.state == "busy": // another caller takes longer than the wait
+	case f.state == "down", f.state == "busy": // busy: another caller takes longer than the wait
 		return compute()
 	case f.token == "": // hit, or stale while another caller refreshes it
 		return f.text, nil
 	}
 	// Gives the lease back if nothing was stored: the next waiter computes.
-	defer c.Do("CHATCACHE.RELEASE", request.Add("TOKEN", f.token)...)
+	defer send(c, timeout, "RELEASE", r, "TOKEN", f.token)
 	response, err := compute()
 	if err != nil && f.state == "stale" {
 		return f.text, nil
 	}
 	if err == nil {
 		// Stores nothing if the lease is void by now, as after INVALIDATE.
-		c.Do("CHATCACHE.SET", request.Add(response, "TOKEN", f.token)...)
+		send(c, timeout, "SET", r, response, "TOKEN", f.token)
 	}
 	return response, err
 }
 
 // stream emits the response piece by piece: the stored one, that of a caller who computes it now, or its own.
-func stream(request redis.Args, compute func(say func(string) error) error, emit func(string)) error {
+func stream(r request, compute func(say func(string)) error, emit func(string)) error {
 	c := pool.Get()
 	defer c.Close()
 	options := []interface{}{"STREAM"}
 	for {
-		f, err := fetch(c, request, options...)
+		f := fetch(c, r, options...)
 		switch {
-		case err != nil:
-			return err
-		case f.state == "lease", f.state == "stale" && f.token != "":
-			return speak(c, request, f.token, compute, emit)
+		case f.state == "lease":
+			return speak(c, r, f.token, compute, emit)
 		case f.state == "part":
 			emit(f.text)
 			options = []interface{}{"STREAM", "FROM", f.token, f.number}
-		case f.state == "lost":
+		case f.state == "lost", f.state == "down" && len(options) > 1:
 			return errLost
+		case f.state == "down":
+			return compute(emit)
 		case f.state != "busy": // hit, stale or rest: the end. After busy, FETCH asks for the same again
 			emit(f.text)
+			if f.token != "" { // this caller refreshes what is stale: a service does it in a goroutine of its own
+				if err := speak(c, r, f.token, compute, func(string) {}); err != nil {
+					log.Print(err)
+				}
+			}
 			return nil
 		}
 	}
 }
 
-// speak hands each piece to the readers, and stores the response at the end.
-func speak(c redis.Conn, request redis.Args, token string, compute func(func(string) error) error,
-	emit func(string)) error {
-	defer c.Do("CHATCACHE.RELEASE", request.Add("TOKEN", token)...)
-	err := compute(func(piece string) error {
-		_, err := c.Do("CHATCACHE.APPEND", request.Add(piece, "TOKEN", token)...)
+// speak emits the response, hands each piece to the readers, and stores it at the end. After an error of Redis it
+// only emits.
+func speak(c redis.Conn, r request, token string, compute func(func(string)) error, emit func(string)) error {
+	defer send(c, timeout, "RELEASE", r, "TOKEN", token)
+	var failed error
+	err := compute(func(piece string) {
+		if failed == nil {
+			_, failed = send(c, timeout, "APPEND", r, piece, "TOKEN", token)
+		}
 		emit(piece)
-		return err
 	})
-	if err == nil {
-		_, err = c.Do("CHATCACHE.COMMIT", request.Add("TOKEN", token)...)
+	if err == nil && failed == nil {
+		send(c, timeout, "COMMIT", r, "TOKEN", token)
 	}
 	return err
 }
@@ -119,7 +139,7 @@ func main() {
 	var calls atomic.Int32
 
 	// Two callers at once: one computes, the other waits for its response.
-	question := redis.Args{"persona", "ann", "helper", "What is 6 * 7?"}
+	question := request{"persona", "ann", "helper", "What is 6 * 7?"}
 	answer := func() (string, error) {
 		calls.Add(1)
 		until("waiters", 1)
@@ -135,7 +155,7 @@ func main() {
 	var failures atomic.Int32
 	calls.Store(0)
 	atOnce(func() {
-		response, err := getOrCompute(redis.Args{"persona", "ann", "helper", "And 6 * 9?"}, func() (string, error) {
+		response, err := getOrCompute(request{"persona", "ann", "helper", "And 6 * 9?"}, func() (string, error) {
 			if calls.Add(1) > 1 {
 				return "54", nil
 			}
@@ -153,18 +173,15 @@ func main() {
 	// A stream: the other caller reads along.
 	calls.Store(0)
 	atOnce(func() {
-		text := ""
-		err := stream(redis.Args{"persona", "ann", "helper", "What is a tree?"}, func(say func(string) error) error {
+		text, err := listen(request{"persona", "ann", "helper", "What is a tree?"}, func(say func(string)) error {
 			calls.Add(1)
-			if err := say("Nodes "); err != nil {
-				return err
-			}
+			say("") // as models do
+			say("Nodes ")
 			until("readers", 1)
-			if err := say("with "); err != nil {
-				return err
-			}
-			return say("children.")
-		}, func(piece string) { text += piece })
+			say("with ")
+			say("children.")
+			return nil
+		})
 		check(err == nil && text == "Nodes with children.")
 	})
 	check(calls.Load() == 1)
@@ -176,6 +193,72 @@ func main() {
 	check(err == nil && gone == 3)
 	response, err := getOrCompute(question, func() (string, error) { return "forty-two", nil })
 	check(err == nil && response == "forty-two")
+
+	// The model fails to refresh a stale response.
+	stale := request{"persona", "ann", "helper", "What is a list?"}
+	send(c, timeout, "SET", stale, "A sequence.", "STALE", 60_000)
+	c.Do("CHATCACHE.SOFTINVALIDATE", "helper")
+	failed := errors.New("the model failed")
+	response, err = getOrCompute(stale, func() (string, error) { return "", failed })
+	check(err == nil && response == "A sequence.")
+	text, err := listen(stale, func(say func(string)) error {
+		say("Nodes ")
+		return failed
+	})
+	check(err == nil && text == "A sequence.")
+
+	// Redis refuses to store.
+	c.Do("CONFIG", "SET", "maxmemory", 1)
+	response, err = getOrCompute(stale, func() (string, error) { return "Elements in order.", nil })
+	check(err == nil && response == "Elements in order.")
+	text, err = listen(request{"persona", "ann", "helper", "What is a set?"}, tree)
+	check(err == nil && text == "Nodes with children.")
+	c.Do("CONFIG", "SET", "maxmemory", 0)
+	until("leases", 0)
+
+	// Redis ends while three callers compute: each gets what its model says. A reader has a part that is void.
+	response, err = getOrCompute(request{"persona", "ann", "helper", "What is a map?"}, func() (string, error) {
+		response, err := getOrCompute(stale, func() (string, error) {
+			text, err := listen(request{"persona", "ann", "helper", "What is a tree?"}, func(say func(string)) error {
+				say("Nodes ")
+				reader := make(chan error)
+				go func() {
+					_, err := listen(request{"persona", "ann", "helper", "What is a tree?"}, tree)
+					reader <- err
+				}()
+				until("readers", 1)
+				c.Do("SHUTDOWN", "NOSAVE")
+				check(<-reader == errLost)
+				say("with ")
+				say("children.")
+				return nil
+			})
+			check(err == nil && text == "Nodes with children.")
+			return "", failed
+		})
+		check(err == nil && response == "A sequence.")
+		return "", failed
+	})
+	check(err == failed && response == "")
+
+	// Redis is down.
+	response, err = getOrCompute(question, func() (string, error) { return "42", nil })
+	check(err == nil && response == "42")
+	text, err = listen(question, tree)
+	check(err == nil && text == "Nodes with children.")
+}
+
+// listen returns all pieces of a stream.
+func listen(r request, compute func(say func(string)) error) (text string, err error) {
+	err = stream(r, compute, func(piece string) { text += piece })
+	return text, err
+}
+
+func tree(say func(string)) error {
+	say("Nodes ")
+	say("with ")
+	say("children.")
+	return nil
 }
 
 func atOnce(caller func()) {

@@ -6,9 +6,9 @@ time-out longer than the wait.
 """
 
 import asyncio
+import contextlib
 import os
 import time
-from contextlib import asynccontextmanager
 
 from glide import GlideClient, GlideClientConfiguration, GlideError, NodeAddress
 
@@ -21,30 +21,61 @@ async def connect(timeout):
     return await GlideClient.create(GlideClientConfiguration([address], request_timeout=timeout))
 
 
+async def chatcache(client, command, *args):
+    return await client.custom_command([f"CHATCACHE.{command}", *args])
+
+
+class Own:
+    """A client for one caller at a time. It is closed after an error, which ends its lease."""
+
+    def __init__(self, client):
+        self.client = client
+
+    async def send(self, timeout, command, *args):
+        """Sends a command. Returns None after an error: the response does not depend on the server."""
+        if self.client is None:
+            return None
+        try:
+            return await asyncio.wait_for(chatcache(self.client, command, *args), timeout / 1000)
+        except (GlideError, asyncio.TimeoutError) as error:
+            print(command, repr(error))
+            await self.close()
+            return None
+
+    async def fetch(self, request, *options):
+        """Waits on this client. The state is "down" if the server is down or refuses the command."""
+        reply = await self.send(WAIT + TIMEOUT, "FETCH", *request, "WAIT", str(WAIT), *options)
+        state, response, token, number = reply or (b"down", None, None, None)
+        return state.decode(), response, token, number
+
+    async def close(self):
+        if self.client:
+            client, self.client = self.client, None
+            await client.close()
+
+
 idle = []
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def own_client():
-    """A client for one caller at a time. After an error it is closed, which ends its lease."""
-    own = idle.pop() if idle else await connect(WAIT + TIMEOUT)
+    """An idle client, or a new one. Without the server, all its replies are None."""
+    own = idle.pop() if idle else Own(None)
     try:
+        if own.client is None:
+            own.client = await asyncio.wait_for(connect(WAIT + TIMEOUT), TIMEOUT / 1000)
         # A client that lost its server tries to connect for its whole time-out. That is too long for a caller.
-        await asyncio.wait_for(own.ping(), TIMEOUT / 1000)
+        await asyncio.wait_for(own.client.ping(), TIMEOUT / 1000)
+    except (GlideError, asyncio.TimeoutError) as error:
+        print(repr(error))
+        await own.close()
+    try:
         yield own
-    except BaseException:
+    except BaseException:  # the model failed, or the caller is gone: the next waiter computes
         await own.close()
         raise
-    idle.append(own)
-
-
-async def chatcache(own, command, *args):
-    return await own.custom_command([f"CHATCACHE.{command}", *args])
-
-
-async def fetch(own, request, *options):
-    state, response, token, number = await chatcache(own, "FETCH", *request, "WAIT", str(WAIT), *options)
-    return state.decode(), response, token, number
+    if own.client:
+        idle.append(own)
 
 
 async def get_or_compute(request, compute):
@@ -52,35 +83,22 @@ async def get_or_compute(request, compute):
 
     `compute` needs a time-out shorter than the lease (chatcache.lease-ms, 30 s).
     """
-    computing = None
-
-    def model():
-        nonlocal computing
-        computing = computing or asyncio.ensure_future(compute())
-        return computing
-
-    try:
-        async with own_client() as own:
-            state, response, token, _ = await fetch(own, request)
-            if state == "busy":  # another caller takes longer than the wait
-                return await model()
-            if token is None:  # hit, or stale while another caller refreshes it
-                return response
-            try:
-                computed = await model()
-            except Exception:
-                # The next waiter computes.
-                await chatcache(own, "RELEASE", *request, "TOKEN", token)
-                if state == "stale":
-                    return response
+    async with own_client() as own:
+        state, response, token, _ = await own.fetch(request)
+        if state in ("down", "busy"):  # busy: another caller takes longer than the wait
+            return await compute()
+        if token is None:  # hit, or stale while another caller refreshes it
+            return response
+        try:
+            computed = await compute()
+        except Exception:
+            if state == "lease":
                 raise
-            # Stores nothing and returns None if the lease is void by now, as after INVALIDATE.
-            await chatcache(own, "SET", *request, computed, "TOKEN", token)
-            return computed
-    except (GlideError, asyncio.TimeoutError) as error:
-        # The server is down. An error of the model's own is raised again.
-        print(repr(error))
-        return await model()
+            await own.close()  # the next waiter computes
+            return response
+        # Stores nothing if the lease is void by now, as after INVALIDATE.
+        await own.send(TIMEOUT, "SET", *request, computed, "TOKEN", token)
+        return computed
 
 
 class Lost(Exception):
@@ -92,22 +110,42 @@ async def stream(request, compute):
     async with own_client() as own:
         position = ()
         while True:
-            state, text, token, number = await fetch(own, request, "STREAM", *position)
-            if state == "lease" or (state == "stale" and token):
-                # A caller that is gone closes its client, and the next waiter computes.
-                async for piece in compute():
-                    await chatcache(own, "APPEND", *request, piece, "TOKEN", token)
-                    yield piece
-                await chatcache(own, "COMMIT", *request, "TOKEN", token)
-                return
-            if state == "lost":
+            state, text, token, number = await own.fetch(request, "STREAM", *position)
+            if state == "lost" or (state == "down" and position):
                 raise Lost
+            if state in ("lease", "down"):
+                async for piece in speak(own, request, token, compute):
+                    yield piece
+                return
             if text:
                 yield text
             if state == "part":
                 position = ("FROM", token, str(number))
             elif state != "busy":  # hit, stale or rest. After busy, FETCH asks for the same again
+                if token:
+                    await refresh(own, request, token, compute)
                 return
+
+
+async def speak(own, request, token, compute):
+    """Yields the response, hands each piece to the readers, and stores it at the end.
+
+    After an error of the server it only yields.
+    """
+    async for piece in compute():
+        await own.send(TIMEOUT, "APPEND", *request, piece, "TOKEN", token)
+        yield piece
+    await own.send(TIMEOUT, "COMMIT", *request, "TOKEN", token)
+
+
+async def refresh(own, request, token, compute):
+    """The user has the stale response already: this one is for the readers and the cache."""
+    try:
+        async for _ in speak(own, request, token, compute):
+            pass
+    except Exception as error:  # noqa: BLE001  the model may raise anything
+        print(repr(error))
+        await own.close()  # the next waiter computes
 
 
 async def flights(shared):
@@ -150,18 +188,16 @@ async def flights(shared):
     async def pieces():
         nonlocal calls
         calls += 1
+        yield b""  # as models do
         yield b"Nodes "
         await until("readers", 1)
         yield b"with "
         yield b"children."
 
-    async def listen():
-        tree = ("persona", "ann", "helper", "What is a tree?")
-        return b"".join([piece async for piece in stream(tree, pieces)])
-
     calls = 0
-    texts = await asyncio.gather(listen(), listen())
-    assert (texts, calls) == ([b"Nodes with children."] * 2, 1), (texts, calls)
+    tree, whole = ("persona", "ann", "helper", "What is a tree?"), b"Nodes with children."
+    texts = await asyncio.gather(*(listen(tree, pieces) for _ in range(2)))
+    assert (texts, calls) == ([whole] * 2, 1), (texts, calls)
 
     # The prompt changes.
     assert await chatcache(shared, "INVALIDATE", "helper") == 3
@@ -171,12 +207,75 @@ async def flights(shared):
 
     assert await get_or_compute(question, anew) == b"forty-two"
 
+    # The model fails to refresh a stale response.
+    lists = ("persona", "ann", "helper", "What is a list?")
+    maps = ("persona", "ann", "helper", "What is a map?")
+    await chatcache(shared, "SET", *lists, b"A sequence.", "STALE", "60000")
+    await chatcache(shared, "SOFTINVALIDATE", "helper")
+
+    async def fail():
+        raise ValueError("the model failed")
+
+    async def break_off():
+        yield b"Nodes "
+        await fail()
+
+    assert await get_or_compute(lists, fail) == b"A sequence."
+    assert await listen(lists, break_off) == b"A sequence."
+
+    # The server refuses to store.
+    await shared.config_set({"maxmemory": "1"})
+    assert await get_or_compute(lists, anew) == b"forty-two"
+    assert await get_or_compute(maps, anew) == b"forty-two"
+    assert await listen(tree, words) == whole
+    await shared.config_set({"maxmemory": "0"})
+    await until("leases", 0)
+
+    # The server ends while three callers compute: each gets what its model says. A reader has a part that is void.
+    async def end():
+        yield b"Nodes "
+        reader = asyncio.ensure_future(listen(tree, words))
+        await until("readers", 1)
+        with contextlib.suppress(GlideError):
+            await shared.custom_command(["SHUTDOWN", "NOSAVE"])
+        (lost,) = await asyncio.gather(reader, return_exceptions=True)
+        assert isinstance(lost, Lost), lost
+        yield b"with "
+        yield b"children."
+
+    async def refreshed():
+        assert await listen(tree, end) == whole
+        await fail()
+
+    async def missed():
+        nonlocal calls
+        calls += 1
+        assert await get_or_compute(lists, refreshed) == b"A sequence."
+        await fail()
+
+    calls = 0
+    (failure,) = await asyncio.gather(get_or_compute(maps, missed), return_exceptions=True)
+    assert (str(failure), calls) == ("the model failed", 1), (failure, calls)
+
+    # The server is down.
+    assert await get_or_compute(maps, anew) == b"forty-two"
+    assert await listen(tree, words) == whole
+
+
+async def listen(request, compute):
+    return b"".join([piece async for piece in stream(request, compute)])
+
+
+async def words():
+    for word in (b"Nodes ", b"with ", b"children."):
+        yield word
+
 
 async def main():
     shared = await connect(TIMEOUT)
     await flights(shared)
-    for own in (shared, *idle):
-        await own.close()
+    for client in (shared, *idle):
+        await client.close()
 
 
 asyncio.run(main())

@@ -13,34 +13,59 @@ POOL = ConnectionPool.new(size: 100, timeout: 1) do
   Redis.new(port: Integer(ENV.fetch("REDIS_PORT")), connect_timeout: 1, read_timeout: WAIT + 1, reconnect_attempts: 0)
 end
 
+# Yields a connection for this caller alone, or none (nil) if all are taken.
+def own
+  redis = begin
+    POOL.checkout
+  rescue ConnectionPool::TimeoutError => e
+    warn e.message
+  end
+  yield redis
+ensure
+  POOL.checkin if redis
+end
+
+# The state is "down" if Redis is down or refuses the command.
 def fetch(redis, request, *options)
+  return ["down"] unless redis
+
   redis.call("CHATCACHE.FETCH", *request, "WAIT", WAIT * 1000, *options)
+rescue Redis::BaseError => e
+  warn e.message
+  ["down"]
+end
+
+# Sends a command and returns its reply, or nil after an error: the response does not depend on it.
+def tell(redis, command, *args)
+  redis.call("CHATCACHE.#{command}", *args)
+rescue Redis::BaseError => e
+  warn e.message
+end
+
+# Gives the lease back if nothing was stored: the next waiter computes. Without the connection, it has ended already.
+def release(redis, request, token)
+  tell(redis, "RELEASE", *request, "TOKEN", token) if redis.connected?
 end
 
 # Returns the response, computed by one caller of all processes. The block needs a time-out shorter than the lease
 # (chatcache.lease-ms, 30 s).
 def get_or_compute(request)
-  computed = stale = nil
-  model = -> { computed ||= yield }
-  POOL.with do |redis|
+  own do |redis|
     state, response, token = fetch(redis, request)
-    return model.call if state == "busy" # another caller takes longer than the wait
+    return yield if %w[down busy].include?(state) # busy: another caller takes longer than the wait
     return response unless token # hit, or stale while another caller refreshes it
 
-    stale = response
     begin
-      # Stores nothing and returns nil if the lease is void by now, as after INVALIDATE.
-      redis.call("CHATCACHE.SET", *request, model.call, "TOKEN", token)
+      computed = yield
+      # Stores nothing if the lease is void by now, as after INVALIDATE.
+      tell(redis, "SET", *request, computed, "TOKEN", token)
       computed
+    rescue StandardError
+      state == "stale" ? response : raise
     ensure
-      # Gives the lease back if nothing was stored: the next waiter computes.
-      redis.call("CHATCACHE.RELEASE", *request, "TOKEN", token)
+      release(redis, request, token)
     end
   end
-rescue Redis::BaseConnectionError, ConnectionPool::TimeoutError
-  model.call # Redis is down
-rescue StandardError
-  stale || raise # the model failed
 end
 
 # The pieces given to the block so far are void: clear them, and call stream again.
@@ -48,31 +73,41 @@ class Lost < StandardError; end
 
 # Gives the block the response piece by piece: the stored one, that of a caller who computes it now, or its own.
 def stream(request, compute, &emit)
-  POOL.with do |redis|
+  own do |redis|
     from = []
     loop do
       state, text, token, number = fetch(redis, request, "STREAM", *from)
-      return speak(redis, request, token, compute, &emit) if state == "lease" || (state == "stale" && token)
-      raise Lost if state == "lost"
+      return speak(redis, request, token, compute, &emit) if state == "lease"
+      raise Lost if state == "lost" || (state == "down" && from.any?)
+      return compute.each(&emit) if state == "down"
 
       emit.call(text) if text
       case state
       when "part" then from = ["FROM", token, number]
-      when "hit", "stale", "rest" then return
+      when "stale" then return token && refresh(redis, request, token, compute)
+      when "hit", "rest" then return
       end # after busy, FETCH asks for the same again
     end
   end
 end
 
-# Hands each piece to the readers, and stores the response at the end.
+# Emits the response, hands each piece to the readers, and stores it at the end. After an error of Redis it only emits.
 def speak(redis, request, token, compute)
+  handed = true
   compute.each do |piece|
-    redis.call("CHATCACHE.APPEND", *request, piece, "TOKEN", token)
+    handed &&= tell(redis, "APPEND", *request, piece, "TOKEN", token)
     yield piece
   end
-  redis.call("CHATCACHE.COMMIT", *request, "TOKEN", token)
+  tell(redis, "COMMIT", *request, "TOKEN", token) if handed
 ensure
-  redis.call("CHATCACHE.RELEASE", *request, "TOKEN", token)
+  release(redis, request, token)
+end
+
+# The user has the stale response already: this one is for the readers and the cache.
+def refresh(redis, request, token, compute)
+  speak(redis, request, token, compute) {}
+rescue StandardError => e
+  warn e.message
 end
 
 # The flights.
@@ -85,6 +120,13 @@ end
 
 def at_once(&caller)
   Array.new(2) { Thread.new(&caller) }.map(&:value)
+end
+
+# Returns all pieces of a stream.
+def listen(request, compute)
+  text = +""
+  stream(request, compute) { |piece| text << piece }
+  text
 end
 
 # Returns when the server's gauge has this value.
@@ -131,18 +173,65 @@ is CALLS.size, 2
 CALLS.clear
 pieces = Enumerator.new do |say|
   CALLS << :call
-  say << "Nodes "
+  say << "" << "Nodes " # the first piece of many models is empty
   wait_until("readers", 1)
   say << "with " << "children."
 end
-texts = at_once do
-  text = +""
-  stream(["persona", "ann", "helper", "What is a tree?"], pieces) { |piece| text << piece }
-  text
-end
-is texts, ["Nodes with children."] * 2
+tree = ["persona", "ann", "helper", "What is a tree?"]
+whole = "Nodes with children."
+is at_once { listen(tree, pieces) }, [whole] * 2
 is CALLS.size, 1
 
 # The prompt changes.
 is POOL.with { |redis| redis.call("CHATCACHE.INVALIDATE", "helper") }, 3
 is get_or_compute(question) { "forty-two" }, "forty-two"
+
+# The model fails to refresh a stale response.
+map = ["persona", "ann", "helper", "What is a map?"]
+stale = ["persona", "ann", "helper", "What is a list?"]
+redis = Redis.new(port: Integer(ENV.fetch("REDIS_PORT")), reconnect_attempts: 0)
+redis.call("CHATCACHE.SET", *stale, "A sequence.", "STALE", 60_000)
+redis.call("CHATCACHE.SOFTINVALIDATE", "helper")
+is get_or_compute(stale) { raise "the model failed" }, "A sequence."
+is listen(stale, Enumerator.new { |say| say << "Nodes " && raise("the model failed") }), "A sequence."
+
+# Redis refuses to store.
+redis.config(:set, "maxmemory", 1)
+is get_or_compute(stale) { "Elements in order." }, "Elements in order."
+is get_or_compute(map) { "Keys." }, "Keys."
+is listen(tree, ["Nodes ", "with ", "children."]), whole
+redis.config(:set, "maxmemory", 0)
+wait_until("leases", 0)
+
+# Redis ends while three callers compute: each gets what its model says. A reader has a part that is void.
+CALLS.clear
+pieces = Enumerator.new do |say|
+  say << "Nodes "
+  reader = Thread.new do
+    listen(tree, [])
+  rescue Lost
+    :lost
+  end
+  wait_until("readers", 1)
+  redis.shutdown
+  is reader.value, :lost
+  say << "with " << "children."
+end
+begin
+  get_or_compute(map) do
+    CALLS << :call
+    response = get_or_compute(stale) do
+      is listen(tree, pieces), whole
+      raise "the model failed"
+    end
+    is response, "A sequence."
+    raise "the model failed"
+  end
+rescue RuntimeError => e
+  is e.message, "the model failed"
+end
+is CALLS.size, 1
+
+# Redis is down.
+is get_or_compute(map) { "Keys." }, "Keys."
+is listen(tree, ["Nodes ", "with ", "children."]), whole

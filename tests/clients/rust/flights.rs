@@ -11,8 +11,8 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisResult, cmd};
-use tokio::time::sleep;
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisResult, Value, cmd};
+use tokio::time::{sleep, timeout};
 
 /// The time for the response of another caller, and for any other reply.
 const WAIT: Duration = Duration::from_secs(20);
@@ -26,12 +26,6 @@ type Fetched = (String, Option<String>, Option<String>, Option<u64>);
 
 type Failure = Box<dyn Error>;
 
-fn chatcache(command: &str, request: &Request) -> Cmd {
-    let mut chatcache = cmd(&format!("CHATCACHE.{command}"));
-    chatcache.arg(request);
-    chatcache
-}
-
 async fn connection(client: &Client, timeout: Duration) -> RedisResult<MultiplexedConnection> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(TIMEOUT))
@@ -39,12 +33,39 @@ async fn connection(client: &Client, timeout: Duration) -> RedisResult<Multiplex
     client.get_multiplexed_async_connection_with_config(&config).await
 }
 
-/// Waits on a connection of its own. The lease lasts as long as the connection.
-async fn fetch(client: &Client, request: &Request<'_>) -> RedisResult<(MultiplexedConnection, Fetched)> {
-    let mut own = connection(client, WAIT + TIMEOUT).await?;
-    let fetched =
-        chatcache("FETCH", request).arg("WAIT").arg(WAIT.as_millis() as u64).query_async(&mut own).await?;
-    Ok((own, fetched))
+/// The connection of one caller for one request. It ends with its first error, and its lease ends with it.
+struct Own<'a> {
+    connection: Option<MultiplexedConnection>,
+    request: &'a Request<'a>,
+}
+
+impl<'a> Own<'a> {
+    async fn new(client: &Client, request: &'a Request<'a>) -> Own<'a> {
+        let connection = connection(client, WAIT + TIMEOUT).await;
+        Own { connection: connection.inspect_err(|error| eprintln!("Redis is down: {error}")).ok(), request }
+    }
+
+    /// Sends a command. Returns `None` after an error: the response does not depend on Redis.
+    async fn send<T: FromRedisValue>(&mut self, time: Duration, command: &str, args: &[&str]) -> Option<T> {
+        let connection = self.connection.as_mut()?;
+        let mut chatcache = cmd(&format!("CHATCACHE.{command}"));
+        chatcache.arg(self.request).arg(args);
+        let reply = timeout(time, chatcache.query_async(connection)).await;
+        let reply = reply.map_err(Failure::from).and_then(|reply| reply.map_err(Failure::from));
+        reply
+            .inspect_err(|error| {
+                eprintln!("{command}: {error}");
+                self.connection = None;
+            })
+            .ok()
+    }
+
+    /// Waits on this connection. The state is "down" if Redis is down or refuses the command.
+    async fn fetch(&mut self, options: &[&str]) -> Fetched {
+        let wait = WAIT.as_millis().to_string();
+        let fetched = self.send(WAIT + TIMEOUT, "FETCH", &[&["WAIT", &wait], options].concat()).await;
+        fetched.unwrap_or(("down".to_owned(), None, None, None))
+    }
 }
 
 /// Returns the response, computed by one caller of all processes. `compute` needs a time-out shorter than the lease
@@ -54,37 +75,21 @@ async fn get_or_compute(
     request: &Request<'_>,
     compute: impl AsyncFnOnce() -> Result<String, Failure>,
 ) -> Result<String, Failure> {
-    let (mut own, (_, response, token, _)) = match fetch(client, request).await {
-        Ok(fetched) => fetched,
-        Err(error) => {
-            eprintln!("Redis is down: {error}"); // nothing is stored
-            return compute().await;
-        }
-    };
+    let mut own = Own::new(client, request).await;
+    let (_, response, token, _) = own.fetch(&[]).await;
     match (response, token) {
         // Hit, or stale while another caller refreshes it.
         (Some(response), None) => Ok(response),
-        // Busy: another caller takes longer than the wait.
+        // Down, or busy: another caller takes longer than the wait.
         (None, None) => compute().await,
         (stale, Some(token)) => match compute().await {
             Ok(response) => {
                 // Stores nothing if the lease is void by now, as after INVALIDATE.
-                let set = chatcache("SET", request)
-                    .arg(&response)
-                    .arg("TOKEN")
-                    .arg(token)
-                    .exec_async(&mut own)
-                    .await;
-                if let Err(error) = set {
-                    eprintln!("Redis stored nothing: {error}");
-                }
+                own.send::<Value>(TIMEOUT, "SET", &[&response, "TOKEN", &token]).await;
                 Ok(response)
             }
-            Err(failure) => {
-                // The next waiter computes. If Redis is down, the lease ended with the connection.
-                let _ = chatcache("RELEASE", request).arg("TOKEN").arg(token).exec_async(&mut own).await;
-                stale.ok_or(failure)
-            }
+            // The connection is dropped, and the next waiter computes.
+            Err(failure) => stale.ok_or(failure),
         },
     }
 }
@@ -100,55 +105,59 @@ async fn stream(
     compute: impl AsyncFnOnce(&mut Draft<'_>) -> Result<(), Failure>,
     emit: &mut dyn FnMut(&str),
 ) -> Result<(), Failure> {
-    let mut own = connection(client, WAIT + TIMEOUT).await?;
-    let mut from = None;
+    let mut own = Own::new(client, request).await;
+    let mut from = Vec::new();
     loop {
-        let mut fetch = chatcache("FETCH", request);
-        fetch.arg("WAIT").arg(WAIT.as_millis() as u64).arg("STREAM");
-        if let Some((draft, offset)) = &from {
-            fetch.arg("FROM").arg(draft).arg(*offset);
-        }
-        let (state, text, token, number): Fetched = fetch.query_async(&mut own).await?;
-        match (state.as_str(), token, number) {
-            ("lease" | "stale", Some(token), _) => {
-                let mut draft = Draft { own, request, token, emit };
-                compute(&mut draft).await?; // on failure the connection is dropped, and the next waiter computes
-                return draft.commit().await;
-            }
-            ("part", Some(draft), Some(offset)) => {
+        let mut options = vec!["STREAM"];
+        options.extend(from.iter().map(String::as_str));
+        let (state, text, token, number) = own.fetch(&options).await;
+        match (state.as_str(), token) {
+            ("lease", Some(token)) => return Draft { own, token, emit }.speak(compute).await,
+            ("part", Some(draft)) => {
                 emit(&text.unwrap_or_default());
-                from = Some((draft, offset));
+                from = vec!["FROM".to_owned(), draft, number.unwrap_or_default().to_string()];
             }
-            ("lost", ..) => return Err("lost".into()),
-            ("busy", ..) => {} // asks for the same again
-            _ => {
+            ("down", _) if from.is_empty() => {
+                return Draft { own, token: String::new(), emit }.speak(compute).await;
+            }
+            ("lost" | "down", _) => return Err("lost".into()),
+            ("busy", _) => {} // asks for the same again
+            // Hit, stale or rest.
+            (_, token) => {
                 emit(&text.unwrap_or_default());
-                return Ok(()); // hit, stale or rest
+                if let Some(token) = token {
+                    // This caller refreshes what is stale: a service does it in a task of its own.
+                    let draft = Draft { own, token, emit: &mut |_| {} };
+                    let _ = draft.speak(compute).await.inspect_err(|failure| eprintln!("{failure}"));
+                }
+                return Ok(());
             }
         }
     }
 }
 
-/// The response that grows, of a caller that holds the lease.
+/// The response that grows, of a caller that holds the lease. Without the connection, it is only emitted.
 struct Draft<'a> {
-    own: MultiplexedConnection,
-    request: &'a Request<'a>,
+    own: Own<'a>,
     token: String,
     emit: &'a mut dyn FnMut(&str),
 }
 
 impl Draft<'_> {
-    /// Hands a piece to the readers.
-    async fn say(&mut self, piece: &str) -> Result<(), Failure> {
-        let mut append = chatcache("APPEND", self.request);
-        append.arg(piece).arg("TOKEN").arg(&self.token).exec_async(&mut self.own).await?;
+    /// Emits a piece, and hands it to the readers.
+    async fn say(&mut self, piece: &str) {
+        self.own.send::<Value>(TIMEOUT, "APPEND", &[piece, "TOKEN", &self.token]).await;
         (self.emit)(piece);
-        Ok(())
     }
 
-    /// Stores the response.
-    async fn commit(mut self) -> Result<(), Failure> {
-        Ok(chatcache("COMMIT", self.request).arg("TOKEN").arg(self.token).exec_async(&mut self.own).await?)
+    /// Stores the response at the end. If the model fails, the connection is dropped, and the next waiter computes.
+    async fn speak(
+        mut self,
+        compute: impl AsyncFnOnce(&mut Draft<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        compute(&mut self).await?;
+        self.own.send::<Value>(TIMEOUT, "COMMIT", &["TOKEN", &self.token]).await;
+        Ok(())
     }
 }
 
@@ -189,27 +198,102 @@ async fn main() -> Result<(), Failure> {
 
     // A stream: the other caller reads along.
     let tree = ["persona", "ann", "helper", "What is a tree?"];
-    let listen = || async {
-        let mut text = String::new();
-        let compute = async |draft: &mut Draft<'_>| {
-            count();
-            draft.say("Nodes ").await?;
-            until(&shared, "readers", 1).await?;
-            draft.say("with ").await?;
-            draft.say("children.").await
-        };
-        stream(&client, &tree, compute, &mut |piece| text.push_str(piece)).await?;
-        Ok::<String, Failure>(text)
-    };
-    let (one, two) = tokio::join!(listen(), listen());
     let whole = "Nodes with children.";
+    let caller = || {
+        listen(&client, &tree, async |draft| {
+            count();
+            draft.say("").await; // as models do
+            draft.say("Nodes ").await;
+            until(&shared, "readers", 1).await?;
+            draft.say("with ").await;
+            draft.say("children.").await;
+            Ok(())
+        })
+    };
+    let (one, two) = tokio::join!(caller(), caller());
     assert_eq!((one?.as_str(), two?.as_str(), calls.take()), (whole, whole, 1));
 
     // The prompt changes.
     let gone: u64 = cmd("CHATCACHE.INVALIDATE").arg("helper").query_async(&mut shared.clone()).await?;
     let response = get_or_compute(&client, &question, async || Ok("forty-two".to_owned())).await?;
     assert_eq!((gone, response.as_str()), (3, "forty-two"));
+
+    // The model fails to refresh a stale response.
+    let map = ["persona", "ann", "helper", "What is a map?"];
+    let stale = ["persona", "ann", "helper", "What is a list?"];
+    let mut own = Own::new(&client, &stale).await;
+    own.send::<Value>(TIMEOUT, "SET", &["A sequence.", "STALE", "60000"]).await;
+    cmd("CHATCACHE.SOFTINVALIDATE").arg("helper").exec_async(&mut shared.clone()).await?;
+    let fail = async || Err("the model failed".into());
+    assert_eq!(get_or_compute(&client, &stale, fail).await?, "A sequence.");
+    let text = listen(&client, &stale, async |draft| {
+        draft.say("Nodes ").await;
+        Err("the model failed".into())
+    });
+    assert_eq!(text.await?, "A sequence.");
+
+    // Redis refuses to store.
+    maxmemory(&shared, 1).await?;
+    let new = get_or_compute(&client, &stale, async || Ok("Elements in order.".to_owned())).await?;
+    assert_eq!(new, "Elements in order.");
+    assert_eq!(listen(&client, &tree, words).await?, whole);
+    maxmemory(&shared, 0).await?;
+    until(&shared, "leases", 0).await?;
+
+    // Redis ends while three callers compute: each gets what its model says. A reader has a part that is void.
+    let end = async |draft: &mut Draft<'_>| {
+        draft.say("Nodes ").await;
+        let stop = async {
+            let found = until(&shared, "readers", 1).await;
+            let _ = cmd("SHUTDOWN").arg("NOSAVE").exec_async(&mut shared.clone()).await;
+            found
+        };
+        let (reader, found) = tokio::join!(listen(&client, &tree, words), stop);
+        found?;
+        assert_eq!(reader.unwrap_err().to_string(), "lost");
+        draft.say("with ").await;
+        draft.say("children.").await;
+        Ok(())
+    };
+    let refresh = async || {
+        assert_eq!(listen(&client, &tree, end).await?, whole);
+        Err("the model failed".into())
+    };
+    let miss = async || {
+        assert_eq!(get_or_compute(&client, &stale, refresh).await?, "A sequence.");
+        count();
+        Err("the model failed".into())
+    };
+    let failure = get_or_compute(&client, &map, miss).await.unwrap_err();
+    assert_eq!((failure.to_string().as_str(), calls.take()), ("the model failed", 1));
+
+    // Redis is down.
+    assert_eq!(get_or_compute(&client, &map, async || Ok("Keys.".to_owned())).await?, "Keys.");
+    assert_eq!(listen(&client, &tree, words).await?, whole);
     Ok(())
+}
+
+/// Returns all pieces of a stream.
+async fn listen(
+    client: &Client,
+    request: &Request<'_>,
+    compute: impl AsyncFnOnce(&mut Draft<'_>) -> Result<(), Failure>,
+) -> Result<String, Failure> {
+    let mut text = String::new();
+    stream(client, request, compute, &mut |piece| text.push_str(piece)).await?;
+    Ok(text)
+}
+
+async fn words(draft: &mut Draft<'_>) -> Result<(), Failure> {
+    for word in ["Nodes ", "with ", "children."] {
+        draft.say(word).await;
+    }
+    Ok(())
+}
+
+/// With 1 byte, Redis refuses to store.
+async fn maxmemory(shared: &MultiplexedConnection, bytes: u64) -> RedisResult<()> {
+    cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes).exec_async(&mut shared.clone()).await
 }
 
 /// Returns when the server's gauge has this value.

@@ -3,14 +3,18 @@
 It needs redis-py and a Redis with the module: REDIS_URL, or else redis://127.0.0.1:6379.
 """
 
+import logging
 import os
 import threading
 import time
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 # The WAIT below must be shorter than the socket's time-out, which is 5 s by default in redis-py 8.
-r = redis.Redis.from_url(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379"), decode_responses=True)
+url = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379")
+r = redis.Redis.from_url(url, decode_responses=True, retry=Retry(NoBackoff(), 0))
 
 
 def respond(user, persona, message):
@@ -18,35 +22,48 @@ def respond(user, persona, message):
     request = ("response", user, persona, message)
     pause = 0.1
     for _ in range(4):
-        state, response, token, _ = r.execute_command("CHATCACHE.FETCH", *request, "WAIT", 4_000)
-        if state == "hit":
-            return response
-        if state == "lease":
-            return compute(request, token)
-        if state == "stale":
-            if token is None:  # another caller refreshes it
-                return response
+        state, response, token, _ = fetch(request)
+        if state == "down":
+            break
+        if token:  # lease, or stale and this caller refreshes it
             try:
                 return compute(request, token)
             except ModelError:
-                return response
+                if state == "stale":
+                    return response
+                raise
+        if state != "busy":  # hit, or stale and another caller refreshes it
+            return response
         time.sleep(pause)  # busy: another caller computes it, for longer than we waited
         pause *= 2
     return ask_the_model(persona, message)
 
 
 def compute(request, token):
-    """Computes and stores the response of a leased request; gives the lease back on failure."""
+    """Computes and stores the response of a leased request."""
     _, _, persona, message = request
     try:
         response = ask_the_model(persona, message)
         # Stores nothing and returns None if the lease is void by now, as after a change of the persona's prompt.
-        r.execute_command("CHATCACHE.SET", *request, response, "TOKEN", token)
+        tell("SET", *request, response, "TOKEN", token)
         return response
-    except BaseException:
-        # The next waiter computes it.
-        r.execute_command("CHATCACHE.RELEASE", *request, "TOKEN", token)
-        raise
+    finally:
+        # If nothing was stored, the next waiter computes it.
+        tell("RELEASE", *request, "TOKEN", token)
+
+
+def fetch(request, *options):
+    """Returns the reply of FETCH. Its state is "down" if Redis is down or refuses the command."""
+    return tell("FETCH", *request, *options, "WAIT", 4_000) or ("down", None, None, None)
+
+
+def tell(command, *args):
+    """Returns the reply, or None after an error: the response does not depend on Redis."""
+    try:
+        return r.execute_command(f"CHATCACHE.{command}", *args)
+    except redis.RedisError as error:
+        logging.warning("%s: %s", command, error)
+        return None
 
 
 class ModelError(Exception):

@@ -1,34 +1,40 @@
-//! Asks the cache, and the model only where nobody else does already: `cargo run --example single_flight`.
+//! Asks the cache, and the model where no other caller does already, or where Redis is down: `cargo run --example single_flight`.
 //!
-//! It wants a Redis with the module: REDIS_URL, or else redis://127.0.0.1:6379.
+//! It needs a Redis with the module: REDIS_URL, or else redis://127.0.0.1:6379.
 
 use redis::{Connection, cmd};
 use std::error::Error;
 use std::thread::sleep;
 use std::time::Duration;
 
-type Answer = Result<String, Box<dyn Error + Send + Sync>>;
+type Response = Result<String, Box<dyn Error + Send + Sync>>;
 
 /// The reply of FETCH: its state, the response, the token, and a number of milliseconds.
 type Fetched = (String, Option<String>, Option<String>, Option<u64>);
 
-/// The answer to a message: from the cache, from whoever asks the model already, or from the model.
-fn answer(con: &mut Connection, user: &str, persona: &str, message: &str) -> Answer {
+/// Returns the response to a message: from the cache, from a caller that computes it already, or from the model.
+fn respond(con: &mut Connection, user: &str, persona: &str, message: &str) -> Response {
     let request = ["response", user, persona, message];
     let mut pause = Duration::from_millis(100);
     for _ in 0..4 {
-        let (state, response, token, _): Fetched =
-            cmd("CHATCACHE.FETCH").arg(&request).arg("WAIT").arg(20_000).query(con)?;
+        let fetched = cmd("CHATCACHE.FETCH").arg(&request).arg("WAIT").arg(20_000).query::<Fetched>(con);
+        let (state, response, token, _) = match fetched {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                eprintln!("FETCH: {error}");
+                break;
+            }
+        };
         match (state.as_str(), response, token) {
             ("hit", Some(response), _) => return Ok(response),
-            // Old, but good enough while somebody else computes a new one.
+            // Another caller refreshes it.
             ("stale", Some(response), None) => return Ok(response),
-            // Old, and ours to refresh; if the model fails, the old one will do.
+            // This caller refreshes it. If the model fails, the stale response serves.
             ("stale", Some(response), Some(token)) => {
                 return compute(con, &request, &token).or(Ok(response));
             }
             ("lease", _, Some(token)) => return compute(con, &request, &token),
-            // busy: somebody computes it, longer than we waited.
+            // busy: another caller computes it, for longer than we waited.
             _ => sleep(pause),
         }
         pause *= 2;
@@ -36,24 +42,24 @@ fn answer(con: &mut Connection, user: &str, persona: &str, message: &str) -> Ans
     ask_the_model(persona, message)
 }
 
-/// Computes the answer that we hold the lease for, and stores it; gives the lease back if that fails.
-fn compute(con: &mut Connection, request: &[&str; 4], token: &str) -> Answer {
+/// Computes and stores the response of a leased request.
+fn compute(con: &mut Connection, request: &[&str; 4], token: &str) -> Response {
     let [_, _, persona, message] = request;
-    let computed = ask_the_model(persona, message).and_then(|response| {
-        // Null if the lease is void by now, as when the persona's prompt has changed: then nothing is stored.
-        let _: Option<String> =
-            cmd("CHATCACHE.SET").arg(request).arg(&response).arg("TOKEN").arg(token).query(con)?;
-        Ok(response)
-    });
-    if computed.is_err() {
-        // The next one who waits computes it. If Redis is gone too, the lease ended with the connection.
-        let _ = cmd("CHATCACHE.RELEASE").arg(request).arg("TOKEN").arg(token).exec(con);
+    let computed = ask_the_model(persona, message);
+    if let Ok(response) = &computed {
+        // This stores nothing and returns null if the lease is void by now, as after a change of the persona's prompt.
+        let set = cmd("CHATCACHE.SET").arg(request).arg(response).arg("TOKEN").arg(token).exec(con);
+        if let Err(error) = set {
+            eprintln!("SET: {error}");
+        }
     }
+    // If nothing was stored, the next waiter computes it. If Redis is gone, the lease ended with the connection.
+    let _ = cmd("CHATCACHE.RELEASE").arg(request).arg("TOKEN").arg(token).exec(con);
     computed
 }
 
 /// A stand-in: put the call of your model here, with a time-out shorter than `chatcache.lease-ms`.
-fn ask_the_model(persona: &str, message: &str) -> Answer {
+fn ask_the_model(persona: &str, message: &str) -> Response {
     println!("(the model is asked)");
     sleep(Duration::from_millis(500));
     match message {
@@ -66,9 +72,9 @@ fn main() -> redis::RedisResult<()> {
     let url = std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379".to_owned());
     let client = redis::Client::open(url)?;
     let ask = |message| match client.get_connection() {
-        Ok(mut con) => match answer(&mut con, "ann", "helper", message) {
+        Ok(mut con) => match respond(&mut con, "ann", "helper", message) {
             Ok(response) => println!("{response}"),
-            Err(error) => println!("no answer: {error}"),
+            Err(error) => println!("no response: {error}"),
         },
         Err(error) => println!("no Redis: {error}"),
     };

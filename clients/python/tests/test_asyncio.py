@@ -136,6 +136,23 @@ def test_a_failure_is_raised_for_all_and_gives_the_lease_back(server: Server) ->
     in_loop(work)
 
 
+def test_a_model_that_is_cancelled_is_called_once_and_that_is_raised(server: Server) -> None:
+    calls = 0
+
+    async def cancelled() -> str:
+        nonlocal calls
+        calls += 1
+        raise asyncio.CancelledError
+
+    async def work() -> None:
+        async with AsyncCache(server.url) as cache:
+            with pytest.raises(asyncio.CancelledError):
+                await ask(cache, cancelled)
+            assert (calls, server.stat("leases")) == (1, 0)
+
+    in_loop(work)
+
+
 def test_closing_gives_leases_back(server: Server) -> None:
     async def work() -> None:
         model = Model(60)
@@ -328,6 +345,29 @@ def test_a_stream_of_before_a_change_is_for_its_own_caller_only(server: Server) 
             assert await first == Answer("old prompt", "computed")
             assert (await later).value == "new"
             assert (await read(other, said())) == Answer("new", "hit")
+
+    in_loop(work)
+
+
+def test_tasks_after_an_invalidate_in_a_stream_cost_one_model_call(server: Server) -> None:
+    async def work() -> None:
+        go_on = asyncio.Event()
+
+        async def old() -> AsyncIterator[str]:
+            yield "old "
+            server.run("CHATCACHE.INVALIDATE", "helper")
+            yield "prompt"
+            await go_on.wait()
+
+        async with AsyncCache(server.url) as cache:
+            first = aiter(await cache.stream(old, "hi", **OF_ANN))
+            assert [await anext(first), await anext(first)] == ["old ", "prompt"]
+            model = Model(0.3)
+            answers = await asyncio.gather(*(ask(cache, model) for _ in range(20)))
+            assert sorted(answer.source for answer in answers) == ["computed"] + ["shared"] * 19
+            assert await ask(cache, model) == Answer("said 1", "hit")
+            go_on.set()
+            assert [piece async for piece in first] == []
 
     in_loop(work)
 

@@ -284,6 +284,109 @@ def test_a_caller_after_a_change_gets_no_response_of_before(server: Server) -> N
         assert ask(cache, Model()) == Answer("new", "hit")
 
 
+def cut_connections(server: Server) -> None:
+    server.run("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+
+def test_callers_after_an_invalidate_in_a_stream_cost_one_model_call(server: Server) -> None:
+    with Cache(server.url) as cache, ThreadPoolExecutor(1) as pool:
+        go_on = threading.Event()
+
+        def old() -> Iterator[str]:
+            yield "old"
+            server.run("CHATCACHE.INVALIDATE", "helper")
+            yield " prompt"
+            go_on.wait(30)
+
+        first = cache.stream(old, "hi", **OF_ANN)
+        reader = pool.submit("".join, first)
+        until("the stream is void", lambda: len(first.given) == 2)
+        model = Model(0.5)
+        answers = crowd(20, lambda: ask(cache, model))
+        assert {answer.value for answer in answers} == {"said 1"}
+        assert sorted(answer.source for answer in answers) == ["computed"] + ["shared"] * 19
+        assert ask(cache, model) == Answer("said 1", "hit")
+        go_on.set()
+        assert reader.result(30) == "old prompt"
+
+
+def test_a_flight_whose_fetch_timed_out_is_not_shared_after_an_invalidate(server: Server) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def old() -> str:
+        begun.set()
+        go_on.wait(30)
+        return "old"
+
+    with Cache(server.url, timeout=0.3) as cache, ThreadPoolExecutor(1) as pool:
+        server.process.send(signal.SIGSTOP)
+        first = pool.submit(ask, cache, old)
+        begun.wait(30)
+        server.process.send(signal.SIGCONT)
+        server.run("CHATCACHE.INVALIDATE", "helper")
+        assert ask(cache, lambda: "new") == Answer("new", "computed")
+        go_on.set()
+        assert first.result(30) == Answer("old", "uncached")
+
+
+def test_a_flight_whose_connection_was_cut_is_not_shared_after_an_invalidate(server: Server) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def old() -> str:
+        begun.set()
+        go_on.wait(30)
+        return "old"
+
+    with Cache(server.url) as cache, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask, cache, old)
+        begun.wait(30)
+        cut_connections(server)
+        server.run("CHATCACHE.INVALIDATE", "helper")
+        later = pool.submit(ask, cache, lambda: "new")
+        time.sleep(0.1)  # it joins the flight, which does not know yet
+        go_on.set()
+        assert first.result(30) == Answer("old", "computed")
+        assert later.result(30) == Answer("new", "computed")
+        assert ask(cache, Model()) == Answer("new", "hit")
+
+
+def test_a_stream_whose_connection_was_cut_is_not_shared_after_an_invalidate(server: Server) -> None:
+    go_on = threading.Event()
+
+    def old() -> Iterator[str]:
+        yield "old "
+        go_on.wait(30)
+        yield "prompt"
+
+    with Cache(server.url) as cache:
+        first = cache.stream(old, "hi", **OF_ANN)
+        along = cache.stream(old, "hi", **OF_ANN)
+        readers = [iter(first), iter(along)]
+        assert [next(reader) for reader in readers] == ["old "] * 2
+        cut_connections(server)
+        server.run("CHATCACHE.INVALIDATE", "helper")
+        later = cache.stream(pieces("new"), "hi", **OF_ANN)
+        go_on.set()
+        # Those who came before the change are given the response to its end.
+        assert [next(reader) for reader in readers] == ["prompt"] * 2
+        assert "".join(later) == "new"
+        assert ask(cache, Model()) == Answer("new", "hit")
+
+
+def test_a_model_that_exits_is_called_once_and_its_exit_is_raised(server: Server) -> None:
+    calls = []
+
+    def say() -> Iterator[str]:
+        calls.append(1)
+        raise SystemExit(1)
+        yield ""
+
+    with Cache(server.url) as cache:
+        with pytest.raises(SystemExit):
+            list(cache.stream(say, "hi", **OF_ANN))
+        assert (len(calls), server.stat("leases")) == (1, 0)
+
+
 def test_a_decorated_function_is_called_once_for_a_request(server: Server) -> None:
     calls: list[tuple[str, str]] = []
     with Cache(server.url) as cache:
@@ -344,11 +447,32 @@ def test_without_redis_the_model_responds_and_it_is_logged_once(
         assert [record.message for record in caplog.records][1:] == ["chatcache: Redis answers again"]
 
 
-def test_without_redis_a_crowd_costs_one_model_call(server: Server) -> None:
+@pytest.mark.parametrize("apart", [0, 0.02])
+def test_without_redis_a_crowd_costs_one_model_call(server: Server, apart: float) -> None:
     server.stop()
     with Cache(server.url) as cache:
         model = Model(1)
-        assert {answer.value for answer in crowd(20, lambda: ask(cache, model))} == {"said 1"}
+        assert {answer.value for answer in crowd(20, lambda: ask(cache, model), apart)} == {"said 1"}
+        assert model.calls == 1
+
+
+def test_without_redis_later_callers_read_along_with_a_stream_under_way(server: Server) -> None:
+    go_on = threading.Event()
+
+    def say() -> Iterator[str]:
+        yield "a"
+        server.stop()
+        yield "b"
+        go_on.wait(30)
+        yield "c"
+
+    with Cache(server.url) as cache:
+        first = iter(cache.stream(say, "hi", **OF_ANN))
+        assert [next(first), next(first)] == ["a", "b"]
+        later = cache.stream(pieces("another"), "hi", **OF_ANN)
+        go_on.set()
+        assert "".join(later) == "abc"
+        assert list(first) == ["c"]
 
 
 def test_a_server_that_dies_meanwhile_costs_nobody_the_response(server: Server) -> None:

@@ -12,10 +12,10 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 
 from chatcache.codecs import Value
-from chatcache.core import Answer, Core, Template, wraps
+from chatcache.core import ATTEMPTS, Answer, Core, Template, wraps
 from chatcache.errors import StreamLost, is_outage
 from chatcache.flight import Command, Flight, Lost, Question
-from chatcache.hooks import Source
+from chatcache.hooks import Reason, Source
 from chatcache.request import Request, Text, Tier
 
 P = ParamSpec("P")
@@ -44,7 +44,7 @@ class AsyncCache(Core[Value]):
 
     async def aclose(self) -> None:
         """Ends the flights under way, whose leases go back, and closes all connections."""
-        self._is_closed = True
+        self.is_closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -316,7 +316,7 @@ class AsyncCache(Core[Value]):
         finally:
             if pieces is not None:
                 await pieces.aclose()
-            await lane.close()
+            await lane.close(ends_lease=flight.holds_lease)
 
 
 class News:
@@ -349,15 +349,18 @@ class Lane:
 
     async def send(self, command: Command) -> Any:
         if self._client is None or command.waits and not self._waits:
-            await self.close()
+            await self.close(ends_lease=False)
             self._waits = command.waits
             self._client = (self._waiting if command.waits else self._quick).client()
             await self._client.initialize()
         return await self._client.execute_command(*command.words)
 
-    async def close(self) -> None:
+    async def close(self, ends_lease: bool) -> None:
+        """Gives the connection back, closed if a lease has to end with it."""
         if self._client is not None:
             client, self._client = self._client, None
+            if ends_lease and client.connection is not None:
+                await client.connection.disconnect(nowait=True)
             await client.aclose()
 
 
@@ -373,7 +376,7 @@ class AsyncStream(Generic[Value]):
         self._began_at = time.monotonic()
         self._flight: Flight[Value] | None = None
         self._asked_at = -inf  # or, of a caller who leads no flight, when it began
-        self._is_late = False
+        self._without: Reason | None = None  # why it will have no lease
         self._attempts = 0
 
     async def join(self) -> None:
@@ -384,14 +387,18 @@ class AsyncStream(Generic[Value]):
             if not question.refresh and (known := cache.remembered(question.request)) is not None:
                 self.source, self.given = "local", [known]
                 return
-            flight, leads = cache.join(question, self._streams, self._began_at, self._is_late, self._attempts)
-            self._asked_at = -inf if leads else self._began_at
+            if self._attempts >= ATTEMPTS and self._without is None:
+                self._without = "busy"
+            flight, self._asked_at = cache.join(question, self._streams, self._began_at, self._without)
+            leads = self._asked_at == -inf
             self._attempts += 1
             if leads:
                 cache._start(flight, self._compute)
             try:
                 await self._until(flight, lambda flight: flight.source is not None)
             except Lost:
+                if flight.is_down:
+                    self._without = "down"
                 continue
             self._flight = flight
             self.source = cache._source(flight, leads, self._attempts > 1)
@@ -403,7 +410,7 @@ class AsyncStream(Generic[Value]):
         A caller is late if it has waited for `wait` and this process still computes the response. It leaves the flight as
         one that is lost. (A flight that waits for another process ends its wait itself.)
         """
-        waits_on = self._asked_at == -inf or self._is_late or self.given
+        waits_on = self._asked_at == -inf or self._without or self.given
         ends_at = inf if waits_on else self._began_at + self._cache.wait
         while True:
             piece = flight.next_piece(len(self.given), self._asked_at)
@@ -413,7 +420,7 @@ class AsyncStream(Generic[Value]):
             if piece is None and flight.source == "computed" and ends_at < inf:
                 left = ends_at - time.monotonic()
             if left is not None and left <= 0:
-                self._is_late = True
+                self._without = "busy"
                 raise Lost
             await flight.news.wait(left)
 

@@ -3,8 +3,10 @@
 import functools
 import inspect
 import logging
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -17,7 +19,7 @@ from redis.retry import Retry
 from chatcache.codecs import TEXT, Codec, Value
 from chatcache.errors import is_outage
 from chatcache.flight import At, Flight, Question
-from chatcache.hooks import Hooks, Source
+from chatcache.hooks import Hooks, Reason, Source
 from chatcache.local import Local, Moment
 from chatcache.request import Request, Text, Tier, as_bytes, sorted_json
 from chatcache.servers import sentinels_of
@@ -27,8 +29,13 @@ log = logging.getLogger("chatcache")
 # One FETCH waits no longer than this, so that a Redis that hangs is noticed. In seconds.
 LONGEST_WAIT = 4.0
 
-# A caller whom so many flights could not serve computes alone.
+# A caller whom so many flights could not serve goes on without a lease.
 ATTEMPTS = 5
+
+DOWN: Reason = "down"
+
+# The caches of this process, which begin anew in a forked one.
+CACHES: "weakref.WeakSet[Core[Any]]" = weakref.WeakSet()
 
 
 @dataclass(frozen=True)
@@ -84,12 +91,19 @@ class Core(Generic[Value]):
                 "Local needs the URL of one server: during a failover its promise would not hold"
             )
         self._is_failing = False
-        self._lock = threading.Lock()
-        self._flights: dict[At, Flight[Value]] = {}
-        self._is_closed = False
+        self._told: set[str] = set()
+        self.is_closed = False
+        self._begin()
         self._open()
+        CACHES.add(self)
         if local is not None:
             local.attach(self._local_pool, timeout, self.hooks)
+
+    def _begin(self) -> None:
+        """Begins without flights, as a child does after a fork: the threads that drive them are its parent's."""
+        # A finalizer may end a flight while its thread holds the lock.
+        self._lock = threading.RLock()
+        self._flights: dict[At, Flight[Value]] = {}
 
     def _open(self) -> None:
         """Makes the clients of redis-py."""
@@ -246,22 +260,37 @@ class Core(Generic[Value]):
     # Flights
 
     def join(
-        self, question: Question[Value], streams: bool, asked_at: float, is_late: bool, attempts: int
-    ) -> tuple[Flight[Value], bool]:
-        """Returns the flight of a question, and true if the caller leads it.
+        self, question: Question[Value], streams: bool, asked_at: float, without: Reason | None
+    ) -> tuple[Flight[Value], float]:
+        """Returns the flight of a question, and the time after which the caller needs a proof of the response.
 
-        A caller whom `ATTEMPTS` flights could not serve leads one of its own, without a lease.
+        It is minus infinity if the caller leads the flight. `without` is the reason of a caller who will have no lease.
         """
-        if self._is_closed:
+        if self.is_closed:
             raise RuntimeError("the cache is closed")
         with self._lock:
-            is_late = is_late or attempts >= ATTEMPTS
-            at = (question.request.shared, question.refresh, self.moment(), is_late)
-            known = None if attempts >= ATTEMPTS else self._flights.get(at)
+            at = (question.request.shared, question.refresh, self.moment(), without)
+            known = self._flights.get(at)
+            if known is not None and without == "down":
+                return known, min(asked_at, known.confirmed)
             if known is not None and (not known.is_closed or known.confirmed >= asked_at):
-                return known, False
+                return known, asked_at
             flight = self._flights[at] = Flight(self, question, streams, at)
-        return flight, True
+        return flight, -inf
+
+    def share_outage(self, flight: Flight[Value]) -> bool:
+        """Offers a flight to later callers who find Redis out of reach too, until Redis answers again.
+
+        Returns false if they have one already.
+        """
+        with self._lock:
+            self.leave(flight)
+            at = (*flight.at[:3], DOWN)
+            if at in self._flights:
+                return False
+            if self._is_failing or self.local is not None:
+                self._flights[at], flight.at = flight, at
+            return True
 
     def leave(self, flight: Flight[Value]) -> None:
         with self._lock:
@@ -287,8 +316,29 @@ class Core(Generic[Value]):
 
     def succeeded(self) -> None:
         if self._is_failing:
-            self._is_failing = False
+            with self._lock:
+                self._is_failing = False
+                for at in [at for at in self._flights if at[-1] == "down"]:
+                    del self._flights[at]
             log.warning("chatcache: Redis answers again")
+
+    def lease_ended(self) -> None:
+        self._tell_once(
+            "chatcache: the lease of %s s ended before the model, so its response is not stored. `lease` must be longer",
+            self.lease,
+        )
+
+    def unreadable(self, error: Exception) -> None:
+        """A stored response counts as missing, as the codec cannot read it."""
+        self.hooks.failed("decode", error)
+        self._tell_once(
+            "chatcache: the codec cannot read a stored response: %s: %s", type(error).__name__, error
+        )
+
+    def _tell_once(self, message: str, *values: Any) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            log.warning(message, *values)
 
     def computed(self, request: Request, began_at: float, error: BaseException | None) -> None:
         self.hooks.computed(request, time.monotonic() - began_at, error)
@@ -299,6 +349,15 @@ class Core(Generic[Value]):
         """A map of RESP2 or RESP3 with names as text."""
         pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
         return {name.decode(): value for name, value in pairs}
+
+
+def _begin_after_fork() -> None:
+    for cache in list(CACHES):
+        cache._begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_after_fork)
 
 
 class Template:

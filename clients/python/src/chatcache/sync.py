@@ -13,10 +13,10 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from chatcache.codecs import Value
-from chatcache.core import Answer, Core, Template, wraps
+from chatcache.core import ATTEMPTS, Answer, Core, Template, wraps
 from chatcache.errors import StreamLost, is_outage
 from chatcache.flight import Command, Flight, Lost, NextPiece, Question
-from chatcache.hooks import Source
+from chatcache.hooks import Reason, Source
 from chatcache.request import Request, Text, Tier
 
 P = ParamSpec("P")
@@ -27,8 +27,11 @@ Compute = Callable[[], Generator[bytes, None, None]]
 class Cache(Core[Value]):
     __doc__ = (Core.__doc__ or "").replace("The base of `Cache` and `AsyncCache`", "A cache for threads", 1)
 
-    def _open(self) -> None:
+    def _begin(self) -> None:
+        super()._begin()
         self._threads: set[threading.Thread] = set()
+
+    def _open(self) -> None:
         self._redis: Redis
         self._waiting: Redis
         self._redis, self._waiting, self._asked = self._clients(Redis, Sentinel, Retry)
@@ -45,7 +48,7 @@ class Cache(Core[Value]):
 
     def close(self) -> None:
         """Waits for the flights under way, as long as a lease lasts, and closes all connections."""
-        self._is_closed = True
+        self.is_closed = True
         ends_at = time.monotonic() + self.lease
         for thread in list(self._threads):
             thread.join(max(0.0, ends_at - time.monotonic()))
@@ -302,6 +305,10 @@ class Cache(Core[Value]):
     def _in_background(self, drive: "Drive[Value]") -> None:
         try:
             drive.run(until_done=False)
+        except Exception:
+            raise
+        except BaseException:  # noqa: BLE001  the model's exit, which its caller is told
+            pass
         finally:
             self._threads.discard(threading.current_thread())
 
@@ -355,7 +362,7 @@ class Drive(Generic[Value]):
     def _close(self) -> None:
         if self._pieces is not None:
             self._pieces.close()
-        self._lane.close()
+        self._lane.close(ends_lease=self._flight.holds_lease)
 
 
 class Lane:
@@ -368,14 +375,17 @@ class Lane:
 
     def send(self, command: Command) -> Any:
         if self._client is None or command.waits and not self._waits:
-            self.close()
+            self.close(ends_lease=False)
             self._waits = command.waits
             self._client = (self._waiting if command.waits else self._quick).client()
         return self._client.execute_command(*command.words)
 
-    def close(self) -> None:
+    def close(self, ends_lease: bool) -> None:
+        """Gives the connection back, closed if a lease has to end with it."""
         if self._client is not None:
             client, self._client = self._client, None
+            if ends_lease and client.connection is not None:
+                client.connection.disconnect()
             client.close()
 
 
@@ -391,7 +401,7 @@ class Stream(Generic[Value]):
         self._began_at = time.monotonic()
         self._flight: Flight[Value] | None = None
         self._asked_at = -inf  # or, of a caller who leads no flight, when it began
-        self._is_late = False
+        self._without: Reason | None = None  # why it will have no lease
         self._attempts = 0
 
     def join(self) -> None:
@@ -402,14 +412,18 @@ class Stream(Generic[Value]):
             if not question.refresh and (known := cache.remembered(question.request)) is not None:
                 self.source, self.given = "local", [known]
                 return
-            flight, leads = cache.join(question, self._streams, self._began_at, self._is_late, self._attempts)
-            self._asked_at = -inf if leads else self._began_at
+            if self._attempts >= ATTEMPTS and self._without is None:
+                self._without = "busy"
+            flight, self._asked_at = cache.join(question, self._streams, self._began_at, self._without)
+            leads = self._asked_at == -inf
             self._attempts += 1
             if leads:
                 cache._start(flight, self._compute, self._streams)
             try:
                 self._until(flight, lambda flight: flight.source is not None)
             except Lost:
+                if flight.is_down:
+                    self._without = "down"
                 continue
             self._flight = flight
             self.source = cache._source(flight, leads, self._attempts > 1)
@@ -421,7 +435,7 @@ class Stream(Generic[Value]):
         A caller is late if it has waited for `wait` and this process still computes the response. It leaves the flight as
         one that is lost. (A flight that waits for another process ends its wait itself.)
         """
-        waits_on = self._asked_at == -inf or self._is_late or self.given
+        waits_on = self._asked_at == -inf or self._without or self.given
         ends_at = inf if waits_on else self._began_at + self._cache.wait
         while True:
             with flight.news.lock:
@@ -432,7 +446,7 @@ class Stream(Generic[Value]):
                 if piece is None and flight.source == "computed" and ends_at < inf:
                     left = ends_at - time.monotonic()
                 if left is not None and left <= 0:
-                    self._is_late = True
+                    self._without = "busy"
                     raise Lost
                 flight.news.lock.wait(left)
 

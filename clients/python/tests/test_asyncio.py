@@ -212,6 +212,23 @@ def test_a_refused_command_is_raised_in_tasks(server: Server) -> None:
     in_loop(work)
 
 
+def test_a_cache_is_of_one_event_loop(server: Server) -> None:
+    cache = AsyncCache(server.url)
+    model = Model()
+
+    async def close() -> None:
+        await ask(cache, model)
+        await cache.aclose()
+
+    async def again() -> None:
+        with pytest.raises(RuntimeError, match="another event loop"):
+            await ask(cache, model)
+
+    asyncio.run(close())
+    asyncio.run(again())
+    assert (model.calls, server.stat("leases")) == (1, 0)
+
+
 # Streams
 
 

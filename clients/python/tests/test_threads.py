@@ -1,6 +1,7 @@
 """The promises of `Cache`, as a user of threads notices them."""
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -351,24 +352,27 @@ def test_a_flight_whose_connection_was_cut_is_not_shared_after_an_invalidate(ser
 
 
 def test_a_stream_whose_connection_was_cut_is_not_shared_after_an_invalidate(server: Server) -> None:
-    go_on = threading.Event()
+    joined, go_on = threading.Event(), threading.Event()
 
     def old() -> Iterator[str]:
         yield "old "
+        joined.wait(30)
+        yield "prompt "
         go_on.wait(30)
-        yield "prompt"
+        yield "goes on"
 
     with Cache(server.url) as cache:
         first = cache.stream(old, "hi", **OF_ANN)
         along = cache.stream(old, "hi", **OF_ANN)
+        joined.set()
         readers = [iter(first), iter(along)]
-        assert [next(reader) for reader in readers] == ["old "] * 2
+        assert [next(reader) + next(reader) for reader in readers] == ["old prompt "] * 2
         cut_connections(server)
         server.run("CHATCACHE.INVALIDATE", "helper")
         later = cache.stream(pieces("new"), "hi", **OF_ANN)
         go_on.set()
         # Those who came before the change are given the response to its end.
-        assert [next(reader) for reader in readers] == ["prompt"] * 2
+        assert [next(reader) for reader in readers] == ["goes on"] * 2
         assert "".join(later) == "new"
         assert ask(cache, Model()) == Answer("new", "hit")
 
@@ -513,6 +517,75 @@ def test_a_wrong_password_is_raised(server: Server) -> None:
     server.run("ACL", "SETUSER", "service", "on", ">secret", "+@all", "~*")
     with Cache(server.url.replace("//", "//service:wrong@")) as cache, pytest.raises(redis.RedisError):
         ask(cache, Model())
+
+
+@pytest.mark.module("max-response-bytes", "1kb")
+def test_a_lease_that_redis_does_not_take_back_ends_with_its_connection(server: Server) -> None:
+    server.run("ACL", "SETUSER", "default", "-chatcache.release")
+    with Cache(server.url) as cache:
+        with pytest.raises(NotStored):
+            ask(cache, lambda: "x" * 2_000)
+        until("the lease has ended", lambda: server.stat("leases") == 0)
+        assert ask(cache, Model()) == Answer("said 1", "computed")
+
+
+def test_a_lease_that_is_shorter_than_the_model_is_logged_once(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Cache(server.url, lease=0.1) as cache, caplog.at_level(logging.WARNING, "chatcache"):
+        for message in ("hi", "bye"):
+            assert ask(cache, Model(0.5), message).value == "said 1"
+        assert ["the lease of 0.1 s ended" in record.message for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize("option", ["?socket_timeout=0.3", {"socket_timeout": 0.3}])
+def test_a_time_out_of_the_connection_does_not_end_a_wait(server: Server, option: Any) -> None:
+    url, connection = (server.url + option, None) if isinstance(option, str) else (server.url, option)
+    with (
+        Cache(server.url) as cache,
+        Cache(url, connection=connection) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        model = Model(1)
+        first = pool.submit(ask, cache, model)
+        until("it computes", lambda: model.calls == 1)
+        assert ask(other, model) == Answer("said 1", "shared")
+        assert first.result(30).source == "computed"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_does_not_wait_for_a_flight_of_its_parent(server: Server) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow() -> str:
+        begun.set()
+        go_on.wait(30)
+        return "parent's"
+
+    with Cache(server.url, wait=0.2) as cache, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ask, cache, slow)
+        begun.wait(30)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            answer = ask(cache, lambda: "child's")
+            os._exit(answer != Answer("child's", "uncached"))
+        assert os.waitpid(child, 0)[1] == 0
+        go_on.set()
+        assert first.result(30) == Answer("parent's", "computed")
+
+
+def test_a_compute_that_asks_its_own_question_is_told(server: Server) -> None:
+    with Cache(server.url) as cache:
+
+        def ask_again() -> str:
+            return ask(cache, Model()).value
+
+        with pytest.raises(RuntimeError, match="compute asks the question"):
+            ask(cache, ask_again)
+        assert server.stat("leases") == 0
+        assert ask(cache, lambda: ask(cache, Model(), "another").value) == Answer("said 1", "computed")
 
 
 @pytest.mark.module("max-response-bytes", "1kb")

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from math import inf
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, cast
@@ -14,7 +15,7 @@ from redis.asyncio.sentinel import Sentinel
 from chatcache.codecs import Value
 from chatcache.core import ATTEMPTS, Answer, Core, Template, wraps
 from chatcache.errors import StreamLost, is_outage
-from chatcache.flight import Command, Flight, Lost, Question
+from chatcache.flight import COMPUTING, Command, Flight, Lost, Question
 from chatcache.hooks import Reason, Source
 from chatcache.request import Request, Text, Tier
 
@@ -26,11 +27,22 @@ Compute = Callable[[], AsyncGenerator[bytes, None]]
 class AsyncCache(Core[Value]):
     __doc__ = (Core.__doc__ or "").replace("The base of `Cache` and `AsyncCache`", "A cache for asyncio", 1)
 
-    def _open(self) -> None:
+    def _begin(self) -> None:
+        super()._begin()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def _open(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._redis: Redis
         self._waiting: Redis
         self._redis, self._waiting, self._asked = self._clients(Redis, Sentinel, Retry)
+
+    def _bind(self) -> None:
+        """Binds the cache, whose connections belong to one event loop, to that of its first call."""
+        loop = asyncio.get_running_loop()
+        self._loop = self._loop or loop
+        if self._loop is not loop:
+            raise RuntimeError("this AsyncCache belongs to another event loop: make one in each loop")
 
     async def __aenter__(self) -> "AsyncCache[Value]":
         if self.local is not None:
@@ -75,6 +87,7 @@ class AsyncCache(Core[Value]):
         return await self._get([self._request(message, persona, user, tier, None) for message in messages])
 
     async def _get(self, requests: list[Request]) -> list[Answer[Value] | None]:
+        self._bind()
         began_at = time.monotonic()
         found = self._local_answers(requests)
         missing = [request for request in requests if request not in found]
@@ -105,6 +118,7 @@ class AsyncCache(Core[Value]):
         stale: float | None = None,
     ) -> bool:
         """Stores a response. Returns false if the cache is out of reach."""
+        self._bind()
         request = self._request(message, persona, user, tier, id)
         try:
             await self._redis.execute_command(*self._set(request, value, ttl, stale))
@@ -195,6 +209,7 @@ class AsyncCache(Core[Value]):
         return await self._join(question, pieces, streams=True)
 
     async def _join(self, question: Question[Value], compute: Compute, streams: bool) -> "AsyncStream[Value]":
+        self._bind()
         stream = AsyncStream(self, question, compute, streams)
         await stream.join()
         return stream
@@ -254,6 +269,7 @@ class AsyncCache(Core[Value]):
         return await self._change(self._everywhere("CHATCACHE.FLUSH", *tiers))
 
     async def _change(self, commands: list[tuple[Any, ...]]) -> int:
+        self._bind()
         # No transaction: when Redis is out of memory it refuses any.
         async with self._redis.pipeline(transaction=False) as pipeline:
             for command in commands:
@@ -266,6 +282,7 @@ class AsyncCache(Core[Value]):
 
     async def stats(self, persona: Text | None = None) -> dict[str, int]:
         """Returns the counters of the server, or of a persona."""
+        self._bind()
         words = () if persona is None else (persona,)
         return self._map(await self._redis.execute_command("CHATCACHE.STATS", *words))
 
@@ -279,6 +296,7 @@ class AsyncCache(Core[Value]):
         id: Text | None = None,
     ) -> dict[str, bytes | int] | None:
         """Returns the properties of an entry, or None. Names are bytes."""
+        self._bind()
         request = self._request(message, persona, user, tier, id)
         reply = await self._redis.execute_command("CHATCACHE.INSPECT", *request.words, *request.options)
         return None if reply is None else self._map(reply)
@@ -294,6 +312,7 @@ class AsyncCache(Core[Value]):
         task.add_done_callback(self._tasks.discard)
 
     async def _drive(self, flight: Flight[Value], compute: Compute) -> None:
+        COMPUTING.set((*COMPUTING.get(), flight))  # for this task, and those that `compute` begins
         lane = Lane(self._redis, self._waiting)
         effects = flight.fly()
         pieces: AsyncGenerator[bytes, None] | None = None
@@ -314,9 +333,11 @@ class AsyncCache(Core[Value]):
         except StopIteration:
             pass
         finally:
-            if pieces is not None:
-                await pieces.aclose()
-            await lane.close(ends_lease=flight.holds_lease)
+            try:
+                if pieces is not None:
+                    await pieces.aclose()
+            finally:
+                await lane.close(ends_lease=flight.holds_lease)
 
 
 class News:
@@ -425,8 +446,22 @@ class AsyncStream(Generic[Value]):
             await flight.news.wait(left)
 
     async def value(self) -> Value:
-        """Returns the whole response, without its pieces. It begins again by itself if the response becomes void."""
-        value = self._cache.codec.decode(await self._whole())
+        """Returns the whole response, without its pieces. It begins again by itself if the response becomes void.
+
+        A stored response that the codec cannot read is computed anew.
+        """
+        while True:
+            response = await self._whole()
+            try:
+                value = self._cache.codec.decode(response)
+                break
+            except Exception as error:
+                if self._question.refresh or self.source in ("computed", "uncached"):
+                    raise
+                self._cache.unreadable(error)
+            self._question = replace(self._question, refresh=True)
+            self.given = []
+            await self.join()
         self._cache.hooks.answered(self._question.request, self.source, time.monotonic() - self._began_at)
         return value
 

@@ -18,7 +18,7 @@ from redis.retry import Retry
 
 from chatcache.codecs import TEXT, Codec, Value
 from chatcache.errors import is_outage
-from chatcache.flight import At, Flight, Question
+from chatcache.flight import COMPUTING, At, Flight, Question
 from chatcache.hooks import Hooks, Reason, Source
 from chatcache.local import Local, Moment
 from chatcache.request import Request, Text, Tier, as_bytes, sorted_json
@@ -28,6 +28,9 @@ log = logging.getLogger("chatcache")
 
 # One FETCH waits no longer than this, so that a Redis that hangs is noticed. In seconds.
 LONGEST_WAIT = 4.0
+
+# The longest TTL and grace, 100 years. In seconds.
+LONGEST_TIME = 3_162_240_000.0
 
 # A caller whom so many flights could not serve goes on without a lease.
 ATTEMPTS = 5
@@ -44,6 +47,14 @@ class Answer(Generic[Value]):
 
     value: Value
     source: Source
+
+
+def check_times(ttl: float | None, stale: float | None) -> None:
+    """Raises ValueError for times that Redis would refuse once the model has spoken."""
+    if ttl is not None and not 0.001 <= ttl <= LONGEST_TIME:
+        raise ValueError(f"`ttl` is {ttl} s: it must be from 1 ms to 100 years")
+    if stale is not None and not 0 <= stale <= LONGEST_TIME:
+        raise ValueError(f"`stale` is {stale} s: it must be from 0 s to 100 years")
 
 
 def always(_: Any) -> bool:
@@ -77,6 +88,9 @@ class Core(Generic[Value]):
         hooks: Hooks | None = None,
         connection: Mapping[str, Any] | None = None,
     ) -> None:
+        check_times(ttl, stale)
+        if not 0.001 <= lease < inf or not 0 <= wait:
+            raise ValueError("`lease` must be finite and 1 ms or more, and `wait` must not be negative")
         self.codec, self.tier, self.ttl, self.stale = codec, tier, ttl, stale
         self.wait, self.lease, self.timeout = wait, lease, timeout
         self.local, self.hooks = local, hooks or Hooks()
@@ -116,24 +130,36 @@ class Core(Generic[Value]):
     def _clients(self, kind: Any, sentinel_kind: Any, retry_kind: Any) -> tuple[Any, Any, list[Any]]:
         """Returns redis-py's clients for short commands, for commands that wait, and for the sentinels."""
         retry = retry_kind(NoBackoff(), 0)
-        short, waiting = self._options(retry, self.timeout), self._options(retry, self._waiting_timeout())
+        short, waiting, asked = self._connect(kind, sentinel_kind, retry)
+        # The options of the URL and of `connection` are known now.
+        options = waiting.connection_pool.connection_kwargs
+        if options.get("decode_responses"):
+            raise ValueError(
+                "decode_responses is not possible: the codec decodes the responses, which are bytes"
+            )
+        if options.get("socket_timeout") is not None:
+            options["socket_timeout"] += self.longest_wait
+        return short, waiting, asked
+
+    def _connect(self, kind: Any, sentinel_kind: Any, retry: Any) -> tuple[Any, Any, list[Any]]:
+        options = self._options(retry)
         if self._sentinels is None:
-            return kind.from_url(self._url, **short), kind.from_url(self._url, **waiting), []
+            return kind.from_url(self._url, **options), kind.from_url(self._url, **options), []
         limits = {"socket_timeout": self.timeout, "socket_connect_timeout": self.timeout, "retry": retry}
         asked = {**limits, **self._connection.get("sentinel_kwargs", {})}
         sentinel = sentinel_kind(self._sentinels.hosts, sentinel_kwargs=asked)
         service = self._sentinels.service
         return (
-            sentinel.master_for(service, **short),
-            sentinel.master_for(service, **waiting),
+            sentinel.master_for(service, **options),
+            sentinel.master_for(service, **options),
             sentinel.sentinels,
         )
 
-    def _options(self, retry: Any, timeout: float) -> dict[str, Any]:
+    def _options(self, retry: Any) -> dict[str, Any]:
         """Options of redis-py's pools: no retries, since a caller waits, and a FETCH again may take a second lease."""
         options = {
             "protocol": 2,
-            "socket_timeout": timeout,
+            "socket_timeout": self.timeout,
             "socket_connect_timeout": self.timeout,
             "retry": retry,
             "max_connections": self._max_connections,
@@ -143,11 +169,8 @@ class Core(Generic[Value]):
         options.pop("sentinel_kwargs", None)
         return options
 
-    def _waiting_timeout(self) -> float:
-        return self.longest_wait + self.timeout
-
     def _local_pool(self) -> ConnectionPool:
-        options = {**self._options(Retry(NoBackoff(), 0), self.timeout), "protocol": 3}
+        options = {**self._options(Retry(NoBackoff(), 0)), "protocol": 3}
         return ConnectionPool.from_url(self._url, **options)
 
     # Requests
@@ -190,6 +213,7 @@ class Core(Generic[Value]):
     ) -> Question[Value]:
         ttl = self.ttl if ttl is None else ttl
         stale = self.stale if stale is None else stale
+        check_times(ttl, stale)
         return Question(request, ttl, stale, refresh, should_store or always)
 
     def _set(self, request: Request, value: Value, ttl: float | None, stale: float | None) -> tuple[Any, ...]:
@@ -199,20 +223,28 @@ class Core(Generic[Value]):
     # Reading: `found` has the responses so far, by request.
 
     def _local_answers(self, requests: list[Request]) -> dict[Request, Answer[Value]]:
-        known = ((request, self.remembered(request)) for request in requests)
-        return {
-            request: Answer(self.codec.decode(response), "local")
-            for request, response in known
-            if response is not None
-        }
+        found: dict[Request, Answer[Value]] = {}
+        for request in requests:
+            self._add(found, request, self.remembered(request), "local")
+        return found
+
+    def _add(
+        self, found: dict[Request, Answer[Value]], request: Request, response: bytes | None, source: Source
+    ) -> None:
+        """Adds a response that the codec can read."""
+        if response is None:
+            return
+        try:
+            found[request] = Answer(self.codec.decode(response), source)
+        except Exception as error:  # noqa: BLE001  the codec's
+            self.unreadable(error)
 
     def _add_hits(
         self, found: dict[Request, Answer[Value]], missing: list[Request], replies: list[Any]
     ) -> None:
         self.succeeded()
         for request, response in zip(missing, replies, strict=True):
-            if response is not None:
-                found[request] = Answer(self.codec.decode(response), "hit")
+            self._add(found, request, response, "hit")
 
     def _answered(
         self, requests: list[Request], found: dict[Request, Answer[Value]], began_at: float
@@ -271,6 +303,8 @@ class Core(Generic[Value]):
         with self._lock:
             at = (question.request.shared, question.refresh, self.moment(), without)
             known = self._flights.get(at)
+            if known in COMPUTING.get():
+                raise RuntimeError("compute asks the question that it computes, and would wait for itself")
             if known is not None and without == "down":
                 return known, min(asked_at, known.confirmed)
             if known is not None and (not known.is_closed or known.confirmed >= asked_at):

@@ -15,6 +15,7 @@ Redis is out of reach, callers who found that themselves share one flight that c
 import logging
 import time
 from collections.abc import Callable, Generator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic
@@ -35,6 +36,10 @@ log = logging.getLogger("chatcache")
 # A flight among those of the process: the request, `refresh`, the state of the first level when it began, and the reason
 # if it is for callers who will have no lease: they have waited long enough, or found Redis out of reach.
 At = tuple[Request, bool, Moment, Reason | None]
+
+
+# The flights whose `compute` runs in this context.
+COMPUTING: "ContextVar[tuple[Flight[Any], ...]]" = ContextVar("chatcache computing", default=())
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from math import inf
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, cast
@@ -15,7 +16,7 @@ from redis.sentinel import Sentinel
 from chatcache.codecs import Value
 from chatcache.core import ATTEMPTS, Answer, Core, Template, wraps
 from chatcache.errors import StreamLost, is_outage
-from chatcache.flight import Command, Flight, Lost, NextPiece, Question
+from chatcache.flight import COMPUTING, Command, Flight, Lost, NextPiece, Question
 from chatcache.hooks import Reason, Source
 from chatcache.request import Request, Text, Tier
 
@@ -305,10 +306,10 @@ class Cache(Core[Value]):
     def _in_background(self, drive: "Drive[Value]") -> None:
         try:
             drive.run(until_done=False)
-        except Exception:
-            raise
-        except BaseException:  # noqa: BLE001  the model's exit, which its caller is told
-            pass
+        except BaseException as error:
+            if isinstance(error, Exception):
+                raise
+            # It is the model's exit, which its caller is told.
         finally:
             self._threads.discard(threading.current_thread())
 
@@ -357,12 +358,18 @@ class Drive(Generic[Value]):
         if isinstance(effect, Command):
             return self._lane.send(effect)
         self._pieces = self._pieces or self._compute()
-        return next(self._pieces, None)
+        before = COMPUTING.set((*COMPUTING.get(), self._flight))
+        try:
+            return next(self._pieces, None)
+        finally:
+            COMPUTING.reset(before)
 
     def _close(self) -> None:
-        if self._pieces is not None:
-            self._pieces.close()
-        self._lane.close(ends_lease=self._flight.holds_lease)
+        try:
+            if self._pieces is not None:
+                self._pieces.close()
+        finally:
+            self._lane.close(ends_lease=self._flight.holds_lease)
 
 
 class Lane:
@@ -451,8 +458,22 @@ class Stream(Generic[Value]):
                 flight.news.lock.wait(left)
 
     def value(self) -> Value:
-        """Returns the whole response, without its pieces. It begins again by itself if the response becomes void."""
-        value = self._cache.codec.decode(self._whole())
+        """Returns the whole response, without its pieces. It begins again by itself if the response becomes void.
+
+        A stored response that the codec cannot read is computed anew.
+        """
+        while True:
+            response = self._whole()
+            try:
+                value = self._cache.codec.decode(response)
+                break
+            except Exception as error:
+                if self._question.refresh or self.source in ("computed", "uncached"):
+                    raise
+                self._cache.unreadable(error)
+            self._question = replace(self._question, refresh=True)
+            self.given = []
+            self.join()
         self._cache.hooks.answered(self._question.request, self.source, time.monotonic() - self._began_at)
         return value
 

@@ -525,7 +525,7 @@ def test_a_lease_that_redis_does_not_take_back_ends_with_its_connection(server: 
     with Cache(server.url) as cache:
         with pytest.raises(NotStored):
             ask(cache, lambda: "x" * 2_000)
-        until("the lease has ended", lambda: server.stat("leases") == 0)
+        until("the lease has ended", lambda: server.stat("leases") == 0, seconds=5)
         assert ask(cache, Model()) == Answer("said 1", "computed")
 
 
@@ -563,16 +563,19 @@ def test_a_child_does_not_wait_for_a_flight_of_its_parent(server: Server) -> Non
         go_on.wait(30)
         return "parent's"
 
-    with Cache(server.url, wait=0.2) as cache, ThreadPoolExecutor(1) as pool:
+    with Cache(server.url) as cache, ThreadPoolExecutor(1) as pool:
         first = pool.submit(ask, cache, slow)
         begun.wait(30)
         child = os.fork()
         if child == 0:
             signal.alarm(20)
-            answer = ask(cache, lambda: "child's")
-            os._exit(answer != Answer("child's", "uncached"))
-        assert os.waitpid(child, 0)[1] == 0
-        go_on.set()
+            os._exit(ask(cache, lambda: "child's") != Answer("parent's", "shared"))
+        try:
+            until("the child waits", lambda: server.stat("waiters") == 1, seconds=10)
+        finally:
+            go_on.set()
+            status = os.waitpid(child, 0)[1]
+        assert status == 0
         assert first.result(30) == Answer("parent's", "computed")
 
 

@@ -463,6 +463,16 @@ def test_a_character_in_two_parts_is_put_together(server: Server) -> None:
     in_loop(work)
 
 
+def test_a_stored_stream_that_is_no_text_is_computed_anew(server: Server) -> None:
+    async def work() -> None:
+        server.run("CHATCACHE.SET", "response", "ann", "helper", "hi", b"caf\xe9")
+        async with AsyncCache(server.url) as cache:
+            assert await read(cache, said("caf", "é")) == Answer("café", "computed")
+            assert await read(cache, said()) == Answer("café", "hit")
+
+    in_loop(work)
+
+
 def test_a_stale_stream_is_whole(server: Server) -> None:
     async def work() -> None:
         async with AsyncCache(server.url, BYTES, ttl=0.02, stale=60) as cache:

@@ -622,6 +622,17 @@ def test_a_stream_gives_the_pieces_and_stores_the_whole(server: Server) -> None:
         assert server.stat("drafts") == 0
 
 
+def test_a_stream_needs_no_thread(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with Cache(server.url) as cache:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", start)
+            assert list(cache.stream(pieces("a", "b"), "tree", **OF_ANN)) == ["a", "b"]
+        assert list(cache.stream(pieces(), "tree", **OF_ANN)) == ["ab"]
+
+
 def test_a_crowd_reads_along_in_threads(server: Server) -> None:
     with Cache(server.url) as cache:
         calls = []

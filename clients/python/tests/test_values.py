@@ -100,6 +100,11 @@ def test_values_come_back_as_they_went(server: Server) -> None:
 def test_bytes_that_are_no_text_are_replaced_if_so_wanted(server: Server) -> None:
     server.run("CHATCACHE.SET", "response", "u", "p", "hi", b"caf\xe9")
     assert Cache(server.url).get("hi", persona="p", user="u") is None
+    with Cache(server.url) as cache:
+        stream = cache.stream(lambda: iter(["caf", "é"]), "hi", persona="p", user="u")
+        assert list(stream) == ["caf", "é"]
+        assert stream.source == "computed"
+    server.run("CHATCACHE.SET", "response", "u", "p", "hi", b"caf\xe9")
     answer = Cache(server.url, TextCodec("replace")).get("hi", persona="p", user="u")
     assert answer and answer.value == "caf\N{REPLACEMENT CHARACTER}"
 

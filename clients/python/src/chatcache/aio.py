@@ -455,15 +455,19 @@ class AsyncStream(Generic[Value]):
             try:
                 value = self._cache.codec.decode(response)
                 break
-            except Exception as error:
-                if self._question.refresh or self.source in ("computed", "uncached"):
-                    raise
-                self._cache.unreadable(error)
-            self._question = replace(self._question, refresh=True)
-            self.given = []
-            await self.join()
+            except Exception as error:  # noqa: BLE001  the codec's
+                await self._ask_anew(error)
         self._cache.hooks.answered(self._question.request, self.source, time.monotonic() - self._began_at)
         return value
+
+    async def _ask_anew(self, error: Exception) -> None:
+        """Joins a flight that computes, as the codec cannot read the stored response. Raises the error of any other one."""
+        if self._question.refresh or self.source in ("computed", "uncached") or len(self.given) > 1:
+            raise error
+        self._cache.unreadable(error)
+        self._question = replace(self._question, refresh=True)
+        self.given = []
+        await self.join()
 
     async def _whole(self) -> bytes:
         while (flight := self._flight) is not None:
@@ -503,10 +507,18 @@ class AsyncStream(Generic[Value]):
         request, hooks = self._question.request, self._cache.hooks
         is_first = True
         async for response in self.responses():
+            try:
+                is_whole = self.source in ("local", "hit", "stale")
+                piece = self._cache.codec.decode(response) if is_whole else decode(response, False)
+            except Exception as error:  # noqa: BLE001  the codec's
+                await self._ask_anew(error)
+                async for piece in self:
+                    yield piece
+                return
             if is_first:
                 hooks.first_piece(request, self.source, time.monotonic() - self._began_at)
                 is_first = False
-            if piece := decode(response, False):
+            if piece:
                 yield piece
         if piece := decode(b"", True):
             yield piece

@@ -301,6 +301,8 @@ class Core(Generic[Value]):
         if self.is_closed:
             raise RuntimeError("the cache is closed")
         with self._lock:
+            if without == "down" and not (self._is_failing or self.local is not None):
+                without = None  # Redis has answered meanwhile
             at = (question.request.shared, question.refresh, self.moment(), without)
             known = self._flights.get(at)
             if known in COMPUTING.get():

@@ -301,7 +301,11 @@ class Cache(Core[Value]):
                 target=lambda: context.run(self._in_background, drive), name="chatcache-flight", daemon=True
             )
             self._threads.add(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # there are too many threads
+                self._threads.discard(thread)
+                drive.run(until_done=False)
 
     def _in_background(self, drive: "Drive[Value]") -> None:
         try:
@@ -467,15 +471,19 @@ class Stream(Generic[Value]):
             try:
                 value = self._cache.codec.decode(response)
                 break
-            except Exception as error:
-                if self._question.refresh or self.source in ("computed", "uncached"):
-                    raise
-                self._cache.unreadable(error)
-            self._question = replace(self._question, refresh=True)
-            self.given = []
-            self.join()
+            except Exception as error:  # noqa: BLE001  the codec's
+                self._ask_anew(error)
         self._cache.hooks.answered(self._question.request, self.source, time.monotonic() - self._began_at)
         return value
+
+    def _ask_anew(self, error: Exception) -> None:
+        """Joins a flight that computes, as the codec cannot read the stored response. Raises the error of any other one."""
+        if self._question.refresh or self.source in ("computed", "uncached") or len(self.given) > 1:
+            raise error
+        self._cache.unreadable(error)
+        self._question = replace(self._question, refresh=True)
+        self.given = []
+        self.join()
 
     def _whole(self) -> bytes:
         while (flight := self._flight) is not None:
@@ -515,10 +523,18 @@ class Stream(Generic[Value]):
         request, hooks = self._question.request, self._cache.hooks
         is_first = True
         for response in self.responses():
+            try:
+                is_whole = self.source in ("local", "hit", "stale")
+                piece = self._cache.codec.decode(response) if is_whole else decode(response, False)
+            except Exception as error:  # noqa: BLE001  the codec's
+                self._ask_anew(error)
+                for piece in self:
+                    yield piece
+                return
             if is_first:
                 hooks.first_piece(request, self.source, time.monotonic() - self._began_at)
                 is_first = False
-            if piece := decode(response, False):
+            if piece:
                 yield piece
         if piece := decode(b"", True):
             yield piece

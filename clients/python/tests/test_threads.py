@@ -460,23 +460,26 @@ def test_without_redis_a_crowd_costs_one_model_call(server: Server, apart: float
         assert model.calls == 1
 
 
-def test_without_redis_later_callers_read_along_with_a_stream_under_way(server: Server) -> None:
-    go_on = threading.Event()
+def test_a_server_that_dies_meanwhile_costs_one_more_model_call(server: Server) -> None:
+    """The response under way may have been invalidated before the server died."""
+    begun, go_on = threading.Event(), threading.Event()
 
-    def say() -> Iterator[str]:
-        yield "a"
-        server.stop()
-        yield "b"
+    def old() -> str:
+        begun.set()
         go_on.wait(30)
-        yield "c"
+        return "old"
 
-    with Cache(server.url) as cache:
-        first = iter(cache.stream(say, "hi", **OF_ANN))
-        assert [next(first), next(first)] == ["a", "b"]
-        later = cache.stream(pieces("another"), "hi", **OF_ANN)
+    with Cache(server.url) as cache, ThreadPoolExecutor(11) as pool:
+        first = pool.submit(ask, cache, old)
+        begun.wait(30)
+        server.run("CHATCACHE.INVALIDATE", "helper")
+        model = Model(0.5)
+        others = [pool.submit(ask, cache, model) for _ in range(10)]
+        time.sleep(0.2)
+        server.stop()
         go_on.set()
-        assert "".join(later) == "abc"
-        assert list(first) == ["c"]
+        assert first.result(10) == Answer("old", "computed")
+        assert {other.result(10).value for other in others} == {"said 1"}
 
 
 def test_a_server_that_dies_meanwhile_costs_nobody_the_response(server: Server) -> None:

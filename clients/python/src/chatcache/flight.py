@@ -328,8 +328,6 @@ class Flight(Generic[Value]):
             if not is_outage(error):
                 yield from self._release(token)
             self._close()
-            if is_outage(error):
-                self._core.share_outage(self)
             return error
 
     def _release(self, token: bytes) -> Generator[Command, Any, int | None]:

@@ -136,6 +136,23 @@ def test_a_failure_is_raised_for_all_and_gives_the_lease_back(server: Server) ->
     in_loop(work)
 
 
+def test_a_model_that_is_cancelled_is_called_once_and_that_is_raised(server: Server) -> None:
+    calls = 0
+
+    async def cancelled() -> str:
+        nonlocal calls
+        calls += 1
+        raise asyncio.CancelledError
+
+    async def work() -> None:
+        async with AsyncCache(server.url) as cache:
+            with pytest.raises(asyncio.CancelledError):
+                await ask(cache, cancelled)
+            assert (calls, server.stat("leases")) == (1, 0)
+
+    in_loop(work)
+
+
 def test_closing_gives_leases_back(server: Server) -> None:
     async def work() -> None:
         model = Model(60)
@@ -193,6 +210,23 @@ def test_a_refused_command_is_raised_in_tasks(server: Server) -> None:
                 await ask(cache, Model())
 
     in_loop(work)
+
+
+def test_a_cache_is_of_one_event_loop(server: Server) -> None:
+    cache = AsyncCache(server.url)
+    model = Model()
+
+    async def close() -> None:
+        await ask(cache, model)
+        await cache.aclose()
+
+    async def again() -> None:
+        with pytest.raises(RuntimeError, match="another event loop"):
+            await ask(cache, model)
+
+    asyncio.run(close())
+    asyncio.run(again())
+    assert (model.calls, server.stat("leases")) == (1, 0)
 
 
 # Streams
@@ -332,6 +366,29 @@ def test_a_stream_of_before_a_change_is_for_its_own_caller_only(server: Server) 
     in_loop(work)
 
 
+def test_tasks_after_an_invalidate_in_a_stream_cost_one_model_call(server: Server) -> None:
+    async def work() -> None:
+        go_on = asyncio.Event()
+
+        async def old() -> AsyncIterator[str]:
+            yield "old "
+            server.run("CHATCACHE.INVALIDATE", "helper")
+            yield "prompt"
+            await go_on.wait()
+
+        async with AsyncCache(server.url) as cache:
+            first = aiter(await cache.stream(old, "hi", **OF_ANN))
+            assert [await anext(first), await anext(first)] == ["old ", "prompt"]
+            model = Model(0.3)
+            answers = await asyncio.gather(*(ask(cache, model) for _ in range(20)))
+            assert sorted(answer.source for answer in answers) == ["computed"] + ["shared"] * 19
+            assert await ask(cache, model) == Answer("said 1", "hit")
+            go_on.set()
+            assert [piece async for piece in first] == []
+
+    in_loop(work)
+
+
 def test_a_stream_that_breaks_off_is_not_stored(server: Server) -> None:
     async def broken() -> AsyncIterator[str]:
         yield "a part"
@@ -402,6 +459,16 @@ def test_a_character_in_two_parts_is_put_together(server: Server) -> None:
             server.run("CHATCACHE.APPEND", *words, b"\xbc\xc3\x9f", "TOKEN", token)
             server.run("CHATCACHE.COMMIT", *words, "TOKEN", token)
             assert "".join([piece async for piece in stream]) == "üß"
+
+    in_loop(work)
+
+
+def test_a_stored_stream_that_is_no_text_is_computed_anew(server: Server) -> None:
+    async def work() -> None:
+        server.run("CHATCACHE.SET", "response", "ann", "helper", "hi", b"caf\xe9")
+        async with AsyncCache(server.url) as cache:
+            assert await read(cache, said("caf", "é")) == Answer("café", "computed")
+            assert await read(cache, said()) == Answer("café", "hit")
 
     in_loop(work)
 

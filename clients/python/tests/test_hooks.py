@@ -44,6 +44,14 @@ def test_prometheus_counts_responses_and_failures(server: Server) -> None:
         assert (value("degraded_total", reason="down"), value("failures_total", operation="fetch")) == (1, 1)
 
 
+def test_two_hooks_of_prometheus_count_together() -> None:
+    registry = CollectorRegistry()
+    for hooks in (PrometheusHooks(registry), PrometheusHooks(registry)):
+        hooks.degraded("down")
+    PrometheusHooks(registry, "other")
+    assert registry.get_sample_value("chatcache_client_degraded_total", {"reason": "down"}) == 2
+
+
 def test_spans_tell_source_and_time(server: Server) -> None:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import redis
 
 from chatcache import Answer, Cache, Hooks, Local
 from chatcache.local import Memory
@@ -178,6 +179,21 @@ def test_a_cache_starts_without_redis(server: Server) -> None:
         assert ask(cache).source == "uncached"
         server.start()
         in_memory(cache)
+
+
+@pytest.mark.parametrize("user", ["service:wrong", "reader:secret"])
+def test_a_refused_user_is_raised_at_each_call(server: Server, user: str) -> None:
+    server.run("ACL", "SETUSER", "service", "on", ">secret", "+@all", "~*")
+    server.run("ACL", "SETUSER", "reader", "on", ">secret", "+@all", "-client|tracking", "~*")
+    with Cache(server.url.replace("//", f"//{user}@"), local=Local()) as cache:
+        for _ in range(3):
+            with pytest.raises(redis.RedisError):
+                ask(cache)
+            with pytest.raises(redis.RedisError):
+                cache.get("hi", persona="chat/helper", user="ann")
+        server.run("ACL", "SETUSER", "reader", "+client|tracking")
+        server.run("ACL", "SETUSER", "service", ">wrong")
+        until("it is let in", lambda: ask(cache).source == "local")
 
 
 def test_any_bytes_may_be_invalidated(server: Server, cache: Cache) -> None:

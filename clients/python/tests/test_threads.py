@@ -1,6 +1,7 @@
 """The promises of `Cache`, as a user of threads notices them."""
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -284,6 +285,112 @@ def test_a_caller_after_a_change_gets_no_response_of_before(server: Server) -> N
         assert ask(cache, Model()) == Answer("new", "hit")
 
 
+def cut_connections(server: Server) -> None:
+    server.run("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+
+def test_callers_after_an_invalidate_in_a_stream_cost_one_model_call(server: Server) -> None:
+    with Cache(server.url) as cache, ThreadPoolExecutor(1) as pool:
+        go_on = threading.Event()
+
+        def old() -> Iterator[str]:
+            yield "old"
+            server.run("CHATCACHE.INVALIDATE", "helper")
+            yield " prompt"
+            go_on.wait(30)
+
+        first = cache.stream(old, "hi", **OF_ANN)
+        reader = pool.submit("".join, first)
+        until("the stream is void", lambda: len(first.given) == 2)
+        model = Model(0.5)
+        answers = crowd(20, lambda: ask(cache, model))
+        assert {answer.value for answer in answers} == {"said 1"}
+        assert sorted(answer.source for answer in answers) == ["computed"] + ["shared"] * 19
+        assert ask(cache, model) == Answer("said 1", "hit")
+        go_on.set()
+        assert reader.result(30) == "old prompt"
+
+
+def test_a_flight_whose_fetch_timed_out_is_not_shared_after_an_invalidate(server: Server) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def old() -> str:
+        begun.set()
+        go_on.wait(30)
+        return "old"
+
+    with Cache(server.url, timeout=0.3) as cache, ThreadPoolExecutor(1) as pool:
+        server.process.send(signal.SIGSTOP)
+        first = pool.submit(ask, cache, old)
+        begun.wait(30)
+        server.process.send(signal.SIGCONT)
+        server.run("CHATCACHE.INVALIDATE", "helper")
+        assert ask(cache, lambda: "new") == Answer("new", "computed")
+        go_on.set()
+        assert first.result(30) == Answer("old", "uncached")
+
+
+def test_a_flight_whose_connection_was_cut_is_not_shared_after_an_invalidate(server: Server) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def old() -> str:
+        begun.set()
+        go_on.wait(30)
+        return "old"
+
+    with Cache(server.url) as cache, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask, cache, old)
+        begun.wait(30)
+        cut_connections(server)
+        server.run("CHATCACHE.INVALIDATE", "helper")
+        later = pool.submit(ask, cache, lambda: "new")
+        time.sleep(0.1)  # it joins the flight, which does not know yet
+        go_on.set()
+        assert first.result(30) == Answer("old", "computed")
+        assert later.result(30) == Answer("new", "computed")
+        assert ask(cache, Model()) == Answer("new", "hit")
+
+
+def test_a_stream_whose_connection_was_cut_is_not_shared_after_an_invalidate(server: Server) -> None:
+    joined, go_on = threading.Event(), threading.Event()
+
+    def old() -> Iterator[str]:
+        yield "old "
+        joined.wait(30)
+        yield "prompt "
+        go_on.wait(30)
+        yield "goes on"
+
+    with Cache(server.url) as cache:
+        first = cache.stream(old, "hi", **OF_ANN)
+        along = cache.stream(old, "hi", **OF_ANN)
+        joined.set()
+        readers = [iter(first), iter(along)]
+        assert [next(reader) + next(reader) for reader in readers] == ["old prompt "] * 2
+        cut_connections(server)
+        server.run("CHATCACHE.INVALIDATE", "helper")
+        later = cache.stream(pieces("new"), "hi", **OF_ANN)
+        go_on.set()
+        # Those who came before the change are given the response to its end.
+        assert [next(reader) for reader in readers] == ["goes on"] * 2
+        assert "".join(later) == "new"
+        assert ask(cache, Model()) == Answer("new", "hit")
+
+
+def test_a_model_that_exits_is_called_once_and_its_exit_is_raised(server: Server) -> None:
+    calls = []
+
+    def say() -> Iterator[str]:
+        calls.append(1)
+        raise SystemExit(1)
+        yield ""
+
+    with Cache(server.url) as cache:
+        with pytest.raises(SystemExit):
+            list(cache.stream(say, "hi", **OF_ANN))
+        assert (len(calls), server.stat("leases")) == (1, 0)
+
+
 def test_a_decorated_function_is_called_once_for_a_request(server: Server) -> None:
     calls: list[tuple[str, str]] = []
     with Cache(server.url) as cache:
@@ -344,11 +451,35 @@ def test_without_redis_the_model_responds_and_it_is_logged_once(
         assert [record.message for record in caplog.records][1:] == ["chatcache: Redis answers again"]
 
 
-def test_without_redis_a_crowd_costs_one_model_call(server: Server) -> None:
+@pytest.mark.parametrize("apart", [0, 0.02])
+def test_without_redis_a_crowd_costs_one_model_call(server: Server, apart: float) -> None:
     server.stop()
     with Cache(server.url) as cache:
         model = Model(1)
-        assert {answer.value for answer in crowd(20, lambda: ask(cache, model))} == {"said 1"}
+        assert {answer.value for answer in crowd(20, lambda: ask(cache, model), apart)} == {"said 1"}
+        assert model.calls == 1
+
+
+def test_a_server_that_dies_meanwhile_costs_one_more_model_call(server: Server) -> None:
+    """The response under way may have been invalidated before the server died."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def old() -> str:
+        begun.set()
+        go_on.wait(30)
+        return "old"
+
+    with Cache(server.url) as cache, ThreadPoolExecutor(11) as pool:
+        first = pool.submit(ask, cache, old)
+        begun.wait(30)
+        server.run("CHATCACHE.INVALIDATE", "helper")
+        model = Model(0.5)
+        others = [pool.submit(ask, cache, model) for _ in range(10)]
+        time.sleep(0.2)
+        server.stop()
+        go_on.set()
+        assert first.result(10) == Answer("old", "computed")
+        assert {other.result(10).value for other in others} == {"said 1"}
 
 
 def test_a_server_that_dies_meanwhile_costs_nobody_the_response(server: Server) -> None:
@@ -392,6 +523,78 @@ def test_a_wrong_password_is_raised(server: Server) -> None:
 
 
 @pytest.mark.module("max-response-bytes", "1kb")
+def test_a_lease_that_redis_does_not_take_back_ends_with_its_connection(server: Server) -> None:
+    server.run("ACL", "SETUSER", "default", "-chatcache.release")
+    with Cache(server.url) as cache:
+        with pytest.raises(NotStored):
+            ask(cache, lambda: "x" * 2_000)
+        until("the lease has ended", lambda: server.stat("leases") == 0, seconds=5)
+        assert ask(cache, Model()) == Answer("said 1", "computed")
+
+
+def test_a_lease_that_is_shorter_than_the_model_is_logged_once(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Cache(server.url, lease=0.1) as cache, caplog.at_level(logging.WARNING, "chatcache"):
+        for message in ("hi", "bye"):
+            assert ask(cache, Model(0.5), message).value == "said 1"
+        assert ["the lease of 0.1 s ended" in record.message for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize("option", ["?socket_timeout=0.3", {"socket_timeout": 0.3}])
+def test_a_time_out_of_the_connection_does_not_end_a_wait(server: Server, option: Any) -> None:
+    url, connection = (server.url + option, None) if isinstance(option, str) else (server.url, option)
+    with (
+        Cache(server.url) as cache,
+        Cache(url, connection=connection) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        model = Model(1)
+        first = pool.submit(ask, cache, model)
+        until("it computes", lambda: model.calls == 1)
+        assert ask(other, model) == Answer("said 1", "shared")
+        assert first.result(30).source == "computed"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_does_not_wait_for_a_flight_of_its_parent(server: Server) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow() -> str:
+        begun.set()
+        go_on.wait(30)
+        return "parent's"
+
+    with Cache(server.url) as cache, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ask, cache, slow)
+        begun.wait(30)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            os._exit(ask(cache, lambda: "child's") != Answer("parent's", "shared"))
+        try:
+            until("the child waits", lambda: server.stat("waiters") == 1, seconds=10)
+        finally:
+            go_on.set()
+            status = os.waitpid(child, 0)[1]
+        assert status == 0
+        assert first.result(30) == Answer("parent's", "computed")
+
+
+def test_a_compute_that_asks_its_own_question_is_told(server: Server) -> None:
+    with Cache(server.url) as cache:
+
+        def ask_again() -> str:
+            return ask(cache, Model()).value
+
+        with pytest.raises(RuntimeError, match="compute asks the question"):
+            ask(cache, ask_again)
+        assert server.stat("leases") == 0
+        assert ask(cache, lambda: ask(cache, Model(), "another").value) == Answer("said 1", "computed")
+
+
+@pytest.mark.module("max-response-bytes", "1kb")
 def test_a_response_that_redis_refuses_is_raised_with_its_value(server: Server) -> None:
     with Cache(server.url) as cache:
         with pytest.raises(NotStored) as refused:
@@ -420,6 +623,17 @@ def test_a_stream_gives_the_pieces_and_stores_the_whole(server: Server) -> None:
         again = cache.stream(pieces(), "tree", **OF_ANN)
         assert (again.source, list(again)) == ("hit", ["Nodes with children."])
         assert server.stat("drafts") == 0
+
+
+def test_a_stream_needs_no_thread(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with Cache(server.url) as cache:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", start)
+            assert list(cache.stream(pieces("a", "b"), "tree", **OF_ANN)) == ["a", "b"]
+        assert list(cache.stream(pieces(), "tree", **OF_ANN)) == ["ab"]
 
 
 def test_a_crowd_reads_along_in_threads(server: Server) -> None:

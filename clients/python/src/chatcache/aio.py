@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from math import inf
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, cast
@@ -12,10 +13,10 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 
 from chatcache.codecs import Value
-from chatcache.core import Answer, Core, Template, wraps
+from chatcache.core import ATTEMPTS, Answer, Core, Template, wraps
 from chatcache.errors import StreamLost, is_outage
-from chatcache.flight import Command, Flight, Lost, Question
-from chatcache.hooks import Source
+from chatcache.flight import COMPUTING, Command, Flight, Lost, Question
+from chatcache.hooks import Reason, Source
 from chatcache.request import Request, Text, Tier
 
 P = ParamSpec("P")
@@ -26,11 +27,22 @@ Compute = Callable[[], AsyncGenerator[bytes, None]]
 class AsyncCache(Core[Value]):
     __doc__ = (Core.__doc__ or "").replace("The base of `Cache` and `AsyncCache`", "A cache for asyncio", 1)
 
-    def _open(self) -> None:
+    def _begin(self) -> None:
+        super()._begin()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def _open(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._redis: Redis
         self._waiting: Redis
         self._redis, self._waiting, self._asked = self._clients(Redis, Sentinel, Retry)
+
+    def _bind(self) -> None:
+        """Binds the cache, whose connections belong to one event loop, to that of its first call."""
+        loop = asyncio.get_running_loop()
+        self._loop = self._loop or loop
+        if self._loop is not loop:
+            raise RuntimeError("this AsyncCache belongs to another event loop: make one in each loop")
 
     async def __aenter__(self) -> "AsyncCache[Value]":
         if self.local is not None:
@@ -44,7 +56,7 @@ class AsyncCache(Core[Value]):
 
     async def aclose(self) -> None:
         """Ends the flights under way, whose leases go back, and closes all connections."""
-        self._is_closed = True
+        self.is_closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -75,6 +87,7 @@ class AsyncCache(Core[Value]):
         return await self._get([self._request(message, persona, user, tier, None) for message in messages])
 
     async def _get(self, requests: list[Request]) -> list[Answer[Value] | None]:
+        self._bind()
         began_at = time.monotonic()
         found = self._local_answers(requests)
         missing = [request for request in requests if request not in found]
@@ -105,6 +118,7 @@ class AsyncCache(Core[Value]):
         stale: float | None = None,
     ) -> bool:
         """Stores a response. Returns false if the cache is out of reach."""
+        self._bind()
         request = self._request(message, persona, user, tier, id)
         try:
             await self._redis.execute_command(*self._set(request, value, ttl, stale))
@@ -195,6 +209,7 @@ class AsyncCache(Core[Value]):
         return await self._join(question, pieces, streams=True)
 
     async def _join(self, question: Question[Value], compute: Compute, streams: bool) -> "AsyncStream[Value]":
+        self._bind()
         stream = AsyncStream(self, question, compute, streams)
         await stream.join()
         return stream
@@ -254,6 +269,7 @@ class AsyncCache(Core[Value]):
         return await self._change(self._everywhere("CHATCACHE.FLUSH", *tiers))
 
     async def _change(self, commands: list[tuple[Any, ...]]) -> int:
+        self._bind()
         # No transaction: when Redis is out of memory it refuses any.
         async with self._redis.pipeline(transaction=False) as pipeline:
             for command in commands:
@@ -266,6 +282,7 @@ class AsyncCache(Core[Value]):
 
     async def stats(self, persona: Text | None = None) -> dict[str, int]:
         """Returns the counters of the server, or of a persona."""
+        self._bind()
         words = () if persona is None else (persona,)
         return self._map(await self._redis.execute_command("CHATCACHE.STATS", *words))
 
@@ -279,6 +296,7 @@ class AsyncCache(Core[Value]):
         id: Text | None = None,
     ) -> dict[str, bytes | int] | None:
         """Returns the properties of an entry, or None. Names are bytes."""
+        self._bind()
         request = self._request(message, persona, user, tier, id)
         reply = await self._redis.execute_command("CHATCACHE.INSPECT", *request.words, *request.options)
         return None if reply is None else self._map(reply)
@@ -294,6 +312,7 @@ class AsyncCache(Core[Value]):
         task.add_done_callback(self._tasks.discard)
 
     async def _drive(self, flight: Flight[Value], compute: Compute) -> None:
+        COMPUTING.set((*COMPUTING.get(), flight))  # for this task, and those that `compute` begins
         lane = Lane(self._redis, self._waiting)
         effects = flight.fly()
         pieces: AsyncGenerator[bytes, None] | None = None
@@ -314,9 +333,11 @@ class AsyncCache(Core[Value]):
         except StopIteration:
             pass
         finally:
-            if pieces is not None:
-                await pieces.aclose()
-            await lane.close()
+            try:
+                if pieces is not None:
+                    await pieces.aclose()
+            finally:
+                await lane.close(ends_lease=flight.holds_lease)
 
 
 class News:
@@ -349,15 +370,18 @@ class Lane:
 
     async def send(self, command: Command) -> Any:
         if self._client is None or command.waits and not self._waits:
-            await self.close()
+            await self.close(ends_lease=False)
             self._waits = command.waits
             self._client = (self._waiting if command.waits else self._quick).client()
             await self._client.initialize()
         return await self._client.execute_command(*command.words)
 
-    async def close(self) -> None:
+    async def close(self, ends_lease: bool) -> None:
+        """Gives the connection back, closed if a lease has to end with it."""
         if self._client is not None:
             client, self._client = self._client, None
+            if ends_lease and client.connection is not None:
+                await client.connection.disconnect(nowait=True)
             await client.aclose()
 
 
@@ -373,7 +397,7 @@ class AsyncStream(Generic[Value]):
         self._began_at = time.monotonic()
         self._flight: Flight[Value] | None = None
         self._asked_at = -inf  # or, of a caller who leads no flight, when it began
-        self._is_late = False
+        self._without: Reason | None = None  # why it will have no lease
         self._attempts = 0
 
     async def join(self) -> None:
@@ -384,14 +408,18 @@ class AsyncStream(Generic[Value]):
             if not question.refresh and (known := cache.remembered(question.request)) is not None:
                 self.source, self.given = "local", [known]
                 return
-            flight, leads = cache.join(question, self._streams, self._began_at, self._is_late, self._attempts)
-            self._asked_at = -inf if leads else self._began_at
+            if self._attempts >= ATTEMPTS and self._without is None:
+                self._without = "busy"
+            flight, self._asked_at = cache.join(question, self._streams, self._began_at, self._without)
+            leads = self._asked_at == -inf
             self._attempts += 1
             if leads:
                 cache._start(flight, self._compute)
             try:
                 await self._until(flight, lambda flight: flight.source is not None)
             except Lost:
+                if flight.is_down:
+                    self._without = "down"
                 continue
             self._flight = flight
             self.source = cache._source(flight, leads, self._attempts > 1)
@@ -403,7 +431,7 @@ class AsyncStream(Generic[Value]):
         A caller is late if it has waited for `wait` and this process still computes the response. It leaves the flight as
         one that is lost. (A flight that waits for another process ends its wait itself.)
         """
-        waits_on = self._asked_at == -inf or self._is_late or self.given
+        waits_on = self._asked_at == -inf or self._without or self.given
         ends_at = inf if waits_on else self._began_at + self._cache.wait
         while True:
             piece = flight.next_piece(len(self.given), self._asked_at)
@@ -413,15 +441,33 @@ class AsyncStream(Generic[Value]):
             if piece is None and flight.source == "computed" and ends_at < inf:
                 left = ends_at - time.monotonic()
             if left is not None and left <= 0:
-                self._is_late = True
+                self._without = "busy"
                 raise Lost
             await flight.news.wait(left)
 
     async def value(self) -> Value:
-        """Returns the whole response, without its pieces. It begins again by itself if the response becomes void."""
-        value = self._cache.codec.decode(await self._whole())
+        """Returns the whole response, without its pieces. It begins again by itself if the response becomes void.
+
+        A stored response that the codec cannot read is computed anew.
+        """
+        while True:
+            response = await self._whole()
+            try:
+                value = self._cache.codec.decode(response)
+                break
+            except Exception as error:  # noqa: BLE001  the codec's
+                await self._ask_anew(error)
         self._cache.hooks.answered(self._question.request, self.source, time.monotonic() - self._began_at)
         return value
+
+    async def _ask_anew(self, error: Exception) -> None:
+        """Joins a flight that computes, as the codec cannot read the stored response. Raises the error of any other one."""
+        if self._question.refresh or self.source in ("computed", "uncached") or len(self.given) > 1:
+            raise error
+        self._cache.unreadable(error)
+        self._question = replace(self._question, refresh=True)
+        self.given = []
+        await self.join()
 
     async def _whole(self) -> bytes:
         while (flight := self._flight) is not None:
@@ -461,10 +507,18 @@ class AsyncStream(Generic[Value]):
         request, hooks = self._question.request, self._cache.hooks
         is_first = True
         async for response in self.responses():
+            try:
+                is_whole = self.source in ("local", "hit", "stale")
+                piece = self._cache.codec.decode(response) if is_whole else decode(response, False)
+            except Exception as error:  # noqa: BLE001  the codec's
+                await self._ask_anew(error)
+                async for piece in self:
+                    yield piece
+                return
             if is_first:
                 hooks.first_piece(request, self.source, time.monotonic() - self._began_at)
                 is_first = False
-            if piece := decode(response, False):
+            if piece:
                 yield piece
         if piece := decode(b"", True):
             yield piece

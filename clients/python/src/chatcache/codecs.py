@@ -24,6 +24,10 @@ class Codec(Protocol[T]):
         """Returns a function that decodes a response piece by piece (its second argument tells the end), or None."""
 
 
+def wrong(value: object, wanted: str) -> TypeError:
+    return TypeError(f"the value is {type(value).__name__}, and the codec takes {wanted}")
+
+
 class TextCodec:
     """Text as UTF-8. `errors` is Python's word for bytes that are no UTF-8: strict, replace or ignore."""
 
@@ -31,6 +35,8 @@ class TextCodec:
         self._errors = errors
 
     def encode(self, value: str) -> bytes:
+        if not isinstance(value, str):
+            raise wrong(value, "str: JSON or PydanticCodec take more types")
         return value.encode()
 
     def decode(self, response: bytes) -> str:
@@ -42,6 +48,8 @@ class TextCodec:
 
 class BytesCodec:
     def encode(self, value: bytes) -> bytes:
+        if not isinstance(value, bytes):
+            raise wrong(value, "bytes")
         return value
 
     def decode(self, response: bytes) -> bytes:

@@ -3,8 +3,10 @@
 import functools
 import inspect
 import logging
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -16,8 +18,8 @@ from redis.retry import Retry
 
 from chatcache.codecs import TEXT, Codec, Value
 from chatcache.errors import is_outage
-from chatcache.flight import At, Flight, Question
-from chatcache.hooks import Hooks, Source
+from chatcache.flight import COMPUTING, At, Flight, Question
+from chatcache.hooks import Hooks, Reason, Source
 from chatcache.local import Local, Moment
 from chatcache.request import Request, Text, Tier, as_bytes, sorted_json
 from chatcache.servers import sentinels_of
@@ -27,8 +29,16 @@ log = logging.getLogger("chatcache")
 # One FETCH waits no longer than this, so that a Redis that hangs is noticed. In seconds.
 LONGEST_WAIT = 4.0
 
-# A caller whom so many flights could not serve computes alone.
+# The longest TTL and grace, 100 years. In seconds.
+LONGEST_TIME = 3_162_240_000.0
+
+# A caller whom so many flights could not serve goes on without a lease.
 ATTEMPTS = 5
+
+DOWN: Reason = "down"
+
+# The caches of this process, which begin anew in a forked one.
+CACHES: "weakref.WeakSet[Core[Any]]" = weakref.WeakSet()
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,14 @@ class Answer(Generic[Value]):
 
     value: Value
     source: Source
+
+
+def check_times(ttl: float | None, stale: float | None) -> None:
+    """Raises ValueError for times that Redis would refuse once the model has spoken."""
+    if ttl is not None and not 0.001 <= ttl <= LONGEST_TIME:
+        raise ValueError(f"`ttl` is {ttl} s: it must be from 1 ms to 100 years")
+    if stale is not None and not 0 <= stale <= LONGEST_TIME:
+        raise ValueError(f"`stale` is {stale} s: it must be from 0 s to 100 years")
 
 
 def always(_: Any) -> bool:
@@ -70,6 +88,9 @@ class Core(Generic[Value]):
         hooks: Hooks | None = None,
         connection: Mapping[str, Any] | None = None,
     ) -> None:
+        check_times(ttl, stale)
+        if not 0.001 <= lease < inf or not 0 <= wait:
+            raise ValueError("`lease` must be finite and 1 ms or more, and `wait` must not be negative")
         self.codec, self.tier, self.ttl, self.stale = codec, tier, ttl, stale
         self.wait, self.lease, self.timeout = wait, lease, timeout
         self.local, self.hooks = local, hooks or Hooks()
@@ -84,12 +105,19 @@ class Core(Generic[Value]):
                 "Local needs the URL of one server: during a failover its promise would not hold"
             )
         self._is_failing = False
-        self._lock = threading.Lock()
-        self._flights: dict[At, Flight[Value]] = {}
-        self._is_closed = False
+        self._told: set[str] = set()
+        self.is_closed = False
+        self._begin()
         self._open()
+        CACHES.add(self)
         if local is not None:
             local.attach(self._local_pool, timeout, self.hooks)
+
+    def _begin(self) -> None:
+        """Begins without flights, as a child does after a fork: the threads that drive them are its parent's."""
+        # A finalizer may end a flight while its thread holds the lock.
+        self._lock = threading.RLock()
+        self._flights: dict[At, Flight[Value]] = {}
 
     def _open(self) -> None:
         """Makes the clients of redis-py."""
@@ -102,24 +130,36 @@ class Core(Generic[Value]):
     def _clients(self, kind: Any, sentinel_kind: Any, retry_kind: Any) -> tuple[Any, Any, list[Any]]:
         """Returns redis-py's clients for short commands, for commands that wait, and for the sentinels."""
         retry = retry_kind(NoBackoff(), 0)
-        short, waiting = self._options(retry, self.timeout), self._options(retry, self._waiting_timeout())
+        short, waiting, asked = self._connect(kind, sentinel_kind, retry)
+        # The options of the URL and of `connection` are known now.
+        options = waiting.connection_pool.connection_kwargs
+        if options.get("decode_responses"):
+            raise ValueError(
+                "decode_responses is not possible: the codec decodes the responses, which are bytes"
+            )
+        if options.get("socket_timeout") is not None:
+            options["socket_timeout"] += self.longest_wait
+        return short, waiting, asked
+
+    def _connect(self, kind: Any, sentinel_kind: Any, retry: Any) -> tuple[Any, Any, list[Any]]:
+        options = self._options(retry)
         if self._sentinels is None:
-            return kind.from_url(self._url, **short), kind.from_url(self._url, **waiting), []
+            return kind.from_url(self._url, **options), kind.from_url(self._url, **options), []
         limits = {"socket_timeout": self.timeout, "socket_connect_timeout": self.timeout, "retry": retry}
         asked = {**limits, **self._connection.get("sentinel_kwargs", {})}
         sentinel = sentinel_kind(self._sentinels.hosts, sentinel_kwargs=asked)
         service = self._sentinels.service
         return (
-            sentinel.master_for(service, **short),
-            sentinel.master_for(service, **waiting),
+            sentinel.master_for(service, **options),
+            sentinel.master_for(service, **options),
             sentinel.sentinels,
         )
 
-    def _options(self, retry: Any, timeout: float) -> dict[str, Any]:
+    def _options(self, retry: Any) -> dict[str, Any]:
         """Options of redis-py's pools: no retries, since a caller waits, and a FETCH again may take a second lease."""
         options = {
             "protocol": 2,
-            "socket_timeout": timeout,
+            "socket_timeout": self.timeout,
             "socket_connect_timeout": self.timeout,
             "retry": retry,
             "max_connections": self._max_connections,
@@ -129,11 +169,8 @@ class Core(Generic[Value]):
         options.pop("sentinel_kwargs", None)
         return options
 
-    def _waiting_timeout(self) -> float:
-        return self.longest_wait + self.timeout
-
     def _local_pool(self) -> ConnectionPool:
-        options = {**self._options(Retry(NoBackoff(), 0), self.timeout), "protocol": 3}
+        options = {**self._options(Retry(NoBackoff(), 0)), "protocol": 3}
         return ConnectionPool.from_url(self._url, **options)
 
     # Requests
@@ -176,6 +213,7 @@ class Core(Generic[Value]):
     ) -> Question[Value]:
         ttl = self.ttl if ttl is None else ttl
         stale = self.stale if stale is None else stale
+        check_times(ttl, stale)
         return Question(request, ttl, stale, refresh, should_store or always)
 
     def _set(self, request: Request, value: Value, ttl: float | None, stale: float | None) -> tuple[Any, ...]:
@@ -185,20 +223,28 @@ class Core(Generic[Value]):
     # Reading: `found` has the responses so far, by request.
 
     def _local_answers(self, requests: list[Request]) -> dict[Request, Answer[Value]]:
-        known = ((request, self.remembered(request)) for request in requests)
-        return {
-            request: Answer(self.codec.decode(response), "local")
-            for request, response in known
-            if response is not None
-        }
+        found: dict[Request, Answer[Value]] = {}
+        for request in requests:
+            self._add(found, request, self.remembered(request), "local")
+        return found
+
+    def _add(
+        self, found: dict[Request, Answer[Value]], request: Request, response: bytes | None, source: Source
+    ) -> None:
+        """Adds a response that the codec can read."""
+        if response is None:
+            return
+        try:
+            found[request] = Answer(self.codec.decode(response), source)
+        except Exception as error:  # noqa: BLE001  the codec's
+            self.unreadable(error)
 
     def _add_hits(
         self, found: dict[Request, Answer[Value]], missing: list[Request], replies: list[Any]
     ) -> None:
         self.succeeded()
         for request, response in zip(missing, replies, strict=True):
-            if response is not None:
-                found[request] = Answer(self.codec.decode(response), "hit")
+            self._add(found, request, response, "hit")
 
     def _answered(
         self, requests: list[Request], found: dict[Request, Answer[Value]], began_at: float
@@ -246,22 +292,41 @@ class Core(Generic[Value]):
     # Flights
 
     def join(
-        self, question: Question[Value], streams: bool, asked_at: float, is_late: bool, attempts: int
-    ) -> tuple[Flight[Value], bool]:
-        """Returns the flight of a question, and true if the caller leads it.
+        self, question: Question[Value], streams: bool, asked_at: float, without: Reason | None
+    ) -> tuple[Flight[Value], float]:
+        """Returns the flight of a question, and the time after which the caller needs a proof of the response.
 
-        A caller whom `ATTEMPTS` flights could not serve leads one of its own, without a lease.
+        It is minus infinity if the caller leads the flight. `without` is the reason of a caller who will have no lease.
         """
-        if self._is_closed:
+        if self.is_closed:
             raise RuntimeError("the cache is closed")
         with self._lock:
-            is_late = is_late or attempts >= ATTEMPTS
-            at = (question.request.shared, question.refresh, self.moment(), is_late)
-            known = None if attempts >= ATTEMPTS else self._flights.get(at)
+            if without == "down" and not (self._is_failing or self.local is not None):
+                without = None  # Redis has answered meanwhile
+            at = (question.request.shared, question.refresh, self.moment(), without)
+            known = self._flights.get(at)
+            if known in COMPUTING.get():
+                raise RuntimeError("compute asks the question that it computes, and would wait for itself")
+            if known is not None and without == "down":
+                return known, min(asked_at, known.confirmed)
             if known is not None and (not known.is_closed or known.confirmed >= asked_at):
-                return known, False
+                return known, asked_at
             flight = self._flights[at] = Flight(self, question, streams, at)
-        return flight, True
+        return flight, -inf
+
+    def share_outage(self, flight: Flight[Value]) -> bool:
+        """Offers a flight to later callers who find Redis out of reach too, until Redis answers again.
+
+        Returns false if they have one already.
+        """
+        with self._lock:
+            self.leave(flight)
+            at = (*flight.at[:3], DOWN)
+            if at in self._flights:
+                return False
+            if self._is_failing or self.local is not None:
+                self._flights[at], flight.at = flight, at
+            return True
 
     def leave(self, flight: Flight[Value]) -> None:
         with self._lock:
@@ -287,8 +352,29 @@ class Core(Generic[Value]):
 
     def succeeded(self) -> None:
         if self._is_failing:
-            self._is_failing = False
+            with self._lock:
+                self._is_failing = False
+                for at in [at for at in self._flights if at[-1] == "down"]:
+                    del self._flights[at]
             log.warning("chatcache: Redis answers again")
+
+    def lease_ended(self) -> None:
+        self._tell_once(
+            "chatcache: the lease of %s s ended before the model, so its response is not stored. `lease` must be longer",
+            self.lease,
+        )
+
+    def unreadable(self, error: Exception) -> None:
+        """A stored response counts as missing, as the codec cannot read it."""
+        self.hooks.failed("decode", error)
+        self._tell_once(
+            "chatcache: the codec cannot read a stored response: %s: %s", type(error).__name__, error
+        )
+
+    def _tell_once(self, message: str, *values: Any) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            log.warning(message, *values)
 
     def computed(self, request: Request, began_at: float, error: BaseException | None) -> None:
         self.hooks.computed(request, time.monotonic() - began_at, error)
@@ -299,6 +385,15 @@ class Core(Generic[Value]):
         """A map of RESP2 or RESP3 with names as text."""
         pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
         return {name.decode(): value for name, value in pairs}
+
+
+def _begin_after_fork() -> None:
+    for cache in list(CACHES):
+        cache._begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_after_fork)
 
 
 class Template:

@@ -6,6 +6,7 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     ConnectionError,
+    NoPermissionError,
     ResponseError,
     TimeoutError,
 )
@@ -28,8 +29,10 @@ class NotStored(ResponseError):
 
 def is_outage(error: BaseException) -> bool:
     """Returns true for an error of the connection or a time-out, and false for a command or a user that is refused."""
-    refused = (
-        AuthenticationError,
-        AuthorizationError,
-    )  # which redis-py counts among the errors of a connection
-    return isinstance(error, (ConnectionError, TimeoutError)) and not isinstance(error, refused)
+    # redis-py counts some refusals among the errors of a connection.
+    return isinstance(error, (ConnectionError, TimeoutError)) and not is_refusal(error)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Returns true if Redis refuses the user: a wrong password, or a missing right."""
+    return isinstance(error, (AuthenticationError, AuthorizationError, NoPermissionError))

@@ -7,11 +7,15 @@ A caller who joins a flight must not get a response that was invalidated before 
 when the latest command began that proved its response valid, and a caller who came later is given nothing. For a response
 in the making that command is its APPEND, COMMIT or SET, which a change of the persona refuses. A caller whom the flight
 cannot serve asks again.
+
+A flight that cannot prove its response any more takes no more callers: its lease is void, or its connection broke. While
+Redis is out of reach, callers who found that themselves share one flight that computes (`Core.share_outage`).
 """
 
 import logging
 import time
 from collections.abc import Callable, Generator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic
@@ -29,9 +33,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("chatcache")
 
-# A flight among those of the process: the request, `refresh`, the state of the first level when it began, and whether it
-# is for callers who have waited long enough and will have no lease.
-At = tuple[Request, bool, Moment, bool]
+# A flight among those of the process: the request, `refresh`, the state of the first level when it began, and the reason
+# if it is for callers who will have no lease: they have waited long enough, or found Redis out of reach.
+At = tuple[Request, bool, Moment, Reason | None]
+
+
+# The flights whose `compute` runs in this context.
+COMPUTING: "ContextVar[tuple[Flight[Any], ...]]" = ContextVar("chatcache computing", default=())
 
 
 @dataclass(frozen=True)
@@ -71,18 +79,24 @@ class Flight(Generic[Value]):
         # The model speaks piece by piece: hand them over with APPEND.
         self._streams = streams
         self.at = at
-        _, _, self.moment, self._is_late = at
+        _, _, self.moment, self._without = at
         self.source: Source | None = None
         self.pieces: list[bytes] = []
         self.is_done = False
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         # The response in the making is not for callers who joined (void), or for no caller (lost).
         self.is_void = False
         self.is_lost = False
+        # It is lost since another flight computes for those who find Redis out of reach.
+        self.is_down = False
         # When the latest command began that proved the response valid, by time.monotonic().
-        self.confirmed = -inf
+        self.confirmed = time.monotonic() if self._without == "down" else -inf
         # Serves the callers who came before `confirmed` only.
         self.is_closed = False
+        # The lease that the flight's connection holds, and when its time began.
+        self._token: bytes | None = None
+        self._leased_at = -inf
+        self._refresh: Refresh[Value] | None = None
         # Wakes the callers, who wait by it: the driver's.
         self.news: Any = core.make_news()
 
@@ -94,19 +108,28 @@ class Flight(Generic[Value]):
         Raises the model's error, and `Lost`. The caller who leads the flight has asked at minus infinity.
         """
         leads = asked_at == -inf
-        if self.is_lost or (self.is_void and not leads):
+        if self.is_lost:
+            raise self.error if leads and self.error is not None else Lost
+        if self.is_void and not leads:
             raise Lost
         if leads or self.confirmed >= asked_at:
             if given < len(self.pieces):
                 return self.pieces[given]
             if self.is_done and self.error is not None:
                 raise self.error
-        elif self.is_done:
-            raise self.error or Lost
+        elif self.is_done and self.error is not None and not isinstance(self.error, NotStored):
+            raise self.error
+        elif self.is_done or self.is_closed:
+            raise Lost
         return None
 
     def whole(self) -> bytes:
         return b"".join(self.pieces)
+
+    @property
+    def holds_lease(self) -> bool:
+        """Whether the connection may still hold a lease: then it must be closed, which ends the lease."""
+        return self._token is not None or (self._refresh is not None and self._refresh.holds_lease)
 
     # What the flight tells them.
 
@@ -125,15 +148,30 @@ class Flight(Generic[Value]):
         self.news.notify()
 
     def _fail(self, error: BaseException) -> None:
-        if isinstance(error, Exception):
+        """Ends the flight with an error for all, or for its leader only if it is no error of the model but an exit."""
+        if self.is_done:
+            return
+        self.is_lost = not isinstance(error, Exception)
+        if not (self.is_lost and self._core.is_closed):
             self.error = error
-        else:  # this process ends the flight, as by a cancellation: those who joined ask again
-            self.is_lost = True
         self._finish()
 
     def _lose(self) -> None:
         self.is_lost = True
         self._finish()
+
+    def _void(self) -> None:
+        """The response is for the flight's leader only."""
+        self._token = None
+        self.is_void = True
+        self._core.leave(self)
+        self.news.notify()
+
+    def _close(self) -> None:
+        """No command can prove the response any more, so it is for those who came before the latest proof."""
+        self.is_closed = True
+        self._core.leave(self)
+        self.news.notify()
 
     def _command(self, name: str, *more: Any, waits: bool = False) -> Generator[Command, Any, Any]:
         """Runs a command; its success proves that the response was valid after the command began."""
@@ -148,13 +186,14 @@ class Flight(Generic[Value]):
 
     def fly(self) -> Effects:
         try:
-            if self._is_late:
-                yield from self._without_lease("busy")
+            if self._without is not None:
+                yield from self._without_lease(self._without)
             elif self._core.is_down:
-                yield from self._without_lease("down")
+                yield from self._without_redis()
             else:
                 yield from self._fetch()
-        except GeneratorExit:
+        except GeneratorExit as error:  # after which a generator has no more effects
+            self._fail(error)
             raise
         except RedisError as error:
             self._core.failed("fetch", error)
@@ -163,7 +202,7 @@ class Flight(Generic[Value]):
             elif self.pieces:  # while reading along: the rest cannot be had
                 self._lose()
             else:
-                yield from self._without_lease("down")
+                yield from self._without_redis()
         except BaseException as error:
             self._fail(error)
             if not isinstance(error, Exception):
@@ -193,7 +232,8 @@ class Flight(Generic[Value]):
                 self._add(response)
                 self._finish()
                 if token is not None:  # ours to refresh; nobody waits for it
-                    yield from Refresh(core, question, self._streams, self.at).compute(token)
+                    self._refresh = Refresh(core, question, self._streams, self.at)
+                    yield from self._refresh.compute(token)
                 return
             if state == b"lease":
                 return (yield from self.compute(token))
@@ -225,18 +265,17 @@ class Flight(Generic[Value]):
     def compute(self, token: bytes) -> Effects:
         """Computes the response of a lease, piece by piece if the model speaks so, and stores it."""
         core, question = self._core, self._question
+        self._token = token
         self._settle("computed")
         said: list[bytes] = []
-        appended = 0
-        refused: Exception | None = None
-        began_at = time.monotonic()
+        failure: RedisError | None = None  # of a write, with which the lease ends
+        began_at = self._leased_at = time.monotonic()
         try:
             while (piece := (yield NextPiece())) is not None:
                 if not piece:
                     continue
-                if self._streams and appended == len(said) and not refused and not self.is_void:
-                    done, refused = yield from self._write("append", token, "APPEND", piece)
-                    appended += done
+                if self._streams and failure is None and not self.is_void:
+                    failure = yield from self._write("append", token, "APPEND", piece)
                 said.append(piece)
                 if self._streams:
                     self._add(piece)
@@ -252,58 +291,76 @@ class Flight(Generic[Value]):
                 raise
             return
         core.computed(self._request, began_at, None)
-        if not should_store:
-            self.is_void = (yield from self._release(token)) == 0
-            self.confirmed = inf
-        elif not refused and not self.is_void:
-            command: tuple[Any, ...] = ("COMMIT",) if 0 < appended == len(said) else ("SET", response)
-            done, refused = yield from self._write("set", token, *command, *core.times(question))
-            if done and not self.is_void:
-                core.remember(self.moment, self._request, response, question.ttl)
+        if failure is None and not self.is_void:
+            if not should_store:
+                if (yield from self._release(token)) == 0:
+                    self._void()
+            else:
+                command: tuple[Any, ...] = ("COMMIT",) if self._streams and said else ("SET", response)
+                failure = yield from self._write("set", token, *command, *core.times(question))
+                if failure is None and not self.is_void:
+                    self._token = None
+                    core.remember(self.moment, self._request, response, question.ttl)
         if not self._streams:
             self._add(response)
-        if refused:
-            self._fail(NotStored(core.codec.decode(response), refused))
+        if failure is not None and not is_outage(failure):
+            self._fail(NotStored(core.codec.decode(response), failure))
         else:
             self._finish()
 
     def _write(
         self, operation: str, token: bytes, name: str, *more: Any
-    ) -> Generator[Command, Any, tuple[bool, Exception | None]]:
-        """Returns true if Redis has carried out the command, and the error of a refusal.
+    ) -> Generator[Command, Any, RedisError | None]:
+        """Returns the error if the command fails, which ends the lease: the connection broke, or RELEASE gives it back.
 
-        A void token makes the flight void; a refused command gives the lease back.
+        A void token makes the flight void.
         """
+        began_at = time.monotonic()
         try:
             if (yield from self._command(name, *more, "TOKEN", token)) is None:
-                self.is_void = True
-                self.news.notify()
-            return True, None
+                if time.monotonic() - self._leased_at >= self._core.lease:
+                    self._core.lease_ended()
+                self._void()
+            self._leased_at = began_at
+            return None
         except RedisError as error:
             self._core.failed(operation, error)
-            self.confirmed = inf  # Redis proves nothing now: all callers share the response as it is
-            if is_outage(error):
-                return False, None
-            yield from self._release(token)
-            return False, error
+            if not is_outage(error):
+                yield from self._release(token)
+            self._close()
+            return error
 
     def _release(self, token: bytes) -> Generator[Command, Any, int | None]:
-        """Gives the lease back; the first waiter gets it. Returns 0 if it was void already, None if Redis is out of reach."""
+        """Gives the lease back; the first waiter gets it. Returns 0 if it was void already, None if RELEASE failed.
+
+        A lease that was not void proves the response.
+        """
+        began_at = time.monotonic()
         words = ("CHATCACHE.RELEASE", *self._request.words, "TOKEN", token, *self._request.options)
         try:
             released: int = yield Command(words)
-            return released
         except RedisError as error:
             self._core.failed("release", error)
             return None
+        self._token = None
+        if released:
+            self.confirmed = max(self.confirmed, began_at)
+        return released
+
+    def _without_redis(self) -> Effects:
+        if self._core.share_outage(self):
+            yield from self._without_lease("down")
+        else:
+            self.is_down = True
+            self._lose()
 
     def _without_lease(self, reason: Reason) -> Effects:
         """Computes a response that is not stored, for all callers that asked before it began."""
         core = self._core
         core.hooks.degraded(reason)
         began_at = time.monotonic()
-        # Later callers share it too if a change would be noticed (`At`), or cannot be made.
-        self.is_closed = reason == "busy" and not core.covers(self._request)
+        # Later callers share it too if a change would be noticed (`At`).
+        self.is_closed = not core.covers(self._request)
         self.confirmed = began_at if self.is_closed else inf
         self._settle("uncached")
         try:

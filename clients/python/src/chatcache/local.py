@@ -24,6 +24,7 @@ from typing import Any, NewType
 
 from redis import ConnectionPool
 
+from chatcache.errors import is_refusal
 from chatcache.hooks import Hooks
 from chatcache.request import Request, as_bytes
 
@@ -124,6 +125,7 @@ class Local:
         self._has_tried = threading.Event()
         self._answered_at = -inf
         self._logged_at = -inf
+        self._refusal: Exception | None = None
         self._thread: threading.Thread | None = None
 
     def attach(self, connect: Callable[[], ConnectionPool], timeout: float, hooks: Hooks) -> None:
@@ -137,19 +139,27 @@ class Local:
 
     @property
     def is_up(self) -> bool:
-        """Whether Redis has answered of late: if not, no caller should wait for it."""
+        """Whether Redis has answered of late: if not, no caller should wait for it.
+
+        Raises the error if Redis refuses the user: a wrong password, or a missing right.
+        """
+        self._begin()
+        if self._refusal is not None:
+            raise self._refusal.with_traceback(None)
+        late = time.monotonic() - self._answered_at
+        return not self._has_tried.is_set() or late < self._timeout + 4 * self._pause
+
+    def _begin(self) -> None:
         if self._pid != os.getpid():  # a fork, which has no threads
             self.memory = Memory(*self._limits)
             self._reset()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="chatcache-local", daemon=True)
             self._thread.start()
-        late = time.monotonic() - self._answered_at
-        return not self._has_tried.is_set() or late < self._timeout + 4 * self._pause
 
     def wait_until_tried(self) -> None:
         """Waits until Redis has replied, or the first connection has failed."""
-        _ = self.is_up
+        self._begin()
         self._has_tried.wait(self._timeout * 3 + 1)
 
     def close(self) -> None:
@@ -165,6 +175,7 @@ class Local:
                 if self._answered_at >= self._logged_at:  # for the first time since it answered
                     log.warning("chatcache: Redis does not answer: %s: %s", type(error).__name__, error)
                     self._logged_at = time.monotonic()
+                self._refusal = error if is_refusal(error) else None
             self._has_tried.set()
             self._stop.wait(self._pause)
 
@@ -181,6 +192,7 @@ class Local:
             connection.send_command(*(tracking if self.prefix else tracking[:4]))
             connection.read_response()
             self.memory.clear()
+            self._refusal = None
             while not self._stop.is_set():
                 sent_at = time.monotonic()
                 connection.send_command("PING")

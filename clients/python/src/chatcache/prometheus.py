@@ -1,6 +1,7 @@
 """Metrics for Prometheus, with the extra `prometheus`: what a cache does, and what its server counts."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from weakref import WeakKeyDictionary
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -12,10 +13,10 @@ from chatcache.request import Request
 SECONDS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16)
 
 
-class PrometheusHooks(Hooks):
-    """Counts what a cache does, as `<prefix>_responses_total{source}` and so on."""
+class Series:
+    """The time series of one registry and prefix."""
 
-    def __init__(self, registry: CollectorRegistry = REGISTRY, prefix: str = "chatcache_client") -> None:
+    def __init__(self, registry: CollectorRegistry, prefix: str) -> None:
         def counter(name: str, what: str, label: str, values: Iterable[str]) -> Counter:
             """All values count from 0 on: a rate does not see the first of what was not there before."""
             counted = Counter(f"{prefix}_{name}", what, [label], registry=registry)
@@ -26,42 +27,56 @@ class PrometheusHooks(Hooks):
         def seconds(name: str, what: str, labels: tuple[str, ...] = ()) -> Histogram:
             return Histogram(f"{prefix}_{name}_seconds", what, labels, buckets=SECONDS, registry=registry)
 
-        self._responses = counter("responses", "Responses by source", "source", SOURCES)
-        self._degraded = counter(
+        self.responses = counter("responses", "Responses by source", "source", SOURCES)
+        self.degraded = counter(
             "degraded", "Responses without a lease, by reason", "reason", ("down", "busy", "refused")
         )
-        operations = ("fetch", "append", "set", "release", "get")
-        self._failures = counter("failures", "Commands that failed at Redis", "operation", operations)
-        self._seconds = seconds("response", "Time to a whole response, by source", ("source",))
-        self._first = seconds("first_piece", "Time to the first piece of a stream, by source", ("source",))
-        self._compute = seconds("compute", "Time of a model call")
-        self._errors = Counter(f"{prefix}_compute_errors", "Model calls that failed", registry=registry)
-        self._invalidations = Counter(
+        operations = ("fetch", "append", "set", "release", "get", "decode")
+        self.failures = counter("failures", "Commands that failed at Redis", "operation", operations)
+        self.seconds = seconds("response", "Time to a whole response, by source", ("source",))
+        self.first = seconds("first_piece", "Time to the first piece of a stream, by source", ("source",))
+        self.compute = seconds("compute", "Time of a model call")
+        self.errors = Counter(f"{prefix}_compute_errors", "Model calls that failed", registry=registry)
+        self.invalidations = Counter(
             f"{prefix}_invalidations",
             "Messages from Redis that responses in memory are outdated",
             registry=registry,
         )
 
+
+# Registries do not tell what they hold. All hooks of a registry and prefix count in the same series.
+SERIES: WeakKeyDictionary[CollectorRegistry, dict[str, Series]] = WeakKeyDictionary()
+
+
+class PrometheusHooks(Hooks):
+    """Counts what a cache does, as `<prefix>_responses_total{source}` and so on. Several caches may count together."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY, prefix: str = "chatcache_client") -> None:
+        of_registry = SERIES.setdefault(registry, {})
+        if prefix not in of_registry:
+            of_registry[prefix] = Series(registry, prefix)
+        self._series = of_registry[prefix]
+
     def answered(self, request: Request, source: Source, seconds: float) -> None:
-        self._responses.labels(source).inc()
-        self._seconds.labels(source).observe(seconds)
+        self._series.responses.labels(source).inc()
+        self._series.seconds.labels(source).observe(seconds)
 
     def first_piece(self, request: Request, source: Source, seconds: float) -> None:
-        self._first.labels(source).observe(seconds)
+        self._series.first.labels(source).observe(seconds)
 
     def computed(self, request: Request, seconds: float, error: BaseException | None) -> None:
-        self._compute.observe(seconds)
+        self._series.compute.observe(seconds)
         if error is not None:
-            self._errors.inc()
+            self._series.errors.inc()
 
     def degraded(self, reason: Reason) -> None:
-        self._degraded.labels(reason).inc()
+        self._series.degraded.labels(reason).inc()
 
     def failed(self, operation: str, error: BaseException) -> None:
-        self._failures.labels(operation).inc()
+        self._series.failures.labels(operation).inc()
 
     def invalidated(self) -> None:
-        self._invalidations.inc()
+        self._series.invalidations.inc()
 
 
 # Fields of CHATCACHE.STATS that tell the present; all others count up.

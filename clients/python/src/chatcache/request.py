@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -70,11 +70,18 @@ def canonical(messages: Sequence[Any], **params: Any) -> str:
 
     `params` are the other parameters of the request (model, tools, temperature and so on). Two requests have the same
     text only if they are equal in all of them. `stream`, `stream_options`, `user` and `metadata` are left out, and so is
-    each parameter that is None.
+    each parameter that is None. Messages may be objects of an SDK: they count as what the SDK sends of them.
     """
     kept = {name: value for name, value in params.items() if value is not None and name not in IGNORED}
-    return sorted_json({"messages": messages, **kept})
+    return sorted_json({"messages": messages, **kept}, sent)
 
 
-def sorted_json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+def sent(value: Any) -> Any:
+    """Returns the fields of a pydantic model that were set."""
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json", exclude_unset=True)
+    raise TypeError(f"an object of type {type(value).__name__} is no part of a chat request")
+
+
+def sorted_json(value: Any, default: Callable[[Any], Any] | None = None) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=default)

@@ -4,6 +4,7 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from math import inf
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, cast
@@ -13,10 +14,10 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from chatcache.codecs import Value
-from chatcache.core import Answer, Core, Template, wraps
+from chatcache.core import ATTEMPTS, Answer, Core, Template, wraps
 from chatcache.errors import StreamLost, is_outage
-from chatcache.flight import Command, Flight, Lost, NextPiece, Question
-from chatcache.hooks import Source
+from chatcache.flight import COMPUTING, Command, Flight, Lost, NextPiece, Question
+from chatcache.hooks import Reason, Source
 from chatcache.request import Request, Text, Tier
 
 P = ParamSpec("P")
@@ -27,8 +28,11 @@ Compute = Callable[[], Generator[bytes, None, None]]
 class Cache(Core[Value]):
     __doc__ = (Core.__doc__ or "").replace("The base of `Cache` and `AsyncCache`", "A cache for threads", 1)
 
-    def _open(self) -> None:
+    def _begin(self) -> None:
+        super()._begin()
         self._threads: set[threading.Thread] = set()
+
+    def _open(self) -> None:
         self._redis: Redis
         self._waiting: Redis
         self._redis, self._waiting, self._asked = self._clients(Redis, Sentinel, Retry)
@@ -45,7 +49,7 @@ class Cache(Core[Value]):
 
     def close(self) -> None:
         """Waits for the flights under way, as long as a lease lasts, and closes all connections."""
-        self._is_closed = True
+        self.is_closed = True
         ends_at = time.monotonic() + self.lease
         for thread in list(self._threads):
             thread.join(max(0.0, ends_at - time.monotonic()))
@@ -297,11 +301,19 @@ class Cache(Core[Value]):
                 target=lambda: context.run(self._in_background, drive), name="chatcache-flight", daemon=True
             )
             self._threads.add(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # there are too many threads
+                self._threads.discard(thread)
+                drive.run(until_done=False)
 
     def _in_background(self, drive: "Drive[Value]") -> None:
         try:
             drive.run(until_done=False)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                raise
+            # It is the model's exit, which its caller is told.
         finally:
             self._threads.discard(threading.current_thread())
 
@@ -350,12 +362,18 @@ class Drive(Generic[Value]):
         if isinstance(effect, Command):
             return self._lane.send(effect)
         self._pieces = self._pieces or self._compute()
-        return next(self._pieces, None)
+        before = COMPUTING.set((*COMPUTING.get(), self._flight))
+        try:
+            return next(self._pieces, None)
+        finally:
+            COMPUTING.reset(before)
 
     def _close(self) -> None:
-        if self._pieces is not None:
-            self._pieces.close()
-        self._lane.close()
+        try:
+            if self._pieces is not None:
+                self._pieces.close()
+        finally:
+            self._lane.close(ends_lease=self._flight.holds_lease)
 
 
 class Lane:
@@ -368,14 +386,17 @@ class Lane:
 
     def send(self, command: Command) -> Any:
         if self._client is None or command.waits and not self._waits:
-            self.close()
+            self.close(ends_lease=False)
             self._waits = command.waits
             self._client = (self._waiting if command.waits else self._quick).client()
         return self._client.execute_command(*command.words)
 
-    def close(self) -> None:
+    def close(self, ends_lease: bool) -> None:
+        """Gives the connection back, closed if a lease has to end with it."""
         if self._client is not None:
             client, self._client = self._client, None
+            if ends_lease and client.connection is not None:
+                client.connection.disconnect()
             client.close()
 
 
@@ -391,7 +412,7 @@ class Stream(Generic[Value]):
         self._began_at = time.monotonic()
         self._flight: Flight[Value] | None = None
         self._asked_at = -inf  # or, of a caller who leads no flight, when it began
-        self._is_late = False
+        self._without: Reason | None = None  # why it will have no lease
         self._attempts = 0
 
     def join(self) -> None:
@@ -402,14 +423,18 @@ class Stream(Generic[Value]):
             if not question.refresh and (known := cache.remembered(question.request)) is not None:
                 self.source, self.given = "local", [known]
                 return
-            flight, leads = cache.join(question, self._streams, self._began_at, self._is_late, self._attempts)
-            self._asked_at = -inf if leads else self._began_at
+            if self._attempts >= ATTEMPTS and self._without is None:
+                self._without = "busy"
+            flight, self._asked_at = cache.join(question, self._streams, self._began_at, self._without)
+            leads = self._asked_at == -inf
             self._attempts += 1
             if leads:
                 cache._start(flight, self._compute, self._streams)
             try:
                 self._until(flight, lambda flight: flight.source is not None)
             except Lost:
+                if flight.is_down:
+                    self._without = "down"
                 continue
             self._flight = flight
             self.source = cache._source(flight, leads, self._attempts > 1)
@@ -421,7 +446,7 @@ class Stream(Generic[Value]):
         A caller is late if it has waited for `wait` and this process still computes the response. It leaves the flight as
         one that is lost. (A flight that waits for another process ends its wait itself.)
         """
-        waits_on = self._asked_at == -inf or self._is_late or self.given
+        waits_on = self._asked_at == -inf or self._without or self.given
         ends_at = inf if waits_on else self._began_at + self._cache.wait
         while True:
             with flight.news.lock:
@@ -432,15 +457,33 @@ class Stream(Generic[Value]):
                 if piece is None and flight.source == "computed" and ends_at < inf:
                     left = ends_at - time.monotonic()
                 if left is not None and left <= 0:
-                    self._is_late = True
+                    self._without = "busy"
                     raise Lost
                 flight.news.lock.wait(left)
 
     def value(self) -> Value:
-        """Returns the whole response, without its pieces. It begins again by itself if the response becomes void."""
-        value = self._cache.codec.decode(self._whole())
+        """Returns the whole response, without its pieces. It begins again by itself if the response becomes void.
+
+        A stored response that the codec cannot read is computed anew.
+        """
+        while True:
+            response = self._whole()
+            try:
+                value = self._cache.codec.decode(response)
+                break
+            except Exception as error:  # noqa: BLE001  the codec's
+                self._ask_anew(error)
         self._cache.hooks.answered(self._question.request, self.source, time.monotonic() - self._began_at)
         return value
+
+    def _ask_anew(self, error: Exception) -> None:
+        """Joins a flight that computes, as the codec cannot read the stored response. Raises the error of any other one."""
+        if self._question.refresh or self.source in ("computed", "uncached") or len(self.given) > 1:
+            raise error
+        self._cache.unreadable(error)
+        self._question = replace(self._question, refresh=True)
+        self.given = []
+        self.join()
 
     def _whole(self) -> bytes:
         while (flight := self._flight) is not None:
@@ -480,10 +523,18 @@ class Stream(Generic[Value]):
         request, hooks = self._question.request, self._cache.hooks
         is_first = True
         for response in self.responses():
+            try:
+                is_whole = self.source in ("local", "hit", "stale")
+                piece = self._cache.codec.decode(response) if is_whole else decode(response, False)
+            except Exception as error:  # noqa: BLE001  the codec's
+                self._ask_anew(error)
+                for piece in self:
+                    yield piece
+                return
             if is_first:
                 hooks.first_piece(request, self.source, time.monotonic() - self._began_at)
                 is_first = False
-            if piece := decode(response, False):
+            if piece:
                 yield piece
         if piece := decode(b"", True):
             yield piece

@@ -23,6 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case ["path"]:
             print(path())
             return 0
+        case ["server", "-h" | "--help"] | ["path", "-h" | "--help"] | ["-h" | "--help"]:
+            print(USAGE, end="")
+            return 0
         case ["server", *options]:
             server = find_server()
             if server is None:
@@ -33,9 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
                 return 1
             os.execv(server, command_line(server, options))
-        case ["-h" | "--help"]:
-            print(USAGE, end="")
-            return 0
         case _:
             print(USAGE, end="", file=sys.stderr)
             return 2

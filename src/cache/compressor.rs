@@ -5,9 +5,9 @@
 //! small batches between two turns of the event loop. The key does not count as used, and the server is not told, as the
 //! response is the same. An entry that leaves L1 is compressed likewise, without the delay.
 //!
-//! **Bounds**: an entry joins the queue of stored entries once, with the handle that it was linked under. Where most places are
-//! of entries that are gone, as after many SETs over one key, each new one clears out two: the queue is at most some three
-//! times as long as the index. Entries that have left L1 have a queue of their own, with each entry once: it is never longer
+//! **Bounds**: an entry joins the queue of stored entries once, with the handle that it was linked under. Each new
+//! place clears out two of entries that are gone where most are, as after many SETs over one key. So the queue is at most some
+//! three times as long as the index. Entries that have left L1 have a queue of their own, with each entry once: it is never longer
 //! than the index, and stored entries do not wait behind it.
 
 use crate::cache::l1::{ByLocation, Location};

@@ -237,7 +237,7 @@ pub fn follow_settings(ctx: &Ctx<'_>) {
     }
 }
 
-/// What becomes of the entries that a replaced L1 held.
+/// The fate of the entries that a replaced L1 held.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Held {
     /// They are cold from now on.

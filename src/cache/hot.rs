@@ -13,7 +13,6 @@ use crate::index::{Index, Liveness};
 use crate::redis::{Content, Ctx, TICK_MS, prefetch};
 use crate::request::error::CommandError;
 use crate::request::{Request, key_name};
-use crate::tier::Tier;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::thread;
@@ -50,14 +49,8 @@ pub enum L1Miss {
 ///
 /// The clock counts, and not the time at which a script around the command began: freshness ends within a long script too.
 pub fn get(ctx: &Ctx<'_>, request: &Request<'_>, reply: impl FnOnce(&[u8], i64)) -> HotLookup {
-    let database = ctx.database();
-    CACHE.with(|cache| match cache.l1.as_ref().filter(|l1| l1.is_worth_a_look()) {
-        None => HotLookup::Miss(L1Miss::Off),
-        Some(l1) => {
-            let key = l1.key(database, request);
-            cache.serve_hot(database, request.tier, key, ctx.tick_ms(), reply)
-        }
-    })
+    let (database, tick_ms) = (ctx.database(), ctx.tick_ms());
+    CACHE.with(|cache| cache.serve_hot(database, request, tick_ms, reply))
 }
 
 impl Cache {
@@ -65,12 +58,13 @@ impl Cache {
     fn serve_hot(
         &mut self,
         database: i32,
-        tier: Tier,
-        key: L1Key,
+        request: &Request<'_>,
         tick_ms: i64,
         reply: impl FnOnce(&[u8], i64),
     ) -> HotLookup {
-        let Some(l1) = &self.l1 else { return HotLookup::Miss(L1Miss::Off) };
+        let l1 = self.l1.as_ref().filter(|l1| l1.pause.lets_look());
+        let Some(l1) = l1 else { return HotLookup::Miss(L1Miss::Off) };
+        let key = l1.key(database, request);
         let Some(hot) = l1.get(&key) else { return HotLookup::Miss(L1Miss::Absent(key)) };
         prefetch(hot.response.address(), HOT_PREFETCH);
         let miss = HotLookup::Miss(L1Miss::Due(key, hot.location));
@@ -94,9 +88,9 @@ impl Cache {
         hot.frequency.set(hot.frequency.get().after_hit(tick_ms));
         hot.untouched_hits.set(hot.untouched_hits.get().saturating_add(1));
         hot.response.count_hit();
-        self.counters.count_hit(tier, saved_ms);
+        self.counters.count_hit(request.tier, saved_ms);
         self.counters.hits_l1 += 1;
-        l1.note_hit();
+        l1.pause.note_hit();
         HotLookup::Served
     }
 }
@@ -123,7 +117,7 @@ pub fn serve(
         L1Miss::Due(..) | L1Miss::Off => None,
     };
     if let (L1Miss::Absent(_), None) = (&miss, &admission) {
-        CACHE.with(|cache| cache.l1().iter().for_each(|l1| l1.note_refusal()));
+        CACHE.with(|cache| cache.l1().iter().for_each(|l1| l1.pause.note_refusal()));
     }
     let decompressed = read(&found, |bytes| {
         reply(bytes);

@@ -108,7 +108,8 @@ pub struct L1 {
     max_bytes: u64,
     /// The number of responses.
     len: usize,
-    pause: Pause,
+    /// Tells which reads look into it.
+    pub(super) pause: Pause,
 }
 
 /// Part of the responses, with their bytes counted.
@@ -182,21 +183,6 @@ impl L1 {
     /// Returns the candidate for a key. The caller checks that it is fresh.
     pub fn get(&self, key: &L1Key) -> Option<&L1Entry> {
         self.shards.of(key.shard()).entries.get(key)
-    }
-
-    /// Returns false if the next read should not look into L1: see `l1_pause`.
-    pub fn is_worth_a_look(&self) -> bool {
-        self.pause.lets_look()
-    }
-
-    /// Counts a read that L1 served.
-    pub fn note_hit(&self) {
-        self.pause.note_hit();
-    }
-
-    /// Counts a read for which L1 had nothing, and whose response it did not admit.
-    pub fn note_refusal(&self) {
-        self.pause.note_refusal();
     }
 
     /// Returns true if L1 holds the entry's response.

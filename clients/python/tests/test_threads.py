@@ -34,6 +34,19 @@ class Model:
         return f"said {number}"
 
 
+class Held:
+    """Says one thing once it may go on."""
+
+    def __init__(self, said: str) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self._said = said
+
+    def __call__(self) -> str:
+        self.begun.set()
+        self.go_on.wait(30)
+        return self._said
+
+
 def ask(cache: Cache, model: Callable[[], str], message: str = "hi", **more: Any) -> Answer[str]:
     return cache.get_or_compute(model, message, **{**OF_ANN, **more})
 
@@ -266,20 +279,14 @@ def test_changes_reply_their_number(server: Server) -> None:
 
 def test_a_caller_after_a_change_gets_no_response_of_before(server: Server) -> None:
     """Though the old one is being computed, here and in no other process."""
-    begun, go_on = threading.Event(), threading.Event()
-
-    def old() -> str:
-        begun.set()
-        go_on.wait(30)
-        return "old"
-
+    old = Held("old")
     with Cache(server.url) as cache, ThreadPoolExecutor(2) as pool:
         first = pool.submit(ask, cache, old)
-        begun.wait(30)
+        old.begun.wait(30)
         server.run("CHATCACHE.INVALIDATE", "helper")  # by another client
         second = pool.submit(ask, cache, lambda: "new")
         time.sleep(0.1)
-        go_on.set()
+        old.go_on.set()
         assert first.result(30).value == "old"
         assert second.result(30).value == "new"
         assert ask(cache, Model()) == Answer("new", "hit")
@@ -312,40 +319,28 @@ def test_callers_after_an_invalidate_in_a_stream_cost_one_model_call(server: Ser
 
 
 def test_a_flight_whose_fetch_timed_out_is_not_shared_after_an_invalidate(server: Server) -> None:
-    begun, go_on = threading.Event(), threading.Event()
-
-    def old() -> str:
-        begun.set()
-        go_on.wait(30)
-        return "old"
-
+    old = Held("old")
     with Cache(server.url, timeout=0.3) as cache, ThreadPoolExecutor(1) as pool:
         server.process.send(signal.SIGSTOP)
         first = pool.submit(ask, cache, old)
-        begun.wait(30)
+        old.begun.wait(30)
         server.process.send(signal.SIGCONT)
         server.run("CHATCACHE.INVALIDATE", "helper")
         assert ask(cache, lambda: "new") == Answer("new", "computed")
-        go_on.set()
+        old.go_on.set()
         assert first.result(30) == Answer("old", "uncached")
 
 
 def test_a_flight_whose_connection_was_cut_is_not_shared_after_an_invalidate(server: Server) -> None:
-    begun, go_on = threading.Event(), threading.Event()
-
-    def old() -> str:
-        begun.set()
-        go_on.wait(30)
-        return "old"
-
+    old = Held("old")
     with Cache(server.url) as cache, ThreadPoolExecutor(2) as pool:
         first = pool.submit(ask, cache, old)
-        begun.wait(30)
+        old.begun.wait(30)
         cut_connections(server)
         server.run("CHATCACHE.INVALIDATE", "helper")
         later = pool.submit(ask, cache, lambda: "new")
         time.sleep(0.1)  # it joins the flight, which does not know yet
-        go_on.set()
+        old.go_on.set()
         assert first.result(30) == Answer("old", "computed")
         assert later.result(30) == Answer("new", "computed")
         assert ask(cache, Model()) == Answer("new", "hit")
@@ -462,22 +457,16 @@ def test_without_redis_a_crowd_costs_one_model_call(server: Server, apart: float
 
 def test_a_server_that_dies_meanwhile_costs_one_more_model_call(server: Server) -> None:
     """The response under way may have been invalidated before the server died."""
-    begun, go_on = threading.Event(), threading.Event()
-
-    def old() -> str:
-        begun.set()
-        go_on.wait(30)
-        return "old"
-
+    old = Held("old")
     with Cache(server.url) as cache, ThreadPoolExecutor(11) as pool:
         first = pool.submit(ask, cache, old)
-        begun.wait(30)
+        old.begun.wait(30)
         server.run("CHATCACHE.INVALIDATE", "helper")
         model = Model(0.5)
         others = [pool.submit(ask, cache, model) for _ in range(10)]
         time.sleep(0.2)
         server.stop()
-        go_on.set()
+        old.go_on.set()
         assert first.result(10) == Answer("old", "computed")
         assert {other.result(10).value for other in others} == {"said 1"}
 
@@ -559,16 +548,10 @@ def test_a_time_out_of_the_connection_does_not_end_a_wait(server: Server, option
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_child_does_not_wait_for_a_flight_of_its_parent(server: Server) -> None:
-    begun, go_on = threading.Event(), threading.Event()
-
-    def slow() -> str:
-        begun.set()
-        go_on.wait(30)
-        return "parent's"
-
+    slow = Held("parent's")
     with Cache(server.url) as cache, ThreadPoolExecutor(1) as pool:
         first = pool.submit(ask, cache, slow)
-        begun.wait(30)
+        slow.begun.wait(30)
         child = os.fork()
         if child == 0:
             signal.alarm(20)
@@ -576,7 +559,7 @@ def test_a_child_does_not_wait_for_a_flight_of_its_parent(server: Server) -> Non
         try:
             until("the child waits", lambda: server.stat("waiters") == 1, seconds=10)
         finally:
-            go_on.set()
+            slow.go_on.set()
             status = os.waitpid(child, 0)[1]
         assert status == 0
         assert first.result(30) == Answer("parent's", "computed")

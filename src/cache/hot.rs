@@ -49,26 +49,26 @@ pub enum L1Miss {
 ///
 /// The clock counts, and not the time at which a script around the command began: freshness ends within a long script too.
 pub fn get(ctx: &Ctx<'_>, request: &Request<'_>, reply: impl FnOnce(&[u8], i64)) -> HotLookup {
-    let (database, tick_ms) = (ctx.database(), ctx.tick_ms());
-    CACHE.with(|cache| cache.serve_hot(database, request, tick_ms, reply))
+    CACHE.with(|cache| cache.serve_hot(ctx, request, reply))
 }
 
 impl Cache {
-    /// See `get`. `tick_ms` is at most `TICK_MS` behind the clock.
+    /// See `get`.
     fn serve_hot(
         &mut self,
-        database: i32,
+        ctx: &Ctx<'_>,
         request: &Request<'_>,
-        tick_ms: i64,
         reply: impl FnOnce(&[u8], i64),
     ) -> HotLookup {
         let l1 = self.l1.as_ref().filter(|l1| l1.pause.lets_look());
         let Some(l1) = l1 else { return HotLookup::Miss(L1Miss::Off) };
+        let database = ctx.database();
         let key = l1.key(database, request);
         let Some(hot) = l1.get(&key) else { return HotLookup::Miss(L1Miss::Absent(key)) };
         prefetch(hot.response.address(), HOT_PREFETCH);
         let miss = HotLookup::Miss(L1Miss::Due(key, hot.location));
         let until_ms = hot.until_ms.get();
+        let tick_ms = ctx.tick_ms();
         let untouched_ms = tick_ms.saturating_sub(hot.touched_ms.get());
         if tick_ms.saturating_add(TICK_MS) >= until_ms || !(-TICK_MS..TOUCH_MS).contains(&untouched_ms) {
             return miss;

@@ -90,18 +90,44 @@ const BUFFER_BYTES: usize = 1024 * 1024;
 /// The longest sample: longer responses do well without a dictionary, and improve it little.
 const LONGEST_SAMPLE: usize = 32 * 1024;
 
+/// The number of dictionaries. Each takes eight times as many responses as the one before.
+const MOST_DICTIONARIES: usize = 12;
+
 /// The dictionaries of this process, by `DictionaryId`. They are never removed, since a response may be compressed with one.
-/// Their number is bounded: each takes eight times as many responses as the one before. Reads take no lock, which a
-/// forked child could find held.
-static DICTIONARIES: [OnceLock<DDict<'static>>; 12] = [const { OnceLock::new() }; 12];
+/// Reads take no lock, which a forked child could find held.
+static DICTIONARIES: [OnceLock<Box<[u8]>>; MOST_DICTIONARIES] =
+    [const { OnceLock::new() }; MOST_DICTIONARIES];
 
 thread_local! {
     static DECOMPRESSOR: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
+    /// Those of the dictionaries that this thread has used.
+    static READERS: RefCell<[Option<Reader>; MOST_DICTIONARIES]> = const { RefCell::new([const { None }; MOST_DICTIONARIES]) };
 }
 
-impl DictionaryId {
-    fn dictionary(self) -> Option<&'static DDict<'static>> {
-        DICTIONARIES.get(usize::from(self.0))?.get()
+/// Decompresses with one dictionary. The dictionary stands in memory right before the decompressed bytes: so zstd takes both
+/// for one window, and copies from the dictionary as fast as from the response, which saves a quarter of the time. A context
+/// for each dictionary saves a fifth where two dictionaries take turns.
+struct Reader {
+    context: DCtx<'static>,
+    dictionary: DDict<'static>,
+    /// The decompressed bytes. It is as long as the longest response that is compressed with a dictionary.
+    out: &'static mut [u8],
+}
+
+impl Reader {
+    /// Returns the reader of a dictionary, or None if there is no such dictionary. Its buffer is never freed: one thread of a
+    /// server reads, and its dictionaries stay.
+    fn new(id: DictionaryId) -> Option<Reader> {
+        let dictionary = DICTIONARIES.get(usize::from(id.0))?.get()?;
+        let mut buffer = dictionary.to_vec();
+        buffer.resize(dictionary.len() + LONGEST_SAMPLE, 0);
+        let (dictionary, out) = buffer.leak().split_at_mut(dictionary.len());
+        Some(Reader { context: DCtx::create(), dictionary: DDict::create_by_reference(dictionary), out })
+    }
+
+    fn read(&mut self, compressed: &[u8]) -> Option<&[u8]> {
+        let bytes = self.context.decompress_using_ddict(&mut *self.out, compressed, &self.dictionary).ok()?;
+        self.out.get(..bytes)
     }
 }
 
@@ -140,11 +166,15 @@ pub fn decompress(
                 .map_err(|_| Damaged)?;
         }
         Encoding::Trained(id) => {
-            let dictionary = id.dictionary().ok_or(Damaged)?;
-            out.reserve(raw_bytes);
-            DECOMPRESSOR
-                .with_borrow_mut(|context| context.decompress_using_ddict(out, compressed, dictionary))
-                .map_err(|_| Damaged)?;
+            READERS.with_borrow_mut(|readers| {
+                let reader = readers.get_mut(usize::from(id.0)).ok_or(Damaged)?;
+                if reader.is_none() {
+                    *reader = Reader::new(id);
+                }
+                let raw = reader.as_mut().and_then(|reader| reader.read(compressed)).ok_or(Damaged)?;
+                out.extend_from_slice(raw);
+                Ok(())
+            })?;
         }
     }
     if out.len() == raw_bytes { Ok(()) } else { Err(Damaged) }
@@ -299,8 +329,7 @@ impl Compressor {
         if after >= before - before / 20 {
             return None;
         }
-        let decoder = DDict::try_create(&dictionary)?;
-        DICTIONARIES.get(usize::from(id.0))?.set(decoder).ok()?;
+        DICTIONARIES.get(usize::from(id.0))?.set(dictionary.into()).ok()?;
         new
     }
 
@@ -488,7 +517,7 @@ mod tests {
         assert_eq!((seen(10), seen(11)), (1, 0));
         let before = dictionaries();
         for slot in &DICTIONARIES[9..11] {
-            assert!(slot.set(DDict::try_create(&text(0)).expect("a dictionary")).is_ok());
+            assert!(slot.set(text(0).into()).is_ok());
         }
         assert!(dictionaries() >= before + 2);
     }
@@ -506,7 +535,7 @@ mod tests {
     #[test]
     fn a_response_that_shrinks_with_a_dictionary_only_is_portable_raw() {
         let mut compressor = trained(8);
-        DICTIONARIES[8].set(DDict::try_create(&text(0)).expect("a dictionary")).ok().expect("a free slot");
+        DICTIONARIES[8].set(text(0).into()).expect("a free slot");
         let raw = b"Dear customer 0, thank you for your question about our product.";
         let (encoding, compressed) = compressor.compress(Method::Zstd, raw).expect("the dictionary holds it");
         assert_eq!(encoding, Encoding::Trained(DictionaryId(8)));

@@ -20,7 +20,7 @@ pub struct SlotMoves {
 struct SlotMove {
     name: MigrationName,
     slots: Vec<RangeInclusive<u16>>,
-    /// None if the slots leave.
+    /// The arrival of the slots' entries; None if the slots leave.
     arrival: Option<ArrivalId>,
 }
 

@@ -21,11 +21,11 @@ use super::steps::{act, follow_slots, step};
 pub struct FetchTerms {
     /// Length of the lease in milliseconds.
     pub lease_ms: i64,
-    /// Whether the lease ends with the caller's connection.
+    /// The tie of the lease to the caller's connection.
     pub tie: Tie,
     /// The longest wait in milliseconds; 0 for no wait.
     pub wait_ms: i64,
-    /// Whether the caller reads along.
+    /// The draft that the caller reads along, if any.
     pub stream: Stream,
 }
 

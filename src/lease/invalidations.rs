@@ -19,7 +19,7 @@ use super::types::{LeaseKey, Step, WaitOutcome, Wake};
 use super::waiters::Waiter;
 use crate::tier::Tier;
 
-/// What an invalidation concerns: it voids these leases. The numbers are databases.
+/// The leases that an invalidation voids. The numbers are databases.
 #[derive(Clone, Copy, Debug)]
 pub enum VoidScope<'a> {
     /// One response was deleted: CHATCACHE.DEL, DEL, UNLINK and the like.

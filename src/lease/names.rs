@@ -13,7 +13,7 @@ pub(super) struct NameHash(NonZeroU64);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Names {
     pub persona: NameHash,
-    /// None without a user.
+    /// The user's; None without one.
     pub user: Option<NameHash>,
 }
 

@@ -85,7 +85,7 @@ impl LeaseTable {
         }
     }
 
-    /// The whole draft of a lease, for COMMIT. None if the token proves no lease or the lease has no draft.
+    /// Returns the whole draft of a lease, for COMMIT, or None if the token proves no lease or the lease has no draft.
     pub fn draft(&self, lease_key: &LeaseKey, token: &Token, now_ms: i64) -> Option<DraftPart> {
         let flight = self.flights.get(self.holds(lease_key, token, now_ms)?)?;
         self.drafts.get(flight.lease.id)?.text.part(0)

@@ -266,7 +266,8 @@ impl LeaseTable {
         self.flights.len() == 0 && self.waiters.len() == 0 && self.drafts.is_empty() && self.ended.is_empty()
     }
 
-    /// The time of the next deadline in milliseconds of the step's clock; it may be in the past. None if there is none.
+    /// Returns the time of the next deadline in milliseconds of the step's clock, or None if there is none. It may be in the
+    /// past.
     pub fn next_deadline(&self) -> Option<i64> {
         [
             self.flights.next_end(),

@@ -6,7 +6,7 @@ use super::draft_text::DraftPart;
 use super::ids::WaiterId;
 use crate::tier::Tier;
 
-/// What callers of one missing response share: requests with equal lease keys share one lease.
+/// The key of a lease: requests with equal lease keys share one lease.
 ///
 /// `identity` tells the requests of a tier apart. On a single server it is the request's fingerprint. In a cluster
 /// every key contains the persona, so there it must be a hash of both, lest two keys share a lease.
@@ -64,7 +64,7 @@ impl DraftName {
     }
 }
 
-/// Whether a caller reads along.
+/// The way in which a caller reads along, if it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// The caller waits for the response.
@@ -100,7 +100,7 @@ pub enum AppendOutcome {
     Refused,
 }
 
-/// What a stored response is made of.
+/// The source of a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoredAs {
     /// COMMIT: the response is the draft of the lease with this token.

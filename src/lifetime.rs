@@ -51,7 +51,7 @@ impl Lifetime {
             };
             if let Some(found) = kept {
                 let expires_at = found.key.key().expires_at();
-                return Ok(Lifetime { expires_at, fresh_until: found.fresh_until_ms.get() });
+                return Ok(Lifetime { expires_at, fresh_until: found.fresh_until_ms() });
             }
         }
         let fresh_until = match terms.ttl {

@@ -37,6 +37,10 @@ pub fn report() -> Report {
             report.l1_entries = l1.len() as u64;
             report.l1_bytes = l1.bytes();
         }
+        for requests in cache.request_tables() {
+            report.request_table_entries += requests.len() as u64;
+            report.request_table_bytes += requests.heap_bytes();
+        }
         for index in cache.indexes() {
             report.entries += index.entries();
             for (sum, tier) in report.entries_by_tier.iter_mut().zip(Tier::ALL) {
@@ -101,6 +105,10 @@ pub struct Report {
     pub l1_entries: u64,
     /// The bytes that L1 counts for them.
     pub l1_bytes: u64,
+    /// Responses in the request tables.
+    pub request_table_entries: u64,
+    /// The memory of the request tables, in bytes.
+    pub request_table_bytes: u64,
     /// Responses compressed so far.
     pub compressed: u64,
     /// Entries in the compressor's queue.
@@ -117,7 +125,7 @@ pub struct Report {
 
 impl Report {
     /// Returns all fields, in the order of the reply.
-    pub fn fields(&self) -> [(&'static str, u64); 49] {
+    pub fn fields(&self) -> [(&'static str, u64); 51] {
         let Report { counters, .. } = self;
         let entries = |tier: Tier| self.entries_by_tier.get(tier as usize).copied().unwrap_or(0);
         [
@@ -163,6 +171,8 @@ impl Report {
             ("stored-bytes", self.stored_bytes),
             ("l1-entries", self.l1_entries),
             ("l1-bytes", self.l1_bytes),
+            ("request-table-entries", self.request_table_entries),
+            ("request-table-bytes", self.request_table_bytes),
             ("compressed", self.compressed),
             ("waiting-to-compress", self.waiting_to_compress),
             ("dictionaries", self.dictionaries),

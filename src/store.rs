@@ -22,9 +22,9 @@ use crate::cache::compressor;
 use crate::cache::lookup::{Found, Lookup, lookup};
 use crate::cache::{CACHE, names, rights};
 use crate::config;
-use crate::entry::{Entry, Placement, Response};
+use crate::entry::{Entry, Facts, Placement, Response};
 use crate::flight;
-use crate::index::{Handle, Name, Size};
+use crate::index::{Handle, Name};
 use crate::lifetime::{Lifetime, Terms};
 use crate::redis::{Args, Class, Ctx, Key, ReplicatedCommand, TypedKey};
 use crate::request::Request;
@@ -118,9 +118,14 @@ pub fn store(
     let replaces = lookup.response().is_some();
 
     let cost_ms = write.cost_ms.unwrap_or(u32::try_from(held_ms).unwrap_or(u32::MAX));
-    let mut entry = Entry::new(Placement::Unknown, request.fingerprint(), Response::new(&bytes), now_ms);
-    entry.fresh_until_ms.set(lifetime.fresh_until);
-    entry.cost_ms = cost_ms;
+    let facts = Facts {
+        fingerprint: request.fingerprint(),
+        stored_at_ms: now_ms,
+        fresh_until_ms: lifetime.fresh_until,
+        cost_ms,
+        hits: 0,
+    };
+    let entry = Entry::new(Placement::Unknown, Response::new(&facts, &bytes));
     let (mut key, handle) = put(ctx, lookup, request, &name, entry)?;
     key.key_mut().set_expires_at(lifetime.expires_at);
     CACHE.with(|cache| cache.counters.sets += 1);
@@ -183,19 +188,18 @@ fn put<'c>(
     name: &[u8],
     entry: Entry,
 ) -> Result<(TypedKey<'c, Entry>, Handle), CommandError> {
-    let size = entry.size();
+    let bytes = entry.raw_bytes();
     let (key, old) = match lookup {
         Lookup::Missing(key) => (store_new(key, entry)?, None),
         Lookup::Mismatch(found) | Lookup::Stale(found) | Lookup::Fresh(found) => {
             let Found { mut key, .. } = found;
-            let old = key.handle().map(|handle| (handle, key.size()));
             // The server sees the same value, with another entry in it.
-            *key = entry;
-            (key, old)
+            let old = std::mem::replace(&mut *key, entry);
+            (key, Some(old))
         }
         Lookup::Forbidden => return Err(CommandError::Internal),
     };
-    let handle = link(ctx, old, request, name, size);
+    let handle = link(ctx, old.as_ref(), request, name, bytes.into());
     key.move_to(Placement::Linked(handle));
     Ok((key, handle))
 }
@@ -204,14 +208,9 @@ fn store_new(key: Key<'_>, entry: Entry) -> Result<TypedKey<'_, Entry>, CommandE
     key.store(Box::new(entry)).ok_or(CommandError::Internal)
 }
 
-/// Links the new entry of a request in the index, in the place of the old one of its key. The old one leaves L1.
-fn link(
-    ctx: &Ctx<'_>,
-    old: Option<(Handle, Size)>,
-    request: &Request<'_>,
-    name: &[u8],
-    size: Size,
-) -> Handle {
+/// Links the new entry of a request in the index, in the place of the old one of its key. The old one leaves the request table
+/// and L1.
+fn link(ctx: &Ctx<'_>, old: Option<&Entry>, request: &Request<'_>, name: &[u8], bytes: u64) -> Handle {
     let kept = match request.tail() {
         Tail::Digest(digest) => Name::Canonical(digest),
         Tail::Id(_) => Name::Own(name),
@@ -219,12 +218,11 @@ fn link(
     let Request { tier, user, persona, .. } = *request;
     let database = ctx.database();
     CACHE.with(|cache| {
-        let handle = match old {
-            Some((handle, old_size)) => {
-                cache.remove_from_l1((database, handle));
-                cache.index(database).relink((handle, old_size), tier, persona, user, kept, size)
-            }
-            None => cache.index(database).link(tier, persona, user, kept, size),
+        old.iter().for_each(|old| cache.forget(database, old));
+        let index = cache.index(database);
+        let handle = match old.and_then(|old| Some((old.handle()?, old.size()))) {
+            Some(old) => index.relink(old, tier, persona, user, kept, bytes),
+            None => index.link(tier, persona, user, kept, bytes),
         };
         cache.mark_arriving((database, handle), persona);
         handle

@@ -1,17 +1,19 @@
-//! Compares caches for L1: a hit, and the longest insertion, in L1 (an IndexMap that samples the least frequent),
-//! quick_cache and moka; and the time that finding an entry's place takes. `cargo bench --bench l1`, without a server, in
-//! one thread, by its CPU time. Each hit reads the first byte of its response.
+//! Compares caches for hot responses: a hit, and the longest insertion, in the request table with L1 (which samples the
+//! least frequent), quick_cache and moka; and the time that finding a response takes. `cargo bench --bench l1`, without a
+//! server, in one thread, by its CPU time. Each hit reads the first byte of its response.
 //!
-//! The caches hold 40,000 responses, which are read in a random order. Each response is shared bytes under the key of L1,
-//! 16 bytes that are a hash already.
+//! The caches hold 40,000 responses, which are read in a random order. Each response is shared bytes under the hash of its
+//! request.
 
 use std::hash::{BuildHasherDefault, Hasher};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatcache::cache::l1::{L1, L1Entry, L1Key};
-use chatcache::entry::{Frequency, Response};
+use chatcache::cache::l1::{Candidate, L1};
+use chatcache::cache::location::Location;
+use chatcache::cache::request_table::{RequestHash, RequestHasher, RequestTable};
+use chatcache::entry::{ALWAYS_FRESH, Facts, Response};
 use chatcache::index::{Index, Name};
 use chatcache::request::fingerprint::Fingerprint;
 use chatcache::request::{self, Accepts, Parts, RequestArgs};
@@ -49,14 +51,14 @@ type AsIs = BuildHasherDefault<AsItIs>;
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<L1Key, Arc<[u8]>> for ByBytes {
-    fn weight(&self, _: &L1Key, response: &Arc<[u8]>) -> u64 {
+impl Weighter<RequestHash, Arc<[u8]>> for ByBytes {
+    fn weight(&self, _: &RequestHash, response: &Arc<[u8]>) -> u64 {
         response.len() as u64
     }
 }
 
-type Quick = quick_cache::unsync::Cache<L1Key, Arc<[u8]>, ByBytes, AsIs>;
-type Moka = moka::sync::Cache<L1Key, Arc<[u8]>, AsIs>;
+type Quick = quick_cache::unsync::Cache<RequestHash, Arc<[u8]>, ByBytes, AsIs>;
+type Moka = moka::sync::Cache<RequestHash, Arc<[u8]>, AsIs>;
 
 fn quick_cache(responses: usize, max_bytes: u64) -> Quick {
     Quick::with(responses, max_bytes, ByBytes, AsIs::default(), Default::default())
@@ -69,32 +71,41 @@ fn moka(max_bytes: u64) -> Moka {
         .build_with_hasher(AsIs::default())
 }
 
-fn l1(max_bytes: u64) -> L1 {
-    L1::new(max_bytes, [1, 2, 3, 4])
-}
+const HASHER: RequestHasher = RequestHasher::new([1, 2, 3, 4]);
 
-fn key(l1: &L1, message: &[u8]) -> L1Key {
+fn hash(message: &[u8]) -> RequestHash {
     let request = RequestArgs::parse(Accepts::Tiers, [b"msg", b"", b"helper", message], None);
-    l1.key(0, &request.expect("a valid request").request())
+    HASHER.hash(&request.expect("a valid request").request())
 }
 
-fn l1_entry(index: &mut Index, message: &[u8], bytes: &[u8]) -> L1Entry {
-    let handle = index.link(Tier::Msg, b"helper", b"", Name::Own(message), bytes.len() as u64);
-    L1Entry {
-        location: (0, handle),
-        resolved: index.resolve(handle).into(),
-        response: Response::new(bytes),
-        until_ms: i64::MAX.into(),
-        cost_ms: 0,
-        frequency: Frequency::default().into(),
-        touched_ms: 0.into(),
-        untouched_hits: 0.into(),
+/// The request table, and L1 beside it.
+struct Ours {
+    index: Index,
+    table: RequestTable,
+    l1: L1,
+}
+
+impl Ours {
+    fn new(max_bytes: u64) -> Ours {
+        Ours { index: Index::new(), table: RequestTable::new(), l1: L1::new(max_bytes) }
     }
-}
 
-fn admit(l1: &mut L1, key: L1Key, entry: L1Entry) {
-    let admission = l1.weigh(key, entry.response.len(), 1, 0).expect("L1 is not full");
-    l1.admit(admission, entry);
+    fn response(&mut self, message: &[u8], bytes: &[u8]) -> (Location, Response) {
+        let fingerprint = Fingerprint::from_bytes([0; 32]);
+        let facts = Facts { fingerprint, stored_at_ms: 0, fresh_until_ms: ALWAYS_FRESH, cost_ms: 0, hits: 0 };
+        let handle = self.index.link(Tier::Msg, b"helper", b"", Name::Own(message), bytes.len() as u64);
+        ((0, handle), Response::new(&facts, bytes))
+    }
+
+    fn insert(&mut self, hash: &RequestHash, (location, response): &(Location, Response)) {
+        self.table.insert(hash, response);
+        let candidate = Candidate { finder: hash.finder, raw_bytes: response.raw_bytes(), frequency: 1 };
+        if self.l1.may_admit(candidate)
+            && let Some(admission) = self.l1.weigh(candidate, 0)
+        {
+            self.l1.admit(admission, *location, response);
+        }
+    }
 }
 
 /// Returns the nanoseconds of CPU time of one call, in the best round.
@@ -114,16 +125,16 @@ fn main() {
 }
 
 fn compare_hits() {
-    let (mut l1, mut index) = (l1(MAX_BYTES), Index::new());
+    let mut ours = Ours::new(MAX_BYTES);
     let (moka, mut quick) = (moka(MAX_BYTES), quick_cache(RESPONSES, MAX_BYTES));
     let bytes = vec![b'x'; RESPONSE_BYTES];
-    let keys: Vec<L1Key> = (0..RESPONSES).map(|n| key(&l1, &n.to_le_bytes())).collect();
+    let keys: Vec<RequestHash> = (0..RESPONSES).map(|n| hash(&n.to_le_bytes())).collect();
     for (n, key) in keys.iter().enumerate() {
         let response: Arc<[u8]> = bytes.clone().into();
         moka.insert(*key, Arc::clone(&response));
         quick.insert(*key, response);
-        let entry = l1_entry(&mut index, &n.to_le_bytes(), &bytes);
-        admit(&mut l1, *key, entry);
+        let response = ours.response(&n.to_le_bytes(), &bytes);
+        ours.insert(key, &response);
     }
     moka.run_pending_tasks();
     // A walk through all keys that no prefetcher foresees.
@@ -131,12 +142,12 @@ fn compare_hits() {
 
     println!("| a hit in | ns |\n| --- | --- |");
     let l1_ns = nanoseconds(READS, |n| {
-        let entry = l1.get(&at(n)).expect("L1 holds it");
-        // `hot` counts each hit.
-        entry.frequency.set(entry.frequency.get().after_hit(0));
-        black_box(entry.response[0]);
+        let response = ours.table.get(&at(n)).expect("the table has it");
+        // `direct` counts each hit.
+        response.count_hit(0);
+        black_box(response.stored()[0]);
     });
-    println!("| L1 | {l1_ns:.0} |");
+    println!("| the request table | {l1_ns:.0} |");
     let quick_ns = nanoseconds(READS, |n| {
         black_box(quick.get(&at(n)).expect("the cache holds it")[0]);
     });
@@ -156,8 +167,9 @@ fn compare_places() {
         });
         println!("| {name} | {} |", cells.join(" | "));
     };
-    let l1 = l1(MAX_BYTES);
-    of_each("in L1: SipHash-1-3, HighwayHash above 256 bytes", &|message| _ = black_box(key(&l1, message)));
+    of_each("in the request table: SipHash-1-3, HighwayHash above 256 bytes", &|message| {
+        black_box(hash(message));
+    });
     of_each("in the keyspace: MD5 for the name, SHA-256 for the fingerprint", &|message| {
         black_box(request::digest(message));
         black_box(Fingerprint::of(Parts::Msg { message }));
@@ -168,19 +180,13 @@ fn compare_insertions() {
     println!(
         "\n| the longest insertion while {FILLED_BYTES} bytes fill with one-byte responses | ms |\n| --- | --- |"
     );
-    let (mut l1, mut index) = (l1(FILLED_BYTES), Index::new());
-    let keys: Vec<L1Key> = (0..FILLED).map(|n| key(&l1, &n.to_le_bytes())).collect();
-    let mut entries: Vec<L1Entry> =
-        (0..FILLED).map(|n| l1_entry(&mut index, &n.to_le_bytes(), b"x")).collect();
+    let mut ours = Ours::new(FILLED_BYTES);
+    let keys: Vec<RequestHash> = (0..FILLED).map(|n| hash(&n.to_le_bytes())).collect();
+    let responses: Vec<_> = (0..FILLED).map(|n| ours.response(&n.to_le_bytes(), b"x")).collect();
     let one_byte: Arc<[u8]> = Arc::from(*b"x");
 
-    let l1_ms = longest(|n| {
-        let entry = entries.pop().expect("an entry for each key");
-        if let Some(admission) = l1.weigh(keys[n], 1, 1, 0) {
-            l1.admit(admission, entry);
-        }
-    });
-    println!("| L1, in shards, with the way back from its entries | {l1_ms:.1} |");
+    let l1_ms = longest(|n| ours.insert(&keys[n], &responses[n]));
+    println!("| the request table and L1, in shards | {l1_ms:.1} |");
     let mut quick = quick_cache(FILLED, FILLED as u64);
     let quick_ms = longest(|n| quick.insert(keys[n], Arc::clone(&one_byte)));
     println!("| quick_cache::unsync, unsplit | {quick_ms:.1} |");

@@ -24,8 +24,8 @@ const QUICK_ENTRIES: u64 = 20_000;
 const RESPONSE_BYTES: usize = 1_024;
 const PROMPT_BYTES: usize = 100;
 
-/// Different responses, of real text.
-const TEXTS: u64 = 200;
+/// Different responses, of real text: far more than a dictionary holds.
+const TEXTS: u64 = 2_000;
 
 /// The requests of a Zipf distribution that a load repeats.
 const DRAWN: usize = 2_000_000;

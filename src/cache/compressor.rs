@@ -10,13 +10,13 @@
 //! three times as long as the index. Entries that have left L1 have a queue of their own, with each entry once: it is never longer
 //! than the index, and stored entries do not wait behind it.
 
-use crate::cache::l1::{ByLocation, Location};
+use crate::cache::location::{ByHandle, Location, after_swap};
 use crate::cache::names;
-use crate::cache::state::{CACHE, Cache, after_swap};
+use crate::cache::state::{CACHE, Cache};
 use crate::config;
 use crate::entry::compression::{Compressor, Encoding, Method};
 use crate::entry::{Entry, Response};
-use crate::index::Index;
+use crate::index::{Handle, Index};
 use crate::redis::{Background, Content, Ctx, MainThread, OneTimer, Timer};
 use std::collections::{HashSet, VecDeque};
 use std::sync::LazyLock;
@@ -35,6 +35,12 @@ const BATCH_BYTES: usize = 256 * 1024;
 
 /// The length to which the queue of stored entries may grow whatever the number of entries.
 const SPARE: u64 = 1024;
+
+/// The entries that have left L1 that are queued in one turn of the event loop.
+const COOLED_AT_ONCE: usize = 2000;
+
+/// The places of the queue that are looked at when it is cleared out.
+const CLEARED_AT_ONCE: usize = 128;
 
 /// The time for which the main thread looks for them.
 const LOOK: Duration = Duration::from_micros(250);
@@ -84,8 +90,9 @@ struct Queue {
     stored: VecDeque<(u32, Location)>,
     /// Entries that have left L1, due at once.
     cooled: VecDeque<Location>,
-    /// The entries of `cooled`, or None before the first.
-    in_cooled: Option<HashSet<Location, ByLocation>>,
+    /// The handles of `cooled`, or None before the first. Two databases hardly ever have the same handle; an entry that finds
+    /// another's there is not compressed this time.
+    in_cooled: Option<HashSet<Handle, ByHandle>>,
 }
 
 /// The part of the queue that an entry joins.
@@ -100,19 +107,24 @@ impl Queue {
         match since {
             Since::Stored => self.stored.push_back((now_s().saturating_add(DELAY_S), location)),
             Since::Cooled => {
-                let queued = self.in_cooled.get_or_insert_with(|| HashSet::with_hasher(ByLocation::new()));
-                if queued.insert(location) {
+                let queued = self.in_cooled.get_or_insert_with(|| HashSet::with_hasher(ByHandle::new()));
+                if queued.insert(location.1) {
                     self.cooled.push_back(location);
                 }
             }
         }
     }
 
-    /// Drops the places of two stored entries that are gone, at most, if the queue is longer than twice their number. Entries
-    /// that are still there go to the end: they wait up to two seconds longer.
+    /// Drops the places of stored entries that are gone if the queue is longer than twice their number: at most 128 at every
+    /// 64th entry, since looks into the index one after the other take a quarter of the time. Entries that are still there go
+    /// to the end: they wait up to two seconds longer.
     fn clear_out(&mut self, entries: u64, is_known: impl Fn(Location) -> bool) {
-        for _ in 0..2 {
-            if self.stored.len() as u64 <= entries.saturating_mul(2) + SPARE {
+        let most = entries.saturating_mul(2) + SPARE;
+        if !self.stored.len().is_multiple_of(CLEARED_AT_ONCE / 2) {
+            return;
+        }
+        for _ in 0..CLEARED_AT_ONCE {
+            if self.stored.len() as u64 <= most {
                 return;
             }
             if let Some((due_s, location)) = self.stored.pop_front()
@@ -131,7 +143,7 @@ impl Queue {
             false => {
                 let location = self.cooled.pop_front()?;
                 self.in_cooled.iter_mut().for_each(|queued| {
-                    queued.remove(&location);
+                    queued.remove(&location.1);
                 });
                 location
             }
@@ -154,9 +166,6 @@ impl Queue {
     fn swap(&mut self, swap: (i32, i32)) {
         let all = self.stored.iter_mut().map(|(_, location)| location).chain(&mut self.cooled);
         all.for_each(|(database, _)| *database = after_swap(*database, swap));
-        if let Some(queued) = &mut self.in_cooled {
-            *queued = queued.drain().map(|(database, handle)| (after_swap(database, swap), handle)).collect();
-        }
     }
 
     /// Frees memory that a queue eight times as long needed.
@@ -199,7 +208,9 @@ pub struct Report {
 
 /// Returns the compressor's counters.
 pub fn report() -> Report {
-    COMPRESSOR.with(|state| Report { compressed: state.compressed, waiting: state.queue.len() as u64 })
+    let cooled = CACHE.with(|cache| cache.cooled.len());
+    COMPRESSOR
+        .with(|state| Report { compressed: state.compressed, waiting: (cooled + state.queue.len()) as u64 })
 }
 
 fn is_compressible(bytes: usize) -> bool {
@@ -263,7 +274,8 @@ pub fn swapped(first: i32, second: i32) {
 /// Queues the entries that have left L1, puts compressed bodies in their entries, and gives the thread more. Call it before
 /// the event loop sleeps.
 pub fn collect(ctx: &Ctx<'_>) {
-    let cooled = CACHE.with(|cache| std::mem::take(&mut cache.cooled));
+    let cooled =
+        CACHE.with(|cache| cache.cooled.split_off(cache.cooled.len().saturating_sub(COOLED_AT_ONCE)));
     if !cooled.is_empty() {
         enqueue_all(ctx, cooled, Since::Cooled);
     }
@@ -318,7 +330,7 @@ fn give_job(ctx: &Ctx<'_>) {
 
 fn work(compressor: &mut Compressor, mut job: Job) -> Job {
     for item in &mut job.items {
-        item.compressed = compressor.compress(job.method, &item.response);
+        item.compressed = compressor.compress(job.method, item.response.stored());
     }
     job
 }
@@ -332,7 +344,7 @@ fn due_items(ctx: &Ctx<'_>) -> Vec<Item> {
     while items.len() < BATCH && bytes < BATCH_BYTES && started.elapsed() < LOOK {
         let Some(location) = COMPRESSOR.with(|state| state.queue.pop(now_s)) else { break };
         if let Some(response) = raw_response(ctx, location) {
-            bytes += response.len();
+            bytes += response.stored().len();
             items.push(Item { location, response, compressed: None });
         }
     }
@@ -343,37 +355,31 @@ fn due_items(ctx: &Ctx<'_>) -> Vec<Item> {
 /// Returns the response of an entry that is raw, cold and of a length to compress. Selects its database.
 fn raw_response(ctx: &Ctx<'_>, location: Location) -> Option<Response> {
     let (database, handle) = location;
-    if CACHE.with(|cache| cache.is_hot(location)) {
-        return None;
-    }
     let name = names::name_of(location)?;
     if !ctx.select(database) {
         return None;
     }
     let key = ctx.open_peek(&name);
     let Content::Value::<Entry>(entry) = key.content() else { return None };
-    entry.raw().filter(|raw| entry.handle() == Some(handle) && is_compressible(raw.len())).cloned()
+    let raw =
+        entry.raw().filter(|raw| raw.handle() == Some(handle) && is_compressible(raw.stored().len()))?;
+    CACHE.with(|cache| !cache.is_hot(raw)).then(|| raw.clone())
 }
 
 /// Swaps the raw body of an entry for the compressed one, if the entry is still the same and cold. Selects its database.
 fn swap_body(ctx: &Ctx<'_>, location: Location, encoding: Encoding, bytes: Box<[u8]>) {
     let (database, handle) = location;
-    if CACHE.with(|cache| cache.is_hot(location)) {
-        return;
-    }
     let Some(name) = names::name_of(location) else { return };
     if !ctx.select(database) {
         return;
     }
     let mut key = ctx.open_peek(&name);
     let Some(entry) = key.value_mut::<Entry>() else { return };
-    if entry.handle() != Some(handle) || entry.raw().is_none() {
+    if entry.handle() != Some(handle) || !entry.is_raw() || CACHE.with(|cache| cache.is_hot(entry)) {
         return;
     }
-    let before = entry.size();
-    entry.compress(encoding, bytes);
-    let after = entry.size();
-    CACHE.with(|cache| cache.index(database).resize(handle, before, after));
+    let old = entry.replace(entry.encoded(encoding, &bytes));
+    CACHE.with(|cache| cache.replace(database, &old, entry));
     COMPRESSOR.with(|state| state.compressed += 1);
 }
 
@@ -431,7 +437,7 @@ mod tests {
             queue.clear_out(3, |location| location != c);
             longest = longest.max(queue.len());
         }
-        assert!(longest <= 3 * 2 + SPARE as usize + 3, "{longest}");
+        assert!(longest <= 3 * 2 + SPARE as usize + CLEARED_AT_ONCE / 2, "{longest}");
         let left: Vec<_> = std::iter::from_fn(|| queue.pop(u32::MAX)).collect();
         assert!(left.contains(&a) && left.contains(&b));
     }
@@ -451,9 +457,9 @@ mod tests {
 
     #[test]
     fn a_queue_gives_back_the_memory_of_a_backlog() {
-        let (mut queue, locations) = (EMPTY, locations::<200>());
+        let mut queue = EMPTY;
         for database in 0..100 {
-            for (_, handle) in locations {
+            for (_, handle) in locations::<200>() {
                 queue.push((database, handle), Since::Cooled);
             }
         }

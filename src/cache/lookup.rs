@@ -4,9 +4,9 @@
 //! request's fingerprint, and the index says that the entry is live.
 
 use crate::cache::state::{CACHE, Cache};
-use crate::entry::{ALWAYS_FRESH, Entry};
-use crate::index::{Liveness, NODE_BYTES, Resolved};
-use crate::redis::{Ctx, Key, MainThread, Typed, TypedKey, prefetch};
+use crate::entry::{ALWAYS_FRESH, Entry, Response};
+use crate::index::{Liveness, Resolved};
+use crate::redis::{Ctx, Key, MainThread, Typed, TypedKey};
 use crate::request::Request;
 use crate::request::error::CommandError;
 use crate::tier::Tier;
@@ -77,14 +77,11 @@ pub fn lookup<'c>(
         Typed::OtherType => return Err(CommandError::WrongType),
         Typed::Value(key) => key,
     };
-    // Body and node are rarely in the processor's caches: they arrive while the fingerprint is computed.
+    // The response is rarely in the processor's caches: it arrives while the fingerprint is computed.
+    key.prefetch();
+    let fingerprint = request.fingerprint();
+    let is_same_request = *key.fingerprint() == fingerprint;
     let database = ctx.database();
-    let (body, bytes) = key.address();
-    prefetch(body, bytes);
-    if let Some(node) = CACHE.with(|cache| cache.known_index(database)?.address(key.handle()?)) {
-        prefetch(node, NODE_BYTES);
-    }
-    let is_same_request = key.fingerprint == request.fingerprint();
     let resolved = CACHE.with(|cache| cache.resolve(database, key.handle()));
     let found = Found { key, resolved };
     if !is_same_request {
@@ -110,7 +107,7 @@ pub fn is_softly_stale(database: i32, entry: &Entry) -> bool {
 
 /// Returns true if the entry's time of freshness is not over.
 fn is_in_time(entry: &Entry, now_ms: i64) -> bool {
-    let until_ms = entry.fresh_until_ms.get();
+    let until_ms = entry.fresh_until_ms();
     until_ms == ALWAYS_FRESH || now_ms < until_ms
 }
 
@@ -118,7 +115,7 @@ fn is_in_time(entry: &Entry, now_ms: i64) -> bool {
 pub fn count_hit(ctx: &Ctx<'_>, tier: Tier, found: &Found<'_>, now_ms: i64) {
     found.count_hit(now_ms);
     CACHE.with(|cache| {
-        let saved_ms = found.cost_ms.into();
+        let saved_ms = found.cost_ms().into();
         cache.counters.count_hit(tier, saved_ms);
         if let Some(index) = cache.known_index_mut(ctx.database()) {
             index.record_hit(found.resolved, saved_ms);
@@ -130,7 +127,7 @@ pub fn count_hit(ctx: &Ctx<'_>, tier: Tier, found: &Found<'_>, now_ms: i64) {
 pub fn count_stale_hit(ctx: &Ctx<'_>, tier: Tier, found: &Found<'_>, now_ms: i64) {
     found.count_hit(now_ms);
     CACHE.with(|cache| {
-        let saved_ms = found.cost_ms.into();
+        let saved_ms = found.cost_ms().into();
         cache.counters.stale_hits += 1;
         cache.counters.count_saved(tier, saved_ms);
         if let Some(index) = cache.known_index_mut(ctx.database()) {
@@ -161,7 +158,7 @@ pub fn count_miss(ctx: &Ctx<'_>, persona: &[u8]) {
 fn bound_idle(cache: &mut Cache) {
     let mut bytes: u64 = cache.indexes().map(|index| index.idle().bytes).sum();
     while bytes > MAX_IDLE_BYTES {
-        let Some(largest) = cache.databases.values_mut().max_by_key(|index| index.idle().bytes) else {
+        let Some(largest) = cache.indexes_mut().max_by_key(|index| index.idle().bytes) else {
             return;
         };
         bytes = bytes.saturating_sub(largest.idle().bytes);
@@ -175,13 +172,13 @@ static BUFFER: MainThread<Vec<u8>> = MainThread::new(Vec::new());
 /// A larger buffer is freed after use, in bytes.
 const BUFFER_BYTES: usize = 1024 * 1024;
 
-/// Runs `body` with an entry's response.
+/// Runs `body` with a response, decompressed if need be.
 ///
 /// # Errors
 /// `Internal` if the response cannot be decompressed.
-pub fn read<R>(entry: &Entry, body: impl FnOnce(&[u8]) -> R) -> Result<R, CommandError> {
+pub fn read<R>(response: &Response, body: impl FnOnce(&[u8]) -> R) -> Result<R, CommandError> {
     BUFFER.with(|buffer| {
-        let result = entry.read(buffer).map(body).map_err(|_| CommandError::Internal);
+        let result = response.read(buffer).map(body).map_err(|_| CommandError::Internal);
         if buffer.capacity() > BUFFER_BYTES {
             *buffer = Vec::new();
         }

@@ -1,6 +1,6 @@
 //! Names of keys: the name that a request makes, and the name under which an entry is stored.
 
-use crate::cache::l1::Location;
+use crate::cache::location::Location;
 use crate::cache::state::CACHE;
 use crate::index::Name;
 use crate::redis::{Ctx, MainThread};

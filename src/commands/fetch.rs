@@ -1,7 +1,7 @@
 //! FETCH and RELEASE: a response, or the lease to compute it.
 
 use super::arguments::{PERSONA_AT, REQUEST_ARGS, request_args, request_words, with_options};
-use crate::cache::hot::{self, HotLookup};
+use crate::cache::direct::{self, Read};
 use crate::cache::lookup::{Lookup, count_miss, count_stale_hit, lookup, read};
 use crate::cache::{names, rights};
 use crate::config;
@@ -61,17 +61,16 @@ fn fetch(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, terms: FetchTerms
     let hit = |response: &[u8], until_ms| {
         flight::reply_hit(ctx, response, flight::ms_until(until_ms, ctx.now_ms()));
     };
-    let miss = match hot::get(ctx, request, hit) {
-        HotLookup::Served => return Ok(()),
-        HotLookup::Miss(miss) => miss,
-    };
+    if let Read::Served = direct::get(ctx, request, hit) {
+        return Ok(());
+    }
     let now_ms = ctx.now_ms();
     let name = names::key_name(request);
     let lookup = lookup(ctx, ctx.open_read(&name), request, now_ms)?;
     match rights::visible(ctx, args, request, lookup) {
         Lookup::Fresh(found) => {
-            let fresh_ms = flight::ms_until(hot::ends_at(&found), now_ms);
-            hot::serve(ctx, found, request, miss, now_ms, |response| {
+            let fresh_ms = flight::ms_until(direct::ends_at(&found), now_ms);
+            direct::serve(ctx, found, request, now_ms, |response| {
                 flight::reply_hit(ctx, response, fresh_ms);
             })?;
         }
@@ -117,7 +116,7 @@ fn read_along(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, terms: Fetch
     let name = names::key_name(request);
     let lookup = lookup(ctx, ctx.open_read(&name), request, now_ms)?;
     let fresh_ms = match rights::visible(ctx, args, request, lookup) {
-        Lookup::Fresh(found) => flight::ms_until(hot::ends_at(&found), now_ms),
+        Lookup::Fresh(found) => flight::ms_until(direct::ends_at(&found), now_ms),
         Lookup::Stale(_) | Lookup::Missing(_) | Lookup::Mismatch(_) => Some(0),
         Lookup::Forbidden => {
             flight::reply_lost(ctx);
@@ -135,7 +134,7 @@ fn read_along(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, terms: Fetch
 enum Sharing {
     /// All that ask the same.
     Others,
-    /// Nobody: the caller may not see or replace the entry in the key, so others would wait in vain.
+    /// Nobody shares it: the caller may not see or replace the entry in the key, so others would wait in vain.
     Nobody,
 }
 

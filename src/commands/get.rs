@@ -1,7 +1,7 @@
 //! GET: the response to a message, or null.
 
 use super::arguments::{PERSONA_AT, parse_request, request_args, with_options};
-use crate::cache::hot::{self, HotLookup};
+use crate::cache::direct::{self, Read};
 use crate::cache::lookup::{Lookup, count_miss, lookup};
 use crate::cache::{names, rights};
 use crate::redis::{Args, Command, CommandSpec, Ctx, KeySpec, Outcome};
@@ -27,14 +27,13 @@ impl Command for Get {
         let parsed = parse_request(Accepts::TiersAndAny, &options::GET, args)?;
         let now_ms = LazyCell::new(|| ctx.now_ms());
         for request in parsed.requests() {
-            let miss = match hot::get(ctx, &request, |response, _| ctx.reply_bytes(response)) {
-                HotLookup::Served => return Ok(()),
-                HotLookup::Miss(miss) => miss,
-            };
+            if let Read::Served = direct::get(ctx, &request, |response, _| ctx.reply_bytes(response)) {
+                return Ok(());
+            }
             let key = ctx.open_read(&names::key_name(&request));
             let lookup = lookup(ctx, key, &request, *now_ms)?;
             if let Lookup::Fresh(found) = rights::visible(ctx, args, &request, lookup) {
-                hot::serve(ctx, found, &request, miss, *now_ms, |response| ctx.reply_bytes(response))?;
+                direct::serve(ctx, found, &request, *now_ms, |response| ctx.reply_bytes(response))?;
                 return Ok(());
             }
         }

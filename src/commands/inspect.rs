@@ -45,7 +45,7 @@ impl Command for Inspect {
         };
         // -1 for a key that never expires, as in PTTL.
         let ttl_ms = entry.key.key().expires_at().map_or(-1, |at| at.saturating_sub(now_ms).max(0));
-        let fresh_ms = match entry.fresh_until_ms.get() {
+        let fresh_ms = match entry.fresh_until_ms() {
             _ if stale => 0,
             ALWAYS_FRESH => ttl_ms,
             until_ms => {
@@ -58,11 +58,11 @@ impl Command for Inspect {
         text(ctx, "tier", tier.name().as_bytes());
         text(ctx, "user", &user);
         text(ctx, "persona", &persona);
-        number(ctx, "age-ms", now_ms.saturating_sub(entry.stored_at_ms).max(0));
+        number(ctx, "age-ms", now_ms.saturating_sub(entry.stored_at_ms()).max(0));
         number(ctx, "fresh-ms", fresh_ms);
         number(ctx, "ttl-ms", ttl_ms);
         number(ctx, "hits", entry.hits().into());
-        number(ctx, "cost-ms", entry.cost_ms.into());
+        number(ctx, "cost-ms", entry.cost_ms().into());
         number(ctx, "raw-bytes", entry.raw_bytes().into());
         number(ctx, "stored-bytes", i64::try_from(entry.size().stored).unwrap_or(i64::MAX));
         let encoding: &[u8] = match entry.encoding() {

@@ -11,6 +11,17 @@ pub struct Frequency {
 }
 
 impl Frequency {
+    /// Returns the frequency of these bits.
+    pub(super) fn from_bits(bits: u16) -> Frequency {
+        let [count, minute] = bits.to_le_bytes();
+        Frequency { count, minute }
+    }
+
+    /// Returns the frequency as bits.
+    pub(super) fn to_bits(self) -> u16 {
+        u16::from_le_bytes([self.count, self.minute])
+    }
+
     /// Returns the count at a time, in Unix milliseconds: halved once for each minute since the last hit.
     ///
     /// Minutes are counted modulo 256, so that a response without a hit for 256 minutes has its old count for a moment. The

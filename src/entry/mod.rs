@@ -10,6 +10,7 @@ mod frequency;
 mod response;
 mod value;
 
+pub use compression::Encoding;
 pub use frequency::Frequency;
-pub use response::Response;
-pub use value::{ALWAYS_FRESH, Entry, NEVER_FRESH, Placement};
+pub use response::{ALWAYS_FRESH, Facts, NEVER_FRESH, RESPONSE_OVERHEAD, Response};
+pub use value::{Entry, Placement};

@@ -1,61 +1,30 @@
 //! An entry: one cached response, as the value of a key.
 //!
-//! The entry holds the response and the fingerprint of its request. Its tier, persona and user stand in the index, of
-//! which the entry keeps only a handle, so nothing in it can dangle. An entry between two keys (just loaded, copied, or
+//! The entry shares the response with those that serve it. Its tier, persona and user stand in the index, of which the
+//! response keeps only a handle, so nothing in it can dangle. An entry between two keys (just loaded, copied, or
 //! taken from its key by RENAME) is unlinked: it carries its origin until it arrives under a key.
 //!
-//! The server frees values on any thread. An entry owns its compressed bytes, and shares raw ones and names by counted
-//! references: dropping it touches nothing else.
+//! The server frees values on any thread. An entry shares response and names by counted references: dropping it touches
+//! nothing else.
 
-use crate::entry::Frequency;
 use crate::entry::Response;
-use crate::entry::compression::{self, Damaged, Encoding};
-use crate::index::{Handle, Origin, Size};
-use crate::request::fingerprint::Fingerprint;
+use crate::index::{Handle, Origin};
 use std::cell::Cell;
-use std::os::raw::c_void;
+use std::ops::Deref;
 
-/// A cached response.
+/// A cached response. It dereferences to the response.
 pub struct Entry {
-    /// The fingerprint of the request.
-    pub fingerprint: Fingerprint,
-    body: Body,
-    handle: Cell<Option<Handle>>,
+    response: Response,
     /// Set while it is unlinked.
     origin: Cell<Option<Box<Origin>>>,
-    /// The end of the response's freshness, in Unix milliseconds; `ALWAYS_FRESH` if that is the end of its key. From
-    /// then on the response is stale, to the end of its key.
-    pub fresh_until_ms: Cell<i64>,
-    /// The time at which a server stored it, in Unix milliseconds.
-    pub stored_at_ms: i64,
-    /// Its hits; those that its raw bytes have counted come on top.
-    hits: Cell<u32>,
-    /// The cost of computing the response, in milliseconds; 0 if unknown.
-    pub cost_ms: u32,
-    /// The length of the response.
-    raw_bytes: u32,
-    encoding: Encoding,
-    frequency: Cell<Frequency>,
 }
-
-/// The response's bytes, in `Entry::encoding`.
-enum Body {
-    Raw(Response),
-    Compressed(Box<[u8]>),
-}
-
-/// The `fresh_until_ms` of an entry that is fresh to the end of its key.
-pub const ALWAYS_FRESH: i64 = i64::MAX;
-
-/// The `fresh_until_ms` of an entry that was soft-invalidated.
-pub const NEVER_FRESH: i64 = 0;
 
 // The cost of a response beside its key's name and the server's own records of a key:
-//   the entry: fingerprint 32, body 16, handle 8, origin 8, fresh_until 8, stored_at 8, hits 4, cost 4, raw_bytes 4,
-//   encoding 2, frequency 2. A size of jemalloc's, so nothing is lost to rounding.
+//   the entry: 16 bytes (response 8, origin 8).
 //   its share of the index: `index::Node`, 32 bytes (prev 4, next 4, group 4, stamp 4, digest 16).
-//   its bytes: their number if compressed; if raw, 24 more (count, hits and length).
-const _: () = assert!(size_of::<Entry>() == 96);
+//   the response: 120 bytes and its own, in one allocation (`response::Header`).
+//   if it was read: its place in the request table, 17 bytes and the table's vacancies.
+const _: () = assert!(size_of::<Entry>() == 16);
 
 /// The place of an entry.
 #[derive(Clone, Debug)]
@@ -69,57 +38,26 @@ pub enum Placement {
 }
 
 impl Entry {
-    /// Returns an entry with a raw response.
-    pub fn new(
-        placement: Placement,
-        fingerprint: Fingerprint,
-        response: Response,
-        stored_at_ms: i64,
-    ) -> Self {
-        // Responses are bounded far below 4 GiB by max-response-bytes.
-        let raw_bytes = u32::try_from(response.len()).unwrap_or(u32::MAX);
-        Entry::with(placement, fingerprint, Body::Raw(response), Encoding::Raw, raw_bytes, stored_at_ms)
-    }
-
-    /// Returns an entry with compressed bytes; for raw ones there is `new`.
-    pub fn compressed(
-        placement: Placement,
-        fingerprint: Fingerprint,
-        (encoding, bytes): (Encoding, Box<[u8]>),
-        raw_bytes: u32,
-        stored_at_ms: i64,
-    ) -> Self {
-        Entry::with(placement, fingerprint, Body::Compressed(bytes), encoding, raw_bytes, stored_at_ms)
-    }
-
-    fn with(
-        placement: Placement,
-        fingerprint: Fingerprint,
-        body: Body,
-        encoding: Encoding,
-        raw_bytes: u32,
-        stored_at_ms: i64,
-    ) -> Self {
-        let entry = Entry {
-            fingerprint,
-            body,
-            handle: Cell::new(None),
-            origin: Cell::new(None),
-            fresh_until_ms: Cell::new(ALWAYS_FRESH),
-            stored_at_ms,
-            hits: Cell::new(0),
-            cost_ms: 0,
-            raw_bytes,
-            encoding,
-            frequency: Cell::new(Frequency::default()),
-        };
+    /// Returns the entry of a response that no other entry has.
+    pub fn new(placement: Placement, response: Response) -> Self {
+        let entry = Entry { response, origin: Cell::new(None) };
         entry.move_to(placement);
         entry
     }
 
-    /// Returns the handle of a linked entry.
-    pub fn handle(&self) -> Option<Handle> {
-        self.handle.get()
+    /// Returns the response.
+    pub fn response(&self) -> &Response {
+        &self.response
+    }
+
+    /// Returns the response, to move it in memory.
+    pub fn response_mut(&mut self) -> &mut Response {
+        &mut self.response
+    }
+
+    /// Returns the response, if it is stored raw.
+    pub fn raw(&self) -> Option<&Response> {
+        Some(&self.response).filter(|response| response.is_raw())
     }
 
     /// Returns the origin of an unlinked entry.
@@ -137,124 +75,63 @@ impl Entry {
             Placement::Linked(handle) => (Some(handle), None),
             Placement::Unlinked(origin) => (None, Some(origin)),
         };
-        self.handle.set(handle);
+        self.response.set_handle(handle);
         self.origin.set(origin);
     }
 
-    /// Returns the hits.
-    pub fn hits(&self) -> u32 {
-        self.hits.get().saturating_add(self.raw().map_or(0, Response::hits))
+    /// Stores the same response in another encoding from now on. Returns the one before.
+    pub fn replace(&mut self, encoded: Response) -> Response {
+        std::mem::replace(&mut self.response, encoded)
     }
 
-    /// Sets the hits, as a loaded entry had them.
-    pub fn set_hits(&mut self, hits: u32) {
-        self.hits.set(hits);
-    }
-
-    /// Counts a hit at this time, in Unix milliseconds.
-    pub fn count_hit(&self, now_ms: i64) {
-        self.hits.set(self.hits.get().saturating_add(1));
-        self.frequency.set(self.frequency.get().after_hit(now_ms));
-    }
-
-    /// Returns how often the response is served from its key.
-    pub fn frequency(&self) -> Frequency {
-        self.frequency.get()
-    }
-
-    /// Returns the size of the response, raw and as stored, in bytes.
-    pub fn size(&self) -> Size {
-        let raw = self.raw_bytes.into();
-        let stored = match &self.body {
-            // The response itself is elsewhere in memory: reading its length would cost a cache miss.
-            Body::Raw(_) => raw,
-            Body::Compressed(bytes) => bytes.len() as u64,
-        };
-        Size { raw, stored }
-    }
-
-    /// Returns the length of the response.
-    pub fn raw_bytes(&self) -> u32 {
-        self.raw_bytes
-    }
-
-    /// Returns the encoding of the stored bytes.
-    pub fn encoding(&self) -> Encoding {
-        self.encoding
-    }
-
-    /// Returns the address and the length of the stored bytes, to prefetch them. This does not read them.
-    pub fn address(&self) -> (*const c_void, usize) {
-        match &self.body {
-            Body::Raw(response) => (response.address(), self.raw_bytes as usize),
-            Body::Compressed(bytes) => (bytes.as_ptr().cast(), bytes.len()),
-        }
-    }
-
-    /// Returns the stored bytes.
-    pub fn stored(&self) -> &[u8] {
-        match &self.body {
-            Body::Raw(response) => response,
-            Body::Compressed(bytes) => bytes,
-        }
-    }
-
-    /// Returns the response, if it is stored raw.
-    pub fn raw(&self) -> Option<&Response> {
-        match &self.body {
-            Body::Raw(response) => Some(response),
-            Body::Compressed(_) => None,
-        }
-    }
-
-    /// Returns the response, decompressed into the buffer if need be.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the stored bytes do not decompress to the response's length.
-    pub fn read<'a>(&'a self, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], Damaged> {
-        match &self.body {
-            Body::Raw(response) => Ok(response),
-            Body::Compressed(bytes) => {
-                compression::decompress(self.encoding, bytes, self.raw_bytes as usize, buffer)?;
-                Ok(buffer)
-            }
-        }
-    }
-
-    /// Stores the same response compressed from now on.
-    pub fn compress(&mut self, encoding: Encoding, bytes: Box<[u8]>) {
-        self.hits.set(self.hits());
-        self.body = Body::Compressed(bytes);
-        self.encoding = encoding;
-    }
-
-    /// Stores the same response raw from now on.
-    pub fn decompress(&mut self, response: Response) {
-        self.hits.set(self.hits());
-        self.body = Body::Raw(response);
-        self.encoding = Encoding::Raw;
-    }
-
-    /// Returns the compressed bytes, if it has any, for defragmentation.
-    pub fn compressed_mut(&mut self) -> Option<&mut Box<[u8]>> {
-        match &mut self.body {
-            Body::Raw(_) => None,
-            Body::Compressed(bytes) => Some(bytes),
-        }
-    }
-
-    /// Returns the same response for another key. Raw bytes are copied, because they count the hits of one entry.
+    /// Returns the same response for another key.
     pub fn copy(&self, placement: Placement) -> Self {
-        let body = match &self.body {
-            Body::Raw(response) => Body::Raw(Response::new(response)),
-            Body::Compressed(bytes) => Body::Compressed(bytes.clone()),
-        };
-        let mut copy =
-            Entry::with(placement, self.fingerprint, body, self.encoding, self.raw_bytes, self.stored_at_ms);
-        copy.fresh_until_ms.set(self.fresh_until_ms.get());
-        copy.hits.set(self.hits());
-        copy.cost_ms = self.cost_ms;
-        copy
+        Entry::new(placement, self.response.copy())
+    }
+}
+
+impl Deref for Entry {
+    type Target = Response;
+
+    fn deref(&self) -> &Response {
+        &self.response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::{ALWAYS_FRESH, Encoding, Facts};
+    use crate::request::fingerprint::Fingerprint;
+
+    fn entry(bytes: &[u8]) -> Entry {
+        let fingerprint = Fingerprint::from_bytes([7; 32]);
+        let facts = Facts { fingerprint, stored_at_ms: 1, fresh_until_ms: ALWAYS_FRESH, cost_ms: 2, hits: 3 };
+        Entry::new(Placement::Unknown, Response::new(&facts, bytes))
+    }
+
+    #[test]
+    fn an_entry_keeps_its_facts_in_another_encoding() {
+        let mut entry = entry(b"raw bytes");
+        entry.count_hit(60_000);
+        entry.set_request_hash(9);
+        entry.note_opened(5000, 77);
+        entry.set_l1_place(4);
+        let before = entry.replace(entry.encoded(Encoding::Lz4, b"less"));
+        assert!(!before.is(&entry));
+        assert_eq!((entry.stored(), entry.raw_bytes(), entry.raw().is_none()), (&b"less"[..], 9, true));
+        assert_eq!((entry.hits(), entry.frequency()), (4, before.frequency()));
+        assert_eq!((entry.request_hash(), entry.ends_ms(), entry.unopened_s(7000)), (9, 77, 2));
+        assert_eq!((entry.cost_ms(), entry.stored_at_ms(), entry.l1_place()), (2, 1, 0));
+    }
+
+    #[test]
+    fn a_copy_has_hits_of_its_own_and_no_place() {
+        let entry = entry(b"four");
+        entry.set_request_hash(9);
+        let copy = entry.copy(Placement::Unknown);
+        copy.count_hit(0);
+        assert_eq!((entry.hits(), copy.hits(), copy.request_hash()), (3, 4, 0));
+        assert_eq!((copy.stored(), copy.handle()), (&b"four"[..], None));
     }
 }

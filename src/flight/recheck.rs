@@ -6,7 +6,7 @@
 use crate::cache::CACHE;
 use crate::cache::lookup::{is_fresh, read};
 use crate::cache::rights;
-use crate::entry::{Entry, Response};
+use crate::entry::{Encoding, Entry};
 use crate::lease::WaiterId;
 use crate::redis::{Caller, Content, Ctx, Key};
 use crate::request::fingerprint::Fingerprint;
@@ -75,7 +75,7 @@ fn look(ctx: &Ctx<'_>, place: &Place) -> Option<StoredResponse> {
     let key = ctx.open_peek(&place.key);
     let found = match key.content::<Entry>() {
         Content::Value(entry)
-            if entry.fingerprint == place.fingerprint && is_fresh(ctx, place.database, entry) =>
+            if *entry.fingerprint() == place.fingerprint && is_fresh(ctx, place.database, entry) =>
         {
             stored_response(ctx, place, &key, entry)
         }
@@ -89,8 +89,11 @@ fn stored_response(ctx: &Ctx<'_>, place: &Place, key: &Key<'_>, entry: &Entry) -
     let Place { database, tier, .. } = *place;
     let handle = entry.handle()?;
     let persona = CACHE.with(|cache| cache.origin(database, handle))?.persona;
-    let response = entry.raw().cloned().or_else(|| read(entry, Response::new).ok())?;
-    let until_ms = key.expires_at().unwrap_or(i64::MAX).min(entry.fresh_until_ms.get());
+    let response = match entry.raw() {
+        Some(raw) => raw.clone(),
+        None => read(entry, |bytes| entry.encoded(Encoding::Raw, bytes)).ok()?,
+    };
+    let until_ms = key.expires_at().unwrap_or(i64::MAX).min(entry.fresh_until_ms());
     let fresh_ms = ms_until(until_ms, ctx.now_ms());
-    Some(StoredResponse { database, tier, persona, handle, response, cost_ms: entry.cost_ms, fresh_ms })
+    Some(StoredResponse { database, tier, persona, handle, response, cost_ms: entry.cost_ms(), fresh_ms })
 }

@@ -39,7 +39,7 @@ pub enum FetchReply {
 /// Replies the outcome of a FETCH.
 pub fn reply(ctx: &Ctx<'_>, reply: &FetchReply) {
     match reply {
-        FetchReply::Hit { response, fresh_ms } => reply_hit(ctx, response, *fresh_ms),
+        FetchReply::Hit { response, fresh_ms } => reply_hit(ctx, response.stored(), *fresh_ms),
         FetchReply::Lease { token, ms } => four(ctx, b"lease", None, Some(token.as_bytes()), Some(*ms)),
         FetchReply::Busy { ms } => four(ctx, b"busy", None, None, Some(*ms)),
         FetchReply::Draft { news: DraftNews::Part { name, part, next }, .. } => {

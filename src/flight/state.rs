@@ -77,7 +77,7 @@ pub(super) struct StoredResponse {
     pub persona: Arc<[u8]>,
     /// Its entry in the index.
     pub handle: Handle,
-    /// Its bytes.
+    /// The response, raw.
     pub response: Response,
     /// Milliseconds that computing it took.
     pub cost_ms: u32,

@@ -19,6 +19,17 @@ pub struct Handle {
 const _: () = assert!(size_of::<Option<Handle>>() == 8);
 
 impl Handle {
+    /// Returns the handle as a number that is not 0.
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.node.number()) << 32 | u64::from(self.stamp.get())
+    }
+
+    /// Returns the handle of this number, or None for 0.
+    pub fn from_bits(bits: u64) -> Option<Handle> {
+        let node = Id::from_number((bits >> 32) as u32)?;
+        Some(Handle { node, stamp: NonZeroU32::new(bits as u32)? })
+    }
+
     /// The handle of an entry that a full index refused. No index knows it, so the entry is never live.
     pub(super) const NOWHERE: Handle = Handle { node: Id::NOWHERE, stamp: NonZeroU32::MAX };
 }

@@ -61,6 +61,6 @@ pub use liveness::{Liveness, State};
 pub use origin::{Located, Name, Origin};
 pub use records::BatchId;
 pub use report::{PersonaList, PersonaReport};
-pub use resolve::Resolved;
+pub use resolve::{Resolved, Walk};
 pub use size::Size;
 pub use stats::PersonaStats;

@@ -18,7 +18,6 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::num::{NonZeroU16, NonZeroU32};
-use std::os::raw::c_void;
 
 const PAGE: usize = 1024;
 
@@ -173,13 +172,6 @@ impl<T> Pool<T> {
         }
     }
 
-    /// Returns the address of a value's cell, taken or not, without reading it.
-    pub fn address(&self, id: Id<T>) -> Option<*const c_void> {
-        let (page, slot) = id.place();
-        let cell: *const Cell<T> = self.pages.get(page)?.cells.get(slot)?;
-        Some(cell.cast())
-    }
-
     pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
         let (page, slot) = id.place();
         match self.pages.get_mut(page)?.cells.get_mut(slot)? {
@@ -230,14 +222,6 @@ impl<T> Pool<T> {
         Id::at(index / PAGE, index % PAGE).and_then(|id| self.get(id))
     }
 
-    /// Returns all values with their ids.
-    pub fn all(&self) -> impl Iterator<Item = (Id<T>, &T)> {
-        (0..self.slots()).filter_map(|index| {
-            let id = Id::at(index / PAGE, index % PAGE)?;
-            self.get(id).map(|value| (id, value))
-        })
-    }
-
     pub fn heap_bytes(&self) -> u64 {
         let cells: usize = self.pages.iter().map(|page| page.cells.capacity()).sum();
         let bytes = cells * size_of::<Cell<T>>()
@@ -279,6 +263,14 @@ impl<T> Pool<T> {
 
 #[cfg(any(test, fuzzing))]
 impl<T> Pool<T> {
+    /// Returns all values with their ids.
+    pub fn all(&self) -> impl Iterator<Item = (Id<T>, &T)> {
+        (0..self.slots()).filter_map(|index| {
+            let id = Id::at(index / PAGE, index % PAGE)?;
+            self.get(id).map(|value| (id, value))
+        })
+    }
+
     pub fn check(&self) {
         assert_eq!(self.all().count(), self.used);
         for (number, page) in self.pages.iter().enumerate() {

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::counts::Amount;
 use super::database::Index;
-use super::handle::Handle;
-use super::records::{Node, Persona};
+use super::records::Persona;
 use super::size::Size;
 use super::stats::PersonaStats;
 use crate::tier::Tier;
@@ -49,16 +48,6 @@ impl Index {
     /// Returns the number of all entries that the index knows: live, invalidated, and of a cluster slot that arrives.
     pub fn nodes(&self) -> u64 {
         self.nodes.len() as u64
-    }
-
-    /// Returns the number of places that `handles` looks at: those of entries, and those that entries have left.
-    pub fn places(&self) -> usize {
-        self.nodes.slots()
-    }
-
-    /// Returns the handles of all entries, as `nodes` counts them.
-    pub fn handles(&self) -> impl Iterator<Item = Handle> {
-        self.nodes.all().map(|(node, Node { stamp, .. })| Handle { node, stamp: *stamp })
     }
 
     /// Returns the number of live entries.

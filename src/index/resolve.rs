@@ -11,17 +11,44 @@ use super::records::Persona;
 /// The result of the walk. It is good until the index changes: an outdated one counts a hit for another persona at worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resolved {
-    /// Whether the entry may be served.
+    /// The effect of invalidations on the entry.
     pub liveness: Liveness,
-    /// None if the index does not know the entry.
+    /// The entry's persona; None if the index does not know the entry.
     pub(super) persona: Option<Id<Persona>>,
     /// The generation that the index had given out last.
     generation: u32,
 }
 
+/// A walk that found an entry fresh, in 8 bytes: its persona, and the generation. The default is no walk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Walk {
+    persona: Option<Id<Persona>>,
+    generation: u32,
+}
+
+impl Walk {
+    /// Returns the walk as a number.
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.persona.map_or(0, Id::number)) << 32 | u64::from(self.generation)
+    }
+
+    /// Returns the walk of this number.
+    pub fn from_bits(bits: u64) -> Walk {
+        Walk { persona: Id::from_number((bits >> 32) as u32), generation: bits as u32 }
+    }
+}
+
 impl Resolved {
     /// The result for an entry that no index knows.
     pub const UNKNOWN: Resolved = Resolved { liveness: Liveness::Dead, persona: None, generation: 0 };
+
+    /// Returns the walk to remember; that of an entry that is not fresh is no walk.
+    pub fn walk(self) -> Walk {
+        match self.liveness {
+            Liveness::Fresh => Walk { persona: self.persona, generation: self.generation },
+            Liveness::Stale | Liveness::Dead => Walk::default(),
+        }
+    }
 }
 
 impl Index {
@@ -38,10 +65,12 @@ impl Index {
     /// Returns the result of an earlier walk where no entry was invalidated since then, else that of a new one.
     ///
     /// Only for an entry that has not been unlinked since, in the same index, and within 2³² invalidations.
-    pub fn resolve_again(&self, handle: Handle, known: Resolved) -> Resolved {
-        match known.generation == self.generation {
-            true => known,
-            false => self.resolve(handle),
+    pub fn resolve_again(&self, handle: Handle, known: Walk) -> Resolved {
+        match known {
+            Walk { persona: Some(_), generation } if generation == self.generation => {
+                Resolved { liveness: Liveness::Fresh, persona: known.persona, generation }
+            }
+            _ => self.resolve(handle),
         }
     }
 

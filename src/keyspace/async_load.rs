@@ -18,7 +18,7 @@
 //!
 //! The server frees the values of the discarded databases on its background thread, without `unlinked`.
 
-use crate::cache::{CACHE, compressor, hot, names};
+use crate::cache::{CACHE, compressor, databases, names};
 use crate::entry::{Entry, Placement};
 use crate::flight;
 use crate::index::{Handle, Index, Origin, Size, State};
@@ -66,12 +66,12 @@ pub fn follow(ctx: &Ctx<'_>, event: AsyncLoad) {
         AsyncLoad::Started => LOAD.with(|load| *load = Some(Load::default())),
         AsyncLoad::Aborted => {
             let load = LOAD.with(Option::take);
-            hot::discard(load.into_iter().flat_map(|load| load.databases.into_values()).collect());
+            load.into_iter().for_each(|load| databases::discard(load.databases));
         }
         AsyncLoad::Completed => {
             let Some(mut load) = LOAD.with(Option::take) else { return };
             load.forget_unconfirmed();
-            hot::replaced(ctx, load.databases);
+            databases::replaced(load.databases);
             flight::void(ctx, VoidScope::All);
             if load.loaded_elsewhere == 0 {
                 put_in_their_databases(ctx, &load.order, load.loaded);
@@ -94,7 +94,7 @@ pub fn read(entry: &Entry, place: KeyContext<'_>) {
         let Some(load) = load else { return };
         let index = load.databases.entry(place.database).or_default();
         let handle = link_in(index, layout, entry, &origin, place.key);
-        let raw = entry.raw().filter(|_| origin.state == State::Live).map(|response| response.len());
+        let raw = entry.raw().filter(|_| origin.state == State::Live).map(|response| response.stored().len());
         let (key, size) = (place.key.into(), entry.size());
         load.unconfirmed.push(Unconfirmed { database: place.database, key, handle, size, raw });
     });

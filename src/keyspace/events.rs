@@ -5,7 +5,8 @@
 //! SWAPDB's, and are replaced by a full sync that loads beside them (`async_load`). That is all there is: see the life of
 //! an entry in docs/dev/architecture.md.
 
-use crate::cache::{CACHE, compressor, hot};
+use crate::cache::hot::{self, Held};
+use crate::cache::{CACHE, compressor, databases, direct};
 use crate::entry::Entry;
 use crate::flight::{self, LeaseKeys};
 use crate::index::{Origin, State};
@@ -21,7 +22,7 @@ use crate::request::key_name::Layout;
 
 pub struct Keyspace;
 
-/// Whether a value of ours was read from outside and has not arrived under a key since. Spares the look-up for all
+/// True if a value of ours was read from outside and has not arrived under a key since. It spares the look-up for all
 /// other keys of an RDB file.
 static AWAITED: MainThread<bool> = MainThread::new(false);
 
@@ -42,8 +43,12 @@ pub fn left(place: KeyContext<'_>, origin: &Origin, fingerprint: &Fingerprint) {
 /// to lose count of answers.
 pub fn loaded(ctx: &Ctx<'_>) {
     let layout = if ctx.is_cluster() { Layout::Cluster } else { Layout::Single };
-    CACHE.with(|cache| cache.layout = layout);
-    hot::renew_l1(ctx);
+    let [a, b] = [ctx.random(), ctx.random()].map(u128::from_le_bytes);
+    CACHE.with(|cache| {
+        cache.layout = layout;
+        cache.set_secret([a as u64, (a >> 64) as u64, b as u64, (b >> 64) as u64]);
+    });
+    hot::renew_l1(Held::Stay);
     if ctx.is_cluster() {
         ctx.watch_incoming::<Keyspace>();
     }
@@ -86,7 +91,7 @@ impl SlotMigrations for Keyspace {
 
 impl Events for Keyspace {
     fn emptied(ctx: &Ctx<'_>, database: Option<i32>) {
-        hot::emptied(ctx, database);
+        databases::emptied(database);
         flight::void(ctx, database.map_or(VoidScope::All, VoidScope::Database));
     }
 
@@ -102,13 +107,13 @@ impl Events for Keyspace {
     }
 
     fn swapped(ctx: &Ctx<'_>, first: i32, second: i32) {
-        hot::swapped(ctx, first, second);
+        databases::swapped(first, second);
         compressor::swapped(first, second);
         flight::swapped(ctx, first, second);
     }
 
     fn retimed(ctx: &Ctx<'_>, name: &[u8]) {
-        hot::retimed(ctx, name);
+        direct::retimed(ctx, name);
     }
 
     fn deleted(ctx: &Ctx<'_>, name: &[u8]) {
@@ -125,7 +130,8 @@ impl Events for Keyspace {
     fn event_loop(ctx: &Ctx<'_>, event: EventLoop) {
         reclaim::event_loop(event);
         if let EventLoop::Sleeps = event {
-            hot::follow_settings(ctx);
+            hot::follow_settings();
+            direct::follow_eviction(ctx);
             compressor::collect(ctx);
             flight::deliver();
         }
@@ -163,7 +169,7 @@ impl Events for Keyspace {
         } else {
             flight::appeared(
                 ctx,
-                &flight::lease_keys(database, origin.tier, &entry.fingerprint, &origin.persona),
+                &flight::lease_keys(database, origin.tier, entry.fingerprint(), &origin.persona),
             );
         }
     }

@@ -16,7 +16,7 @@ pub fn link(ctx: &Ctx<'_>, entry: &Entry, origin: &Origin, place: KeyContext<'_>
         handle
     });
     if let Some(response) = entry.raw().filter(|_| origin.state == State::Live) {
-        compressor::enqueue(ctx, (database, handle), response.len());
+        compressor::enqueue(ctx, (database, handle), response.stored().len());
     }
 }
 

@@ -2,11 +2,12 @@
 
 use crate::cache::CACHE;
 use crate::cache::lookup::{is_softly_stale, read};
-use crate::entry::Response;
 use crate::entry::codec::{self, Record, RecordEncoding, RecordRef, RecordState};
-use crate::entry::compression::{self, Encoding};
+use crate::entry::compression;
 use crate::entry::dump;
-use crate::entry::{ALWAYS_FRESH, Entry, NEVER_FRESH, Placement};
+use crate::entry::{
+    ALWAYS_FRESH, Encoding, Entry, Facts, NEVER_FRESH, Placement, RESPONSE_OVERHEAD, Response,
+};
 use crate::index::{NODE_BYTES, Origin, State};
 use crate::keyspace::events;
 use crate::redis::{Aof, DataType, Defrag, Digest, KeyContext, Loader, Saver, TypeSlot};
@@ -53,15 +54,15 @@ impl Entry {
             tier: origin.tier,
             persona: &origin.persona,
             user: &origin.user,
-            fingerprint: *self.fingerprint.as_bytes(),
-            stored_at_ms: self.stored_at_ms,
-            fresh_until_ms: match self.fresh_until_ms.get() {
+            fingerprint: *self.fingerprint().as_bytes(),
+            stored_at_ms: self.stored_at_ms(),
+            fresh_until_ms: match self.fresh_until_ms() {
                 _ if is_softly_stale(database, self) => Some(NEVER_FRESH),
                 ALWAYS_FRESH => None,
                 until_ms => Some(until_ms),
             },
             hits: self.hits(),
-            cost_ms: self.cost_ms,
+            cost_ms: self.cost_ms(),
             raw_bytes: self.raw_bytes(),
             encoding,
         });
@@ -76,22 +77,21 @@ impl Entry {
         };
         let origin =
             Origin { tier: record.tier, persona: record.persona.into(), user: record.user.into(), state };
-        let fingerprint = Fingerprint::from_bytes(record.fingerprint);
-        let home = Placement::Unlinked(Box::new(origin));
+        let facts = Facts {
+            fingerprint: Fingerprint::from_bytes(record.fingerprint),
+            stored_at_ms: record.stored_at_ms,
+            fresh_until_ms: record.fresh_until_ms.unwrap_or(ALWAYS_FRESH),
+            cost_ms: record.cost_ms,
+            hits: record.hits,
+        };
         let encoding = Encoding::from(record.encoding);
-        let stored_at_ms = record.stored_at_ms;
-        let mut entry = if encoding == Encoding::Raw || state == State::Tombstone {
-            Entry::new(home, fingerprint, Response::new(&payload), stored_at_ms)
-        } else {
-            let compressed = (encoding, payload.into_boxed_slice());
-            Entry::compressed(home, fingerprint, compressed, record.raw_bytes, stored_at_ms)
+        let response = match encoding == Encoding::Raw || state == State::Tombstone {
+            true => Response::new(&facts, &payload),
+            false => Response::compressed(&facts, encoding, &payload, record.raw_bytes),
         };
         // A damaged payload is found here, and not by the first reader.
-        read(&entry, |_| ()).map_err(|_| "its payload is damaged")?;
-        entry.set_hits(record.hits);
-        entry.fresh_until_ms.set(record.fresh_until_ms.unwrap_or(ALWAYS_FRESH));
-        entry.cost_ms = record.cost_ms;
-        Ok(entry)
+        read(&response, |_| ()).map_err(|_| "its payload is damaged")?;
+        Ok(Entry::new(Placement::Unlinked(Box::new(origin)), response))
     }
 }
 
@@ -132,15 +132,15 @@ impl DataType for Entry {
         let Some(handle) = self.handle() else { return };
         // The index forgets that the entry was made stale, so the entry itself keeps that.
         if is_softly_stale(database, self) {
-            self.fresh_until_ms.set(NEVER_FRESH);
+            self.make_stale();
         }
         let origin = CACHE.with(|cache| {
-            cache.remove_from_l1((database, handle));
+            cache.forget(database, self);
             cache.index(database).unlink(handle, self.size())
         });
         // An entry that the index does not know stays as it is: its outdated handle is live nowhere.
         if let Some(origin) = origin {
-            events::left(place, &origin, &self.fingerprint);
+            events::left(place, &origin, self.fingerprint());
             self.move_to(Placement::Unlinked(Box::new(origin)));
         }
     }
@@ -148,18 +148,18 @@ impl DataType for Entry {
     fn copied(&self, from_database: i32) -> Self {
         let copy = self.copy(Placement::Unlinked(Box::new(self.origin_in(from_database))));
         if is_softly_stale(from_database, self) {
-            copy.fresh_until_ms.set(NEVER_FRESH);
+            copy.make_stale();
         }
         copy
     }
 
     fn memory(&self) -> usize {
-        size_of::<Entry>() + self.stored().len() + NODE_BYTES
+        size_of::<Entry>() + RESPONSE_OVERHEAD + self.stored().len() + NODE_BYTES
     }
 
     fn digest(&self, database: i32, digest: &mut Digest) {
         let origin = self.origin_in(database);
-        digest.bytes(self.fingerprint.as_bytes());
+        digest.bytes(self.fingerprint().as_bytes());
         digest.bytes(origin.tier.name().as_bytes());
         digest.bytes(&origin.persona);
         digest.bytes(&origin.user);
@@ -169,10 +169,8 @@ impl DataType for Entry {
         }
     }
 
-    fn defrag(&mut self, defrag: &mut Defrag) {
-        // Raw bytes may be shared and must not move. Most are compressed soon.
-        if let Some(compressed) = self.compressed_mut() {
-            defrag.boxed(compressed);
-        }
+    fn defrag(&mut self, database: i32, defrag: &mut Defrag) {
+        // A response that others share stays where it is; the request table gives up its share for a moment.
+        CACHE.with(|cache| cache.relocate(database, self.response_mut(), |response| response.defrag(defrag)));
     }
 }

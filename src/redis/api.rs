@@ -91,6 +91,7 @@ required!(
     RedisModule_GetAbsExpire,
     RedisModule_GetCommand,
     RedisModule_GetContextFlags,
+    RedisModule_GetDbIdFromDefragCtx,
     RedisModule_GetDbIdFromDigest,
     RedisModule_GetDbIdFromIO,
     RedisModule_GetDbIdFromModuleKey,

@@ -63,6 +63,11 @@ impl Ctx<'_> {
         self.has(raw::REDISMODULE_CTX_FLAGS_SLAVE)
     }
 
+    /// Returns true if the server has a limit of memory at which it evicts keys.
+    pub fn may_evict(&self) -> bool {
+        self.has(raw::REDISMODULE_CTX_FLAGS_EVICT)
+    }
+
     /// Returns true if the server was started with cluster-enabled.
     pub fn is_cluster(&self) -> bool {
         self.has(raw::REDISMODULE_CTX_FLAGS_CLUSTER)

@@ -18,6 +18,7 @@ use std::os::raw::{c_char, c_int, c_longlong, c_void};
 use std::ptr;
 use std::slice;
 use std::sync::atomic::{AtomicPtr, Ordering};
+use triomphe::ThinArc;
 
 /// The server's handle of a registered type.
 pub struct TypeSlot(AtomicPtr<RedisModuleType>);
@@ -72,7 +73,7 @@ pub trait DataType: Send + Sized + 'static {
     /// Feeds DEBUG DIGEST.
     fn digest(&self, database: i32, digest: &mut Digest);
     /// Moves the value's own allocations for the server's defragmentation.
-    fn defrag(&mut self, defrag: &mut Defrag);
+    fn defrag(&mut self, database: i32, defrag: &mut Defrag);
 }
 
 /// Registers the type; returns false if the server refuses it.
@@ -207,20 +208,24 @@ pub struct Defrag(
 );
 
 impl Defrag {
-    /// Moves a boxed slice to a better place in memory, if the allocator has one.
-    pub fn boxed(&mut self, slice: &mut Box<[u8]>) {
-        if slice.is_empty() {
+    /// Moves shared bytes to a better place in memory, if the allocator has one and this is the only reference to them.
+    pub fn shared<H, T>(&mut self, shared: &mut ThinArc<H, T>) {
+        const { assert!(align_of::<H>() <= NATURAL && align_of::<T>() <= NATURAL) };
+        if !shared.with_arc(|arc| arc.is_unique()) {
             return;
         }
-        let length = slice.len();
-        let old = Box::into_raw(std::mem::take(slice)).cast::<u8>();
+        let old = shared.as_ptr().cast_mut();
         // SAFETY: the context is the running callback's. The block came from the server's allocator as it is
-        // (`ServerAlloc`, alignment 1), and no reference to it is left.
-        let moved = unsafe { api!(RedisModule_DefragAlloc)(self.0, old.cast()) }.cast::<u8>();
-        let start = if moved.is_null() { old } else { moved };
-        // SAFETY: the block either stayed, or moved as it was and the old one is gone: one block of that
-        // length is owned again.
-        *slice = unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(start, length)) };
+        // (`ServerAlloc` passes on an alignment of up to `NATURAL`), the count of references stands at its start, and the
+        // only reference is borrowed here.
+        let moved = unsafe { api!(RedisModule_DefragAlloc)(self.0, old) };
+        if moved.is_null() {
+            return;
+        }
+        // SAFETY: the block moved as it was, with its count of one, and the old one is gone: one reference is owned again.
+        let new = unsafe { ThinArc::from_raw(moved) };
+        // The old reference leads nowhere.
+        std::mem::forget(std::mem::replace(shared, new));
     }
 }
 
@@ -372,7 +377,9 @@ unsafe extern "C" fn defrag<T: DataType>(
         // SAFETY: the value is a `T`, by the callbacks' contract, wherever it stands now, and nothing else
         // holds it while the server defragments it.
         if let Some(value) = unsafe { value.cast::<T>().as_mut() } {
-            value.defrag(&mut Defrag(ctx));
+            // SAFETY: the context is this callback's.
+            let database = unsafe { api!(RedisModule_GetDbIdFromDefragCtx)(ctx) };
+            value.defrag(database, &mut Defrag(ctx));
         }
         0
     })

@@ -125,7 +125,7 @@ impl Key<'_> {
         let (Some(get), Some(set)) = (optional!(RedisModule_GetLFU), optional!(RedisModule_SetLFU)) else {
             return;
         };
-        if self.raw.is_null() {
+        if self.raw.is_null() || uses == 0 {
             return;
         }
         let mut frequency = -1;

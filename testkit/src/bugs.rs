@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Write;
 use std::thread;
 
+use super::raw::{Raw, RawClient};
 use super::server::{is_valkey, server_version};
 
 /// Returns true if the server under test leaves a client that sends COPY or MOVE into another database in that
@@ -24,6 +25,16 @@ pub fn skipped_without_atomic_slot_migration() -> bool {
     let lacks_it = !is_valkey() || server_version() < (9, 0, 0);
     if lacks_it {
         skipped("the server has no CLUSTER MIGRATESLOTS");
+    }
+    lacks_it
+}
+
+/// Returns true if the server under test cannot defragment its memory, for which it needs its own build of jemalloc: then the
+/// calling test is to end.
+pub fn skipped_without_defragmentation(con: &mut RawClient) -> bool {
+    let lacks_it = matches!(con.say("CONFIG SET activedefrag yes"), Raw::Error(_));
+    if lacks_it {
+        skipped("the server cannot defragment its memory");
     }
     lacks_it
 }

@@ -39,7 +39,10 @@ mod server;
 mod service;
 mod waiting;
 
-pub use bugs::{skipped_as_copy_changes_the_database, skipped_without_atomic_slot_migration};
+pub use bugs::{
+    skipped_as_copy_changes_the_database, skipped_without_atomic_slot_migration,
+    skipped_without_defragmentation,
+};
 pub use builder::Builder;
 pub use cluster::{Cluster, ClusterClient, slot_of};
 pub use entries::{

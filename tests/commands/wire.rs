@@ -70,7 +70,7 @@ fn resp2_has_bulk_nulls_and_flat_arrays() {
     the_same_in_both(&mut con, &Raw::NullBulk);
     con.ok("CHATCACHE.SET msg ann helper hello answer");
     assert_flat(&con.say(INSPECT), 12);
-    assert_flat(&con.say("CHATCACHE.STATS"), 49);
+    assert_flat(&con.say("CHATCACHE.STATS"), 51);
     assert_flat(&con.say("CHATCACHE.STATS helper"), 5);
     assert_flat(&persona_of(con.say("CHATCACHE.PERSONAS")), 5);
 }
@@ -82,7 +82,7 @@ fn resp3_has_nulls_and_maps_of_its_own() {
     the_same_in_both(&mut con, &Raw::Null);
     con.ok("CHATCACHE.SET msg ann helper hello answer");
     assert_map(&con.say(INSPECT), 12);
-    assert_map(&con.say("CHATCACHE.STATS"), 49);
+    assert_map(&con.say("CHATCACHE.STATS"), 51);
     assert_map(&con.say("CHATCACHE.STATS helper"), 5);
     assert_map(&persona_of(con.say("CHATCACHE.PERSONAS")), 5);
 }

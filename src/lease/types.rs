@@ -132,7 +132,7 @@ pub struct LeaseRequest<'a> {
     pub client: u64,
     /// A number for the user whose rights the client has.
     pub account: u64,
-    /// Whether the lease ends with the client's connection.
+    /// The tie of a lease to the client's connection.
     pub tie: Tie,
     /// Length of the lease in milliseconds, whether it is granted now or at the end of a wait.
     pub lease_ms: u64,

@@ -327,6 +327,7 @@ mod tests {
     use crate::index::{Index, Name};
     use crate::request::fingerprint::Fingerprint;
     use crate::tier::Tier;
+    use proptest::prelude::*;
     use std::collections::HashSet;
 
     /// Returns the hash by which the table would find the n-th request.
@@ -497,6 +498,52 @@ mod tests {
         assert!(stays.iter().enumerate().all(|(n, stays)| *stays == (n % 3 != 1)), "{stays:?}");
         assert_eq!((l1.len(), l1.bytes()), (60, 60 * LEAST));
         assert!(l1.locations().all(|(database, _)| database == 1 || database == 2));
+    }
+
+    proptest! {
+        #[test]
+        fn l1_holds_what_a_plain_list_of_its_steps_does(steps in prop::collection::vec((0..12u8, 0..4i32, any::<u16>()), 1..400)) {
+            let (mut l1, mut index) = (L1::new(32 << 20), Index::new());
+            let mut inside: Vec<(Location, Response)> = Vec::new();
+            let mut gone: Vec<Response> = Vec::new();
+            for (n, (step, database, choice)) in steps.into_iter().enumerate() {
+                match step {
+                    0 => {
+                        let removed = l1.remove_database(database).expect("few move");
+                        let (leaves, stays) = inside.drain(..).partition(|((at, _), _)| *at == database);
+                        inside = stays;
+                        let leaves: Vec<(Location, Response)> = leaves;
+                        prop_assert_eq!(removed.len(), leaves.len());
+                        gone.extend(leaves.into_iter().map(|(_, response)| response));
+                    }
+                    1 => {
+                        l1.swap_databases((database, 2));
+                        inside.iter_mut().for_each(|((at, _), _)| *at = after_swap(*at, (database, 2)));
+                    }
+                    2..4 if !inside.is_empty() => {
+                        let (_, response) = inside.swap_remove(usize::from(choice) % inside.len());
+                        l1.remove(&response);
+                        gone.push(response);
+                    }
+                    _ => {
+                        let ((_, handle), response) = entry(&mut index, n, usize::from(choice) % 2000);
+                        let hot = ((database, handle), response);
+                        prop_assert_eq!(offer(&mut l1, &hot, 1), Some(vec![]));
+                        inside.push(hot);
+                    }
+                }
+                prop_assert!(inside.iter().all(|(_, response)| l1.holds(response)));
+                prop_assert!(!gone.iter().any(|response| l1.holds(response)));
+                prop_assert_eq!(l1.len(), inside.len());
+                let bytes: u64 = inside.iter().map(|(_, response)| weight(response.raw_bytes())).sum();
+                prop_assert_eq!(l1.bytes(), bytes);
+                let mut locations: Vec<_> = l1.locations().map(|(at, handle)| (at, handle.to_bits())).collect();
+                let mut expected: Vec<_> = inside.iter().map(|((at, handle), _)| (*at, handle.to_bits())).collect();
+                locations.sort_unstable();
+                expected.sort_unstable();
+                prop_assert_eq!(locations, expected);
+            }
+        }
     }
 
     #[test]

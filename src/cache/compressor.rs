@@ -117,12 +117,12 @@ impl Queue {
 
     /// Drops the places of stored entries that are gone if the queue is longer than twice their number: at most 128 at every
     /// 64th entry, since looks into the index one after the other take a quarter of the time. Entries that are still there go
-    /// to the end: they wait up to two seconds longer.
-    fn clear_out(&mut self, entries: u64, is_known: impl Fn(Location) -> bool) {
-        let most = entries.saturating_mul(2) + SPARE;
+    /// to the end: they wait up to two seconds longer. `entries` counts those of all databases.
+    fn clear_out(&mut self, entries: impl FnOnce() -> u64, is_known: impl Fn(Location) -> bool) {
         if !self.stored.len().is_multiple_of(CLEARED_AT_ONCE / 2) {
             return;
         }
+        let most = entries().saturating_mul(2) + SPARE;
         for _ in 0..CLEARED_AT_ONCE {
             if self.stored.len() as u64 <= most {
                 return;
@@ -231,10 +231,13 @@ fn enqueue_all(ctx: &Ctx<'_>, locations: impl IntoIterator<Item = Location>, sin
     let was_idle = COMPRESSOR.with(|state| {
         for location in locations {
             state.queue.push(location, since);
-            CACHE.with(|cache| {
-                let entries = cache.known_index(location.0).map_or(0, Index::nodes);
-                state.queue.clear_out(entries, |location| cache.knows(location));
-            });
+            // One that has left L1 makes the queue of stored entries no longer.
+            if let Since::Stored = since {
+                CACHE.with(|cache| {
+                    let entries = || cache.indexes().map(Index::nodes).sum();
+                    state.queue.clear_out(entries, |location| cache.knows(location));
+                });
+            }
         }
         state.activity == Activity::Idle
     });
@@ -434,7 +437,7 @@ mod tests {
         for n in 0..100_000 {
             // Two entries stay, and one is stored again and again.
             queue.push(if n < 2 { [a, b][n] } else { c }, Since::Stored);
-            queue.clear_out(3, |location| location != c);
+            queue.clear_out(|| 3, |location| location != c);
             longest = longest.max(queue.len());
         }
         assert!(longest <= 3 * 2 + SPARE as usize + CLEARED_AT_ONCE / 2, "{longest}");

@@ -5,7 +5,7 @@
 //! not over. Its key is opened all the same from time to time, since the server evicts the keys that are used least, and since
 //! another module may have changed the TTL without notice.
 
-use crate::cache::hot::{self, candidate};
+use crate::cache::hot;
 use crate::cache::lookup::{Found, count_hit, read};
 use crate::cache::state::{CACHE, Cache};
 use crate::entry::{Encoding, Entry, Response};
@@ -57,17 +57,11 @@ impl Cache {
         if resolved.liveness != Liveness::Fresh {
             return None;
         }
-        let is_hot = match &self.l1 {
-            None => false,
-            Some(l1) => {
-                let is_hot = l1.holds(response);
-                // The key is needed to decompress it for good.
-                if !is_hot && response.applies_for_l1(tick_ms) && l1.may_admit(candidate(response, tick_ms)) {
-                    return None;
-                }
-                is_hot
-            }
-        };
+        // The key is needed to decompress it for good.
+        if self.l1.as_ref().is_some_and(|l1| hot::application(l1, response, tick_ms).is_some()) {
+            return None;
+        }
+        let is_hot = self.l1.as_ref().is_some_and(|l1| l1.holds(response));
         // This calls nothing back.
         read(response, |bytes| reply(bytes, ends_ms)).ok()?;
         response.set_walk(resolved.walk());

@@ -7,23 +7,25 @@ use crate::cache::state::{CACHE, free};
 use crate::config;
 use crate::entry::Response;
 
-/// Returns what L1 asks about a response, at a hit that is not counted yet.
-pub(super) fn candidate(response: &Response, now_ms: i64) -> Candidate {
-    Candidate {
+/// Returns a response's application for L1 at a hit that is not counted yet, or None if L1 holds it, it is not asked about at
+/// this hit, or L1 would refuse it at once.
+pub(super) fn application(l1: &L1, response: &Response, now_ms: i64) -> Option<Candidate> {
+    if !response.applies_for_l1(now_ms) || l1.holds(response) {
+        return None;
+    }
+    let candidate = Candidate {
         finder: response.request_hash(),
         raw_bytes: response.raw_bytes(),
         frequency: response.frequency().after_hit(now_ms).at(now_ms),
-    }
+    };
+    l1.may_admit(candidate).then_some(candidate)
 }
 
 /// Asks L1 whether it admits the response of an entry, which is in the request table and whose hit is not counted yet.
 pub(super) fn weigh(found: &Found<'_>, now_ms: i64) -> Option<Admission> {
-    if !found.applies_for_l1(now_ms) {
-        return None;
-    }
     CACHE.with(|cache| {
-        let (l1, candidate) = (cache.l1()?, candidate(found, now_ms));
-        (!l1.holds(found) && l1.may_admit(candidate)).then(|| l1.weigh(candidate, now_ms))?
+        let l1 = cache.l1()?;
+        l1.weigh(application(l1, found, now_ms)?, now_ms)
     })
 }
 

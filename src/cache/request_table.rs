@@ -5,16 +5,16 @@
 //! of no invalidation: the reader asks the index. A response has at most one place in it.
 //!
 //! A request is found by a hash of 128 bits that is keyed by a secret of this process, so no client can make two requests
-//! that share one; 96 of the bits are compared. Requests of up to 256 bytes are hashed by SipHash-1-3, which takes half as
-//! long for them as HighwayHash, and longer ones by HighwayHash (docs/dev/performance.md).
+//! that share one; 96 of the bits are compared. Requests of up to 256 bytes are hashed by SipHash-1-3, which takes less than
+//! half as long for them as the MAC of AEGIS-128X2, and longer ones by that (docs/dev/performance.md).
 //!
 //! The table is split into 64 shards, so that growth moves a 64th of it at once, and growth reads no response.
 
 use crate::entry::Response;
 use crate::request::{Fields, Request, in_one_piece};
+use aegis::aegis128x2::{Aegis128X2Mac, Key};
 use hashbrown::HashTable;
-use highway::{HighwayHash, HighwayHasher};
-use siphasher::sip128::{Hash128, SipHasher13};
+use siphasher::sip128::SipHasher13;
 
 const SHARDS: usize = 64;
 
@@ -30,13 +30,14 @@ pub struct RequestHash {
 /// Hashes requests under a secret that no client may be able to guess.
 #[derive(Clone, Copy)]
 pub struct RequestHasher {
-    secret: [u64; 4],
+    short: Key,
+    long: Key,
 }
 
 impl RequestHasher {
-    /// Returns the hasher of this secret.
-    pub const fn new(secret: [u64; 4]) -> RequestHasher {
-        RequestHasher { secret }
+    /// Returns the hasher of a secret: a key for short requests, and one for long ones.
+    pub const fn new([short, long]: [Key; 2]) -> RequestHasher {
+        RequestHasher { short, long }
     }
 
     /// Returns the hash of a request. The persona is part of it whatever the tier.
@@ -49,19 +50,16 @@ impl RequestHasher {
         let [e, f, g, h] = (user.len() as u32).to_le_bytes();
         let head = [kind, a, b, c, d, e, f, g, h];
         let pieces = [&head[..], persona, user, last];
-        let [a, b, c, d] = self.secret;
-        let [finder, check] = match in_one_piece(pieces) {
-            Some(whole) => {
-                let Hash128 { h1, h2 } = SipHasher13::new_with_keys(a, b).hash(&whole);
-                [h1, h2]
-            }
+        let hash = match in_one_piece(pieces) {
+            Some(whole) => SipHasher13::new_with_key(&self.short).hash(&whole).as_u128(),
             None => {
-                let mut hasher = HighwayHasher::new(highway::Key([a, b, c, d]));
-                pieces.iter().for_each(|piece| hasher.append(piece));
-                hasher.finalize128()
+                let mut mac = Aegis128X2Mac::<16>::new(&self.long);
+                pieces.iter().for_each(|piece| mac.update(piece));
+                u128::from_le_bytes(mac.finalize())
             }
         };
-        RequestHash { finder: finder.max(1), check: check as u32 }
+        let (finder, check) = (hash as u64, (hash >> 64) as u32);
+        RequestHash { finder: finder.max(1), check }
     }
 }
 
@@ -189,7 +187,7 @@ mod tests {
     use crate::request::{Accepts, RequestArgs};
     use std::collections::HashSet;
 
-    const HASHER: RequestHasher = RequestHasher::new([1, 2, 3, 4]);
+    const HASHER: RequestHasher = RequestHasher::new([[1; 16], [2; 16]]);
 
     fn hash_by(
         hasher: RequestHasher,
@@ -236,7 +234,7 @@ mod tests {
         let asked = |message| hash_by(HASHER, ["session", "u", "a", message], Some("1"));
         assert_eq!(asked("one"), asked(""));
         // Another process has another secret, and so another hash.
-        let other = RequestHasher::new([1, 3, 3, 4]);
+        let other = RequestHasher::new([[3; 16], [2; 16]]);
         assert_ne!(asked("one"), hash_by(other, ["session", "u", "a", "one"], Some("1")));
     }
 

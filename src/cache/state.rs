@@ -56,7 +56,7 @@ impl Cache {
             counters: Counters::new(),
             layout: Layout::Single,
             slot_moves: SlotMoves::new(),
-            hasher: RequestHasher::new([0; 4]),
+            hasher: RequestHasher::new([[0; 16]; 2]),
             open_each_s: 0,
             eviction_asked_s: 0,
             lost_sight_ms: None,
@@ -71,7 +71,7 @@ impl Cache {
     }
 
     /// Sets the secret of the request tables' hashes. Call it before the first entry.
-    pub fn set_secret(&mut self, secret: [u64; 4]) {
+    pub fn set_secret(&mut self, secret: [[u8; 16]; 2]) {
         self.hasher = RequestHasher::new(secret);
     }
 

@@ -43,10 +43,10 @@ pub fn left(place: KeyContext<'_>, origin: &Origin, fingerprint: &Fingerprint) {
 /// to lose count of answers.
 pub fn loaded(ctx: &Ctx<'_>) {
     let layout = if ctx.is_cluster() { Layout::Cluster } else { Layout::Single };
-    let [a, b] = [ctx.random(), ctx.random()].map(u128::from_le_bytes);
+    let secret = [ctx.random(), ctx.random()];
     CACHE.with(|cache| {
         cache.layout = layout;
-        cache.set_secret([a as u64, (a >> 64) as u64, b as u64, (b >> 64) as u64]);
+        cache.set_secret(secret);
     });
     hot::renew_l1(Held::Stay);
     if ctx.is_cluster() {

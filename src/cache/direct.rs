@@ -26,11 +26,11 @@ pub enum Read {
     OpenKey,
 }
 
-/// Serves the fresh response to a request without its key, and counts it. `reply` gets the response, and the end of its
-/// freshness or of its key in Unix milliseconds; `i64::MAX` for never.
+/// Serves the fresh response to a request without its key, and counts it. `reply` gets the response, the end of its
+/// freshness or of its key (`i64::MAX` for never), and the latest that the time can be now, both in Unix milliseconds.
 ///
 /// The clock counts, and not the time at which a script around the command began: freshness ends within a long script too.
-pub fn get(ctx: &Ctx<'_>, request: &Request<'_>, reply: impl FnOnce(&[u8], i64)) -> Read {
+pub fn get(ctx: &Ctx<'_>, request: &Request<'_>, reply: impl FnOnce(&[u8], i64, i64)) -> Read {
     match CACHE.with(|cache| cache.serve(ctx, request, reply)) {
         Some(()) => Read::Served,
         None => Read::OpenKey,
@@ -39,14 +39,19 @@ pub fn get(ctx: &Ctx<'_>, request: &Request<'_>, reply: impl FnOnce(&[u8], i64))
 
 impl Cache {
     /// See `get`.
-    fn serve(&mut self, ctx: &Ctx<'_>, request: &Request<'_>, reply: impl FnOnce(&[u8], i64)) -> Option<()> {
+    fn serve(
+        &mut self,
+        ctx: &Ctx<'_>,
+        request: &Request<'_>,
+        reply: impl FnOnce(&[u8], i64, i64),
+    ) -> Option<()> {
         let database =
             self.databases.get_mut(&ctx.database()).filter(|database| !database.requests.is_empty())?;
         let response = database.requests.get(&self.hasher.hash(request))?;
         let tick_ms = ctx.tick_ms();
-        let ends_ms = response.ends_ms();
+        let (ends_ms, latest_ms) = (response.ends_ms(), tick_ms.saturating_add(TICK_MS));
         let unopened_s = response.unopened_s(tick_ms);
-        if tick_ms.saturating_add(TICK_MS) >= ends_ms
+        if latest_ms >= ends_ms
             || unopened_s >= self.open_each_s
             || may_be_retimed(self.lost_sight_ms, unopened_s, tick_ms)
         {
@@ -63,7 +68,7 @@ impl Cache {
         }
         let is_hot = self.l1.as_ref().is_some_and(|l1| l1.holds(response));
         // This calls nothing back.
-        read(response, |bytes| reply(bytes, ends_ms)).ok()?;
+        read(response, |bytes| reply(bytes, ends_ms, latest_ms)).ok()?;
         response.set_walk(resolved.walk());
         response.count_hit(tick_ms);
         response.count_unopened_hit();

@@ -58,8 +58,8 @@ impl Command for Fetch {
 
 /// Replies the response, or leases the request.
 fn fetch(ctx: &Ctx<'_>, args: Args<'_>, request: &Request<'_>, terms: FetchTerms) -> Outcome {
-    let hit = |response: &[u8], until_ms| {
-        flight::reply_hit(ctx, response, flight::ms_until(until_ms, ctx.now_ms()));
+    let hit = |response: &[u8], until_ms, now_ms| {
+        flight::reply_hit(ctx, response, flight::ms_until(until_ms, now_ms));
     };
     if let Read::Served = direct::get(ctx, request, hit) {
         return Ok(());

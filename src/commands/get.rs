@@ -27,7 +27,7 @@ impl Command for Get {
         let parsed = parse_request(Accepts::TiersAndAny, &options::GET, args)?;
         let now_ms = LazyCell::new(|| ctx.now_ms());
         for request in parsed.requests() {
-            if let Read::Served = direct::get(ctx, &request, |response, _| ctx.reply_bytes(response)) {
+            if let Read::Served = direct::get(ctx, &request, |response, _, _| ctx.reply_bytes(response)) {
                 return Ok(());
             }
             let key = ctx.open_read(&names::key_name(&request));

@@ -24,12 +24,11 @@ use crate::cache::{CACHE, names, rights};
 use crate::config;
 use crate::entry::{Entry, Facts, Placement, Response};
 use crate::flight;
-use crate::index::{Handle, Name};
+use crate::index::{Handle, Name, Resolved};
 use crate::lifetime::{Lifetime, Terms};
-use crate::redis::{Args, Class, Ctx, Key, ReplicatedCommand, TypedKey};
+use crate::redis::{Args, Class, Ctx, FixedWord, Key, ReplicatedCommand, TypedKey};
 use crate::request::Request;
 use crate::request::error::CommandError;
-use crate::request::key_name::Tail;
 use crate::request::options::Condition;
 use std::borrow::Cow;
 
@@ -38,6 +37,13 @@ const PERSONA_AT: usize = 3;
 
 /// The number of arguments of a request: tier, user, persona and message.
 const REQUEST_LENGTH: usize = 4;
+
+/// The options of a replicated SET.
+static ID: FixedWord = FixedWord::new("ID");
+static PXAT: FixedWord = FixedWord::new("PXAT");
+static STALE: FixedWord = FixedWord::new("STALE");
+static KEEPTTL: FixedWord = FixedWord::new("KEEPTTL");
+static COST: FixedWord = FixedWord::new("COST");
 
 /// A response, and the terms on which it is stored.
 pub struct Write<'a> {
@@ -199,8 +205,9 @@ fn put<'c>(
         }
         Lookup::Forbidden => return Err(CommandError::Internal),
     };
-    let handle = link(ctx, old.as_ref(), request, name, bytes.into());
+    let (handle, resolved) = link(ctx, old.as_ref(), request, name, bytes.into());
     key.move_to(Placement::Linked(handle));
+    key.set_walk(resolved.walk());
     Ok((key, handle))
 }
 
@@ -209,11 +216,17 @@ fn store_new(key: Key<'_>, entry: Entry) -> Result<TypedKey<'_, Entry>, CommandE
 }
 
 /// Links the new entry of a request in the index, in the place of the old one of its key. The old one leaves the request table
-/// and L1.
-fn link(ctx: &Ctx<'_>, old: Option<&Entry>, request: &Request<'_>, name: &[u8], bytes: u64) -> Handle {
-    let kept = match request.tail() {
-        Tail::Digest(digest) => Name::Canonical(digest),
-        Tail::Id(_) => Name::Own(name),
+/// and L1. Returns the new one's handle, and the walk to its persona.
+fn link(
+    ctx: &Ctx<'_>,
+    old: Option<&Entry>,
+    request: &Request<'_>,
+    name: &[u8],
+    bytes: u64,
+) -> (Handle, Resolved) {
+    let kept = match request.id {
+        None => Name::Canonical(request.digest()),
+        Some(_) => Name::Own(name),
     };
     let Request { tier, user, persona, .. } = *request;
     let database = ctx.database();
@@ -225,7 +238,7 @@ fn link(ctx: &Ctx<'_>, old: Option<&Entry>, request: &Request<'_>, name: &[u8], 
             None => index.link(tier, persona, user, kept, bytes),
         };
         cache.mark_arriving((database, handle), persona);
-        handle
+        (handle, cache.resolve(database, Some(handle)))
     })
 }
 
@@ -248,24 +261,24 @@ fn replicate(
         }
     };
     if let Some(id) = request.id {
-        command.bytes(b"ID");
+        command.word(&ID);
         command.bytes(id);
     }
     match lifetime.expires_at {
         Some(at) => {
             let fresh_until = lifetime.fresh_until.min(at);
-            command.bytes(b"PXAT");
+            command.word(&PXAT);
             command.number(fresh_until);
             if at > fresh_until {
-                command.bytes(b"STALE");
+                command.word(&STALE);
                 command.number(at.saturating_sub(fresh_until));
             }
         }
         // KEEPTTL of an entry that never expires. It never expires on the replicas either.
-        None => command.bytes(b"KEEPTTL"),
+        None => command.word(&KEEPTTL),
     }
     if cost_ms > 0 {
-        command.bytes(b"COST");
+        command.word(&COST);
         command.number(cost_ms.into());
     }
     ctx.replicate(c"CHATCACHE.SET", command);

@@ -82,7 +82,7 @@ pub fn lookup<'c>(
     let fingerprint = request.fingerprint();
     let is_same_request = *key.fingerprint() == fingerprint;
     let database = ctx.database();
-    let resolved = CACHE.with(|cache| cache.resolve(database, key.handle()));
+    let resolved = CACHE.with(|cache| cache.resolve_again(database, &key));
     let found = Found { key, resolved };
     if !is_same_request {
         return Ok(Lookup::Mismatch(found));

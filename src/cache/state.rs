@@ -8,8 +8,8 @@ use crate::cache::location::{Location, after_swap};
 use crate::cache::request_table::{RequestHasher, RequestTable};
 use crate::cache::slot_moves::{MigrationName, SlotMoves};
 use crate::entry::Response;
-use crate::index::{Handle, Index, Origin, Resolved};
-use crate::redis::MainThread;
+use crate::index::{Handle, Index, NODE_BYTES, Origin, Resolved};
+use crate::redis::{MainThread, prefetch};
 use crate::request::key_name::Layout;
 use crate::stats::Counters;
 use std::collections::BTreeMap;
@@ -141,6 +141,18 @@ impl Cache {
             (Some(handle), Some(index)) => index.resolve(handle),
             _ => Resolved::UNKNOWN,
         }
+    }
+
+    /// Walks from a response to its group and persona, or takes its last walk where that still holds. The node is then
+    /// prefetched for those who need it.
+    pub(super) fn resolve_again(&self, database: i32, response: &Response) -> Resolved {
+        let (Some(handle), Some(index)) = (response.handle(), self.known_index(database)) else {
+            return Resolved::UNKNOWN;
+        };
+        if let Some(node) = index.address(handle) {
+            prefetch(node, NODE_BYTES);
+        }
+        index.resolve_again(handle, response.walk())
     }
 
     /// Returns the origin of the entry with this handle. The entry is in this database; but MIGRATE saves a value in the

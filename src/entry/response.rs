@@ -220,9 +220,10 @@ impl Response {
         Handle::from_bits(self.header().handle.load(Relaxed))
     }
 
-    /// Links or unlinks its entry.
+    /// Links or unlinks its entry. No walk through the index is known then.
     pub(super) fn set_handle(&self, handle: Option<Handle>) {
         self.header().handle.store(handle.map_or(0, Handle::to_bits), Relaxed);
+        self.set_walk(Walk::default());
     }
 
     /// Returns its hits.

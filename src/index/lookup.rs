@@ -1,5 +1,6 @@
 //! Finding out about an entry by its handle.
 
+use std::os::raw::c_void;
 use std::sync::Arc;
 
 use super::database::Index;
@@ -9,6 +10,11 @@ use super::origin::{Located, Name, Origin};
 use super::records::Key;
 
 impl Index {
+    /// Returns the address of the entry's node, to prefetch it, or None if the index has no such node. This does not read it.
+    pub fn address(&self, handle: Handle) -> Option<*const c_void> {
+        self.nodes.address(handle.node)
+    }
+
     /// Returns whether the index knows the entry, live or invalidated.
     pub fn contains(&self, handle: Handle) -> bool {
         self.node(handle).is_some()

@@ -18,6 +18,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::num::{NonZeroU16, NonZeroU32};
+use std::os::raw::c_void;
 
 const PAGE: usize = 1024;
 
@@ -170,6 +171,13 @@ impl<T> Pool<T> {
             Cell::Taken(value) => Some(value),
             Cell::Vacant { .. } => None,
         }
+    }
+
+    /// Returns the address of a value's cell, taken or not, without reading it.
+    pub fn address(&self, id: Id<T>) -> Option<*const c_void> {
+        let (page, slot) = id.place();
+        let cell: *const Cell<T> = self.pages.get(page)?.cells.get(slot)?;
+        Some(cell.cast())
     }
 
     pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {

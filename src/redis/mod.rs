@@ -63,7 +63,7 @@ pub(crate) use module::export_module;
 pub use module::{Load, Module, load};
 pub use notify::Class;
 pub use prefetch::prefetch;
-pub use replicate::ReplicatedCommand;
+pub use replicate::{FixedWord, ReplicatedCommand};
 pub use settings::{AnySetting, Choice, Setting, SettingValue};
 pub use slot_migration::{Moment, SlotMigration, SlotMigrations};
 pub use timer::{OneTimer, Timer, timers_running};

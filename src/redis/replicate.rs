@@ -3,6 +3,7 @@
 use crate::redis::api::api;
 use crate::redis::args::Args;
 use crate::redis::ctx::Ctx;
+use crate::redis::main_thread::MainThread;
 use crate::redis::string::ServerString;
 use arrayvec::ArrayVec;
 use redis_module::raw::RedisModuleString;
@@ -13,9 +14,26 @@ use std::os::raw::c_char;
 /// The largest number of arguments that a `ReplicatedCommand` holds. The longest SET has 13.
 const MAX_WORDS: usize = 16;
 
+/// A word of the commands for replicas and the AOF, of which the server's string is made once.
+pub struct FixedWord {
+    text: &'static [u8],
+    string: MainThread<Option<ServerString>>,
+}
+
+impl FixedWord {
+    /// Returns the word of this text.
+    pub const fn new(text: &'static str) -> FixedWord {
+        FixedWord { text: text.as_bytes(), string: MainThread::new(None) }
+    }
+
+    fn raw(&'static self) -> *mut RedisModuleString {
+        self.string.with(|string| string.get_or_insert_with(|| ServerString::new(self.text)).raw())
+    }
+}
+
 /// The arguments of a command for replicas and the AOF: some of the running command's, then new ones.
 pub struct ReplicatedCommand<'a> {
-    /// All arguments; each is valid during `'a` or is one of `made`.
+    /// All arguments; each is valid during `'a`, for ever as a `FixedWord`, or is one of `made`.
     words: ArrayVec<*mut RedisModuleString, MAX_WORDS>,
     made: ArrayVec<ServerString, MAX_WORDS>,
     command: PhantomData<&'a ()>,
@@ -31,10 +49,15 @@ impl<'a> ReplicatedCommand<'a> {
         ReplicatedCommand { words, made: ArrayVec::new(), command: PhantomData }
     }
 
-    /// Adds an argument.
+    /// Adds a word.
     ///
     /// # Panics
-    /// If there are `MAX_WORDS` arguments already. So does `number`.
+    /// If there are `MAX_WORDS` arguments already. So do `bytes` and `number`.
+    pub fn word(&mut self, word: &'static FixedWord) {
+        self.words.push(word.raw());
+    }
+
+    /// Adds an argument.
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.add(ServerString::new(bytes));
     }

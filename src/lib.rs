@@ -24,6 +24,7 @@ pub mod entry;
 pub mod index;
 pub mod lease;
 pub mod request;
+pub mod sharded_table;
 pub mod tier;
 
 #[cfg(any(test, fuzzing))]

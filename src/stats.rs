@@ -52,12 +52,11 @@ impl Counters {
         }
     }
 
-    /// Counts a fresh response that was served, and the model time that it saved, in milliseconds.
-    pub fn count_hit(&mut self, tier: Tier, saved_ms: u64) {
+    /// Counts a fresh response that was served.
+    pub fn count_hit(&mut self, tier: Tier) {
         if let Some(hits) = self.hits.get_mut(tier as usize) {
             *hits += 1;
         }
-        self.count_saved(tier, saved_ms);
     }
 
     /// Counts model time that was saved, in milliseconds.

@@ -6,7 +6,7 @@
 //! another module may have changed the TTL without notice.
 
 use crate::cache::hot;
-use crate::cache::lookup::{Found, count_hit, read};
+use crate::cache::lookup::{Found, count_hit, count_served, read};
 use crate::cache::state::{CACHE, Cache};
 use crate::entry::{Encoding, Entry, Response};
 use crate::index::Liveness;
@@ -70,12 +70,10 @@ impl Cache {
         // This calls nothing back.
         read(response, |bytes| reply(bytes, ends_ms, latest_ms)).ok()?;
         response.set_walk(resolved.walk());
-        response.count_hit(tick_ms);
         response.count_unopened_hit();
-        let saved_ms = response.cost_ms().into();
-        database.index.record_hit(resolved, saved_ms);
-        self.counters.count_hit(request.tier, saved_ms);
+        self.counters.count_hit(request.tier);
         self.counters.hits_l1 += u64::from(is_hot);
+        count_served(&mut self.counters, &mut database.index, response, resolved, request.tier, tick_ms);
         Some(())
     }
 

@@ -5,10 +5,11 @@
 
 use crate::cache::state::{CACHE, Cache};
 use crate::entry::{ALWAYS_FRESH, Entry, Response};
-use crate::index::{Liveness, Resolved};
+use crate::index::{Index, Liveness, Resolved};
 use crate::redis::{Ctx, Key, MainThread, Typed, TypedKey};
 use crate::request::Request;
 use crate::request::error::CommandError;
+use crate::stats::Counters;
 use crate::tier::Tier;
 use std::ops::Deref;
 
@@ -113,27 +114,37 @@ fn is_in_time(entry: &Entry, now_ms: i64) -> bool {
 
 /// Counts a fresh response that was served from its key.
 pub fn count_hit(ctx: &Ctx<'_>, tier: Tier, found: &Found<'_>, now_ms: i64) {
-    found.count_hit(now_ms);
     CACHE.with(|cache| {
-        let saved_ms = found.cost_ms().into();
-        cache.counters.count_hit(tier, saved_ms);
-        if let Some(index) = cache.known_index_mut(ctx.database()) {
-            index.record_hit(found.resolved, saved_ms);
+        if let Some(database) = cache.databases.get_mut(&ctx.database()) {
+            cache.counters.count_hit(tier);
+            count_served(&mut cache.counters, &mut database.index, found, found.resolved, tier, now_ms);
         }
     });
 }
 
 /// Counts a stale response that was served.
 pub fn count_stale_hit(ctx: &Ctx<'_>, tier: Tier, found: &Found<'_>, now_ms: i64) {
-    found.count_hit(now_ms);
     CACHE.with(|cache| {
-        let saved_ms = found.cost_ms().into();
-        cache.counters.stale_hits += 1;
-        cache.counters.count_saved(tier, saved_ms);
-        if let Some(index) = cache.known_index_mut(ctx.database()) {
-            index.record_hit(found.resolved, saved_ms);
+        if let Some(database) = cache.databases.get_mut(&ctx.database()) {
+            cache.counters.stale_hits += 1;
+            count_served(&mut cache.counters, &mut database.index, found, found.resolved, tier, now_ms);
         }
     });
+}
+
+/// Counts a response that was served: its own hits, its persona's, and the time that it saved.
+pub(super) fn count_served(
+    counters: &mut Counters,
+    index: &mut Index,
+    response: &Response,
+    resolved: Resolved,
+    tier: Tier,
+    now_ms: i64,
+) {
+    let saved_ms = response.cost_ms().into();
+    response.count_hit(now_ms);
+    counters.count_saved(tier, saved_ms);
+    index.record_hit(resolved, saved_ms);
 }
 
 /// The most bytes that the statistics of personas without entries take in all databases after a miss: as many as the

@@ -7,16 +7,12 @@
 //! A request is found by a hash of 128 bits that is keyed by a secret of this process, so no client can make two requests
 //! that share one; 96 of the bits are compared. Requests of up to 256 bytes are hashed by SipHash-1-3, which takes less than
 //! half as long for them as the MAC of AEGIS-128X2, and longer ones by that (docs/dev/performance.md).
-//!
-//! The table is split into 64 shards, so that growth moves a 64th of it at once, and growth reads no response.
 
 use crate::entry::Response;
 use crate::request::{Fields, Request, in_one_piece};
+use crate::sharded_table::{ShardedTable, Slot, bits};
 use aegis::aegis128x2::{Aegis128X2Mac, Key};
-use hashbrown::HashTable;
 use siphasher::sip128::SipHasher13;
-
-const SHARDS: usize = 64;
 
 /// The hash of a request for one database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,50 +61,49 @@ impl RequestHasher {
 
 /// A response in the table.
 struct Place {
-    /// The low half of the finder: growth reads it here.
+    /// Those of the finder.
     bits: u32,
     check: u32,
     response: Response,
 }
 
+impl Slot for Place {
+    fn bits(&self) -> u32 {
+        self.bits
+    }
+}
+
 /// The request table of one database. See the head of this file.
 #[derive(Default)]
 pub struct RequestTable {
-    /// Empty before the first insert, then `SHARDS`.
-    shards: Vec<HashTable<Place>>,
+    places: ShardedTable<Place>,
     len: usize,
 }
 
 impl RequestTable {
     /// Returns an empty table.
     pub const fn new() -> Self {
-        RequestTable { shards: Vec::new(), len: 0 }
+        RequestTable { places: ShardedTable::new(), len: 0 }
     }
 
     /// Returns the response to a request. The caller checks that it is fresh.
     pub fn get(&self, hash: &RequestHash) -> Option<&Response> {
-        let (shard, bits) = split(hash.finder);
         let is_it = |place: &Place| {
-            if (place.bits, place.check) != (bits, hash.check) {
+            if place.check != hash.check {
                 return false;
             }
             // Its bytes arrive together with the facts about it, which the next line waits for.
             place.response.prefetch();
             place.response.request_hash() == hash.finder
         };
-        Some(&self.shards.get(shard)?.find(spread(bits), is_it)?.response)
+        self.places.find(hash.finder, is_it).map(|place| &place.response)
     }
 
     /// Inserts a response that is in no table.
     pub fn insert(&mut self, hash: &RequestHash, response: &Response) {
-        if self.shards.is_empty() {
-            self.shards.resize_with(SHARDS, HashTable::new);
-        }
-        let (shard, bits) = split(hash.finder);
-        let Some(table) = self.shards.get_mut(shard) else { return };
         response.set_request_hash(hash.finder);
-        let place = Place { bits, check: hash.check, response: response.clone() };
-        table.insert_unique(spread(bits), place, |place| spread(place.bits));
+        let place = Place { bits: bits(hash.finder), check: hash.check, response: response.clone() };
+        self.places.insert(hash.finder, place);
         self.len += 1;
     }
 
@@ -117,39 +112,30 @@ impl RequestTable {
         if response.request_hash() == 0 {
             return;
         }
-        let (shard, bits) = split(response.request_hash());
-        response.set_request_hash(0);
-        let Some(table) = self.shards.get_mut(shard) else { return };
-        let Ok(place) = table.find_entry(spread(bits), |place| place.response.is(response)) else { return };
-        place.remove();
-        self.len -= 1;
-        // A shard returns the memory of removed places; at an eighth, it does not soon grow again.
-        if table.len() < table.capacity() / 8 {
-            table.shrink_to(table.len() * 2, |place| spread(place.bits));
+        if self.places.remove(response.request_hash(), |place| place.response.is(response)).is_some() {
+            self.len -= 1;
         }
+        response.set_request_hash(0);
     }
 
     /// Puts the same response in another encoding in the place of `old`, if that is there.
     pub fn replace(&mut self, old: &Response, new: &Response) {
-        let (shard, bits) = split(old.request_hash());
-        if let Some(table) = self.shards.get_mut(shard)
-            && let Some(place) = table.find_mut(spread(bits), |place| place.response.is(old))
-        {
+        if let Some(place) = self.places.find_mut(old.request_hash(), |place| place.response.is(old)) {
             place.response = new.clone();
         }
     }
 
     /// Runs `body`, which may move a response in memory, while the table has no share in it.
     pub fn relocate(&mut self, response: &mut Response, body: impl FnOnce(&mut Response)) {
-        let (shard, bits) = split(response.request_hash());
-        let Some(table) = self.shards.get_mut(shard) else { return body(response) };
-        let Ok(place) = table.find_entry(spread(bits), |place| place.response.is(response)) else {
+        let finder = response.request_hash();
+        let Some(Place { bits, check, response: shared }) =
+            self.places.remove(finder, |place| place.response.is(response))
+        else {
             return body(response);
         };
-        let (Place { check, response: shared, .. }, vacant) = place.remove();
         drop(shared);
         body(response);
-        vacant.insert(Place { bits, check, response: response.clone() });
+        self.places.insert(finder, Place { bits, check, response: response.clone() });
     }
 
     /// Returns the number of responses.
@@ -164,19 +150,8 @@ impl RequestTable {
 
     /// Returns the bytes that the table takes beside the responses.
     pub fn heap_bytes(&self) -> u64 {
-        let tables: usize = self.shards.iter().map(HashTable::allocation_size).sum();
-        (tables + self.shards.capacity() * size_of::<HashTable<Place>>()) as u64
+        self.places.heap_bytes()
     }
-}
-
-/// Returns the shard, and the bits by which it finds a place.
-fn split(finder: u64) -> (usize, u32) {
-    ((finder >> 32) as usize % SHARDS, finder as u32)
-}
-
-/// Returns a hash from the 32 bits: hashbrown takes the bucket from the low bits and a 7-bit tag from the top.
-fn spread(bits: u32) -> u64 {
-    u64::from(bits) << 32 | u64::from(bits)
 }
 
 #[cfg(test)]
@@ -247,7 +222,6 @@ mod tests {
             table.insert(hash, response);
         }
         assert_eq!(table.len(), 20_000);
-        assert!(table.shards.iter().all(|shard| (100..600).contains(&shard.len())), "shards fill evenly");
         let full = table.heap_bytes();
         for (hash, response) in &all {
             assert!(table.get(hash).is_some_and(|found| found.is(response)));

@@ -64,6 +64,8 @@ settings! {
     pub STREAM_PACE_MS: i64 = Setting::number(c"stream-pace-ms", 20, 0, 60_000);
     /// Most bytes of responses in L1; 0 turns L1 off.
     pub L1_MAX_BYTES: u64 = Setting::bytes(c"l1-max-bytes", 64 * 1024 * 1024, 0, MAX_L1_BYTES);
+    /// Most seconds for which a response is served without a look at its key; 0 for a look at each read.
+    pub KEY_CHECK_S: i64 = Setting::number(c"key-check-s", 60, 0, 3600);
     /// Compression method of cold responses; the default is zstd.
     pub COMPRESSION: Method = Setting::choice(c"compression", 2);
     /// Shortest response that is compressed, in bytes.

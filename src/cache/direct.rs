@@ -8,15 +8,15 @@
 use crate::cache::hot;
 use crate::cache::lookup::{Found, count_hit, count_served, read};
 use crate::cache::state::{CACHE, Cache};
+use crate::config;
 use crate::entry::{Encoding, Entry, Response};
 use crate::index::Liveness;
 use crate::redis::{Content, Ctx, TICK_MS};
 use crate::request::error::CommandError;
 use crate::request::{Request, key_name};
 
-/// Seconds between two openings of a response's key while the server may evict keys, and while it may not.
-const OPEN_EACH_S: u16 = 1;
-const OPEN_EACH_S_WITHOUT_EVICTION: u16 = 60;
+/// Most seconds between two openings of a response's key while the server may evict keys.
+const OPEN_EACH_S_WITH_EVICTION: i64 = 1;
 
 /// The result of a read through the request table.
 pub enum Read {
@@ -52,7 +52,7 @@ impl Cache {
         let (ends_ms, latest_ms) = (response.ends_ms(), tick_ms.saturating_add(TICK_MS));
         let unopened_s = response.unopened_s(tick_ms);
         if latest_ms >= ends_ms
-            || unopened_s >= self.open_each_s
+            || i64::from(unopened_s) >= self.open_each_s
             || may_be_retimed(self.lost_sight_ms, unopened_s, tick_ms)
         {
             return None;
@@ -193,12 +193,14 @@ fn may_be_retimed(lost_sight_ms: Option<i64>, unopened_s: u16, now_ms: i64) -> b
     lost_sight_ms.is_some_and(|at_ms| i64::from(unopened_s) * 1000 + 1000 >= now_ms.saturating_sub(at_ms))
 }
 
-/// Asks the server now and then if it may evict keys. Call it before the event loop sleeps.
-pub fn follow_eviction(ctx: &Ctx<'_>) {
+/// Follows the setting, and asks the server now and then if it may evict keys. Call it before the event loop sleeps.
+pub fn follow_settings(ctx: &Ctx<'_>) {
     let second = ctx.tick_ms() / 1000;
-    let is_new = CACHE.with(|cache| std::mem::replace(&mut cache.eviction_asked_s, second) != second);
-    if is_new {
-        let open_each_s = if ctx.may_evict() { OPEN_EACH_S } else { OPEN_EACH_S_WITHOUT_EVICTION };
-        CACHE.with(|cache| cache.open_each_s = open_each_s);
-    }
+    CACHE.with(|cache| {
+        if std::mem::replace(&mut cache.eviction_asked_s, second) != second {
+            cache.may_evict = ctx.may_evict();
+        }
+        let most_s = if cache.may_evict { OPEN_EACH_S_WITH_EVICTION } else { i64::MAX };
+        cache.open_each_s = config::KEY_CHECK_S.get().min(most_s);
+    });
 }

@@ -38,8 +38,10 @@ pub struct Cache {
     /// Hashes requests for the request tables.
     pub(super) hasher: RequestHasher,
     /// Seconds after which a response's key is opened again.
-    pub(super) open_each_s: u16,
-    /// The second of the Unix time in which the server was last asked about eviction.
+    pub(super) open_each_s: i64,
+    /// True if the server evicts keys at a limit of memory.
+    pub(super) may_evict: bool,
+    /// The second of the Unix time in which the server was asked that.
     pub(super) eviction_asked_s: i64,
     /// The last time, in Unix milliseconds, at which a key got a TTL that could not be read.
     pub(super) lost_sight_ms: Option<i64>,
@@ -58,6 +60,7 @@ impl Cache {
             slot_moves: SlotMoves::new(),
             hasher: RequestHasher::new([[0; 16]; 2]),
             open_each_s: 0,
+            may_evict: true,
             eviction_asked_s: 0,
             lost_sight_ms: None,
             l1: None,

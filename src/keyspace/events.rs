@@ -131,7 +131,7 @@ impl Events for Keyspace {
         reclaim::event_loop(event);
         if let EventLoop::Sleeps = event {
             hot::follow_settings();
-            direct::follow_eviction(ctx);
+            direct::follow_settings(ctx);
             compressor::collect(ctx);
             flight::deliver();
         }

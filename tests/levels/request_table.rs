@@ -42,6 +42,26 @@ fn a_response_s_key_is_opened_once_a_second_while_the_server_may_evict_it() {
 }
 
 #[test]
+fn a_response_s_key_is_opened_as_often_as_the_setting_says() {
+    let server = Server::builder().config("chatcache.key-check-s 0").start();
+    let mut con = server.raw();
+    con.ok(&format!("CHATCACHE.SET {ASK} answer"));
+    let opened_by_ten = |con: &mut RawClient| {
+        let before = keyspace_hits(&server);
+        (0..10).for_each(|_| _ = con.say(&format!("CHATCACHE.GET {ASK}")));
+        keyspace_hits(&server) - before
+    };
+    assert_eq!(opened_by_ten(&mut con), 10);
+    con.ok("CONFIG SET chatcache.key-check-s 60");
+    eventually(|| opened_by_ten(&mut con) == 0);
+    con.ok("CONFIG SET chatcache.key-check-s 0");
+    assert_eq!(opened_by_ten(&mut con), 10);
+    // With two seconds it is opened at most twice in three, at the begin and after two.
+    con.ok("CONFIG SET chatcache.key-check-s 2");
+    assert!((1..=2).contains(&opened_in(&server, &mut con, Duration::from_millis(3500))));
+}
+
+#[test]
 fn a_frequency_of_the_server_s_own_counts_the_hits_without_a_key() {
     let server = Server::builder().config("maxmemory-policy allkeys-lfu").config("maxmemory 1gb").start();
     let mut con = server.raw();

@@ -59,12 +59,12 @@ fn random_commands_agree_with_the_model_during_reclaims() {
     restarted(driver);
 }
 
-/// The same with another L1: the model knows nothing of it, so whatever its size, the replies are the same. Answers
-/// are few here and their requests fewer, so most reads find one that is hot.
-fn with_l1(bytes: &str) {
+/// The same with another setting of L1 or of the request table: the model knows nothing of these, so the replies are the same.
+/// Answers are few here and their requests fewer, so most reads find one that is hot.
+fn with(setting: &str) {
     let config = |limit: &str| {
         let limit = format!("chatcache.invalidate-sync-limit {limit}");
-        Server::builder().config(format!("chatcache.l1-max-bytes {bytes}")).config(limit).start()
+        Server::builder().config(format!("chatcache.{setting}")).config(limit).start()
     };
     let mut driver = Driver::new(config("1000000"), Reclaim::AtOnce, Pause::None);
     driver.run(steps(3000));
@@ -77,7 +77,7 @@ fn random_commands_agree_with_the_model_without_l1() {
     if skipped_as_copy_changes_the_database() {
         return;
     }
-    with_l1("0");
+    with("l1-max-bytes 0");
 }
 
 #[test]
@@ -85,7 +85,15 @@ fn random_commands_agree_with_the_model_with_an_l1_of_a_few_entries() {
     if skipped_as_copy_changes_the_database() {
         return;
     }
-    with_l1("1kb");
+    with("l1-max-bytes 1kb");
+}
+
+#[test]
+fn random_commands_agree_with_the_model_if_each_read_opens_its_key() {
+    if skipped_as_copy_changes_the_database() {
+        return;
+    }
+    with("key-check-s 0");
 }
 
 #[test]

@@ -71,6 +71,7 @@ fn a_bad_value_is_refused_with_a_reason_and_the_old_one_stays() {
     let ttl = "argument must be between 1 and 3162240000 inclusive";
     let bytes = "argument must be between 1 and 536870912 inclusive";
     let limit = "argument must be between 0 and 1000000 inclusive";
+    let check = "argument must be between 0 and 3600 inclusive";
     let (l1, words) = ("argument must be", "argument(s) must be one of the following");
     let (number, memory) = ("argument couldn't be parsed into an integer", "argument must be a memory value");
     for (setting, value, reason) in [
@@ -92,6 +93,8 @@ fn a_bad_value_is_refused_with_a_reason_and_the_old_one_stays() {
         ("invalidate-sync-limit", "1kb", number),
         ("l1-max-bytes", "-1", l1),
         ("l1-max-bytes", "64tb", memory),
+        ("key-check-s", "3601", check),
+        ("key-check-s", "-1", check),
         ("compression", "gzip", words),
         ("compression", "2", words),
         ("compression-min-bytes", "some", memory),

@@ -4,10 +4,11 @@ mod at_load;
 mod at_run_time;
 
 /// All settings and their defaults.
-const DEFAULTS: [(&str, &str); 18] = [
+const DEFAULTS: [(&str, &str); 19] = [
     ("chatcache.compression", "zstd"),
     ("chatcache.compression-min-bytes", "256"),
     ("chatcache.invalidate-sync-limit", "512"),
+    ("chatcache.key-check-s", "60"),
     ("chatcache.l1-max-bytes", "67108864"),
     ("chatcache.lease-ms", "30000"),
     ("chatcache.max-leases", "100000"),

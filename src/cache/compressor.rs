@@ -18,7 +18,9 @@ use crate::entry::compression::{Compressor, Encoding, Method};
 use crate::entry::{Entry, Response};
 use crate::index::{Handle, Index};
 use crate::redis::{Background, Content, Ctx, MainThread, OneTimer, Timer};
-use std::collections::{HashSet, VecDeque};
+use crate::sharded_table::{ShardedTable, Slot, bits};
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -92,7 +94,44 @@ struct Queue {
     cooled: VecDeque<Location>,
     /// The handles of `cooled`, or None before the first. Two databases hardly ever have the same handle; an entry that finds
     /// another's there is not compressed this time.
-    in_cooled: Option<HashSet<Handle, ByHandle>>,
+    in_cooled: Option<Handles>,
+}
+
+/// A set of handles, of which no growth stalls the event loop.
+struct Handles {
+    slots: ShardedTable<HandleSlot>,
+    hasher: ByHandle,
+}
+
+struct HandleSlot {
+    bits: u32,
+    handle: Handle,
+}
+
+impl Slot for HandleSlot {
+    fn bits(&self) -> u32 {
+        self.bits
+    }
+}
+
+impl Handles {
+    fn new() -> Handles {
+        Handles { slots: ShardedTable::new(), hasher: ByHandle::new() }
+    }
+
+    /// Returns false if the handle is there already.
+    fn insert(&mut self, handle: Handle) -> bool {
+        let hash = self.hasher.hash_one(handle);
+        let is_new = self.slots.find(hash, |slot| slot.handle == handle).is_none();
+        if is_new {
+            self.slots.insert(hash, HandleSlot { bits: bits(hash), handle });
+        }
+        is_new
+    }
+
+    fn remove(&mut self, handle: Handle) {
+        self.slots.remove(self.hasher.hash_one(handle), |slot| slot.handle == handle);
+    }
 }
 
 /// The part of the queue that an entry joins.
@@ -107,8 +146,7 @@ impl Queue {
         match since {
             Since::Stored => self.stored.push_back((now_s().saturating_add(DELAY_S), location)),
             Since::Cooled => {
-                let queued = self.in_cooled.get_or_insert_with(|| HashSet::with_hasher(ByHandle::new()));
-                if queued.insert(location.1) {
+                if self.in_cooled.get_or_insert_with(Handles::new).insert(location.1) {
                     self.cooled.push_back(location);
                 }
             }
@@ -142,9 +180,7 @@ impl Queue {
             true => self.stored.pop_front().map(|(_, location)| location)?,
             false => {
                 let location = self.cooled.pop_front()?;
-                self.in_cooled.iter_mut().for_each(|queued| {
-                    queued.remove(&location.1);
-                });
+                self.in_cooled.iter_mut().for_each(|queued| queued.remove(location.1));
                 location
             }
         };
@@ -178,11 +214,6 @@ impl Queue {
         }
         if shrinks(self.cooled.len(), self.cooled.capacity()) {
             self.cooled.shrink_to(self.cooled.capacity() / 4);
-        }
-        if let Some(queued) =
-            self.in_cooled.as_mut().filter(|queued| shrinks(queued.len(), queued.capacity()))
-        {
-            queued.shrink_to(queued.capacity() / 4);
         }
     }
 }

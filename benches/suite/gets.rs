@@ -1,6 +1,6 @@
 //! GET: hot, cold, compressed, of long prompts; against GET of a ready-made key, a script, and the least that a module's
-//! command costs which takes the same arguments: the ceiling replies the same length to any request, the keyed ceiling the
-//! value of a ready-made key.
+//! command costs which takes the same arguments: the ceiling replies the same bytes to any request, the spread ceiling as many
+//! from one of a thousand places, the keyed ceiling the value of a ready-made key.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -39,14 +39,17 @@ pub fn hot(bench: &mut Bench) {
     let before = warm(&ours, &message);
     let options = &bench.options;
     let evalsha = ["EVALSHA", &script, "1", PERSONA, &message];
-    let (ceiling, fetch) = (named("NULL.CEILING", &message), named("CHATCACHE.FETCH", &message));
-    let [native, ceiling, hot, fetch, evalsha, reference] = contest::run(
+    let [ceiling, spread, four, fetch] =
+        ["NULL.CEILING", "NULL.SPREAD", "NULL.FOUR", "CHATCACHE.FETCH"].map(|name| named(name, &message));
+    let [native, ceiling, spread, four, hot, fetch, evalsha, reference] = contest::run(
         "hot-get",
         options,
         options.rounds(),
         [
             Contestant::top("native GET", &plain, Load::of(&["GET", &key], HOT), options),
             Contestant::top("ceiling", &null, Load::of(&ceiling, HOT), options),
+            Contestant::top("ceiling, spread", &null, Load::of(&spread, HOT), options),
+            Contestant::top("ceiling, FETCH's reply", &null, Load::of(&four, HOT).replying_hits(), options),
             Contestant::top("hot GET", &ours, Load::of(&get(&message), HOT), options),
             Contestant::top("FETCH that hits", &ours, Load::of(&fetch, HOT).replying_hits(), options),
             Contestant::top("EVALSHA", &plain, Load::of(&evalsha, HOT), options),
@@ -56,9 +59,12 @@ pub fn hot(bench: &mut Bench) {
     note_l1_share(bench, &ours, &before, "100 B prompts");
     let what = format!("hot GET, {PROMPT_BYTES} B prompt, 1 KB response");
     bench.compare(&what, &hot, &ceiling, Some(Goal::AtLeast(0.92)));
+    bench.compare(&what, &hot, &spread, None);
     bench.compare(&what, &hot, &native, None);
     bench.compare(&what, &hot, &evalsha, Some(Goal::AtLeast(3.0)));
     bench.compare("FETCH that hits", &fetch, &hot, Some(Goal::AtLeast(0.97)));
+    bench.compare("FETCH that hits", &fetch, &four, None);
+    bench.compare("the reply of FETCH alone", &four, &spread, None);
     bench.compare("this bench's generator: native GET", &native, &reference, None);
     bench.bars.extend([&native, &ceiling, &evalsha].map(|series| bar(series, Bar::other)));
     bench.bars.push(bar(&hot, Bar::ours));
@@ -151,15 +157,17 @@ pub fn long_prompt(bench: &mut Bench) {
 
     let before = warm(&ours, &message);
     let options = &bench.options;
-    let (nothing, ceiling) = (named("NULL.GET", &message), named("NULL.CEILING", &message));
+    let [nothing, ceiling, spread] =
+        ["NULL.GET", "NULL.CEILING", "NULL.SPREAD"].map(|name| named(name, &message));
     let evalsha = ["EVALSHA", &script, "1", PERSONA, &message];
-    let [nothing, ceiling, hot, evalsha] = contest::run(
+    let [nothing, ceiling, spread, hot, evalsha] = contest::run(
         "long-prompt",
         options,
         options.rounds(),
         [
             Contestant::top("null command, 4 KB", &null, Load::of(&nothing, HOT).replying_null(), options),
             Contestant::top("ceiling, 4 KB", &null, Load::of(&ceiling, HOT), options),
+            Contestant::top("ceiling, spread, 4 KB", &null, Load::of(&spread, HOT), options),
             Contestant::top("hot GET, 4 KB", &ours, Load::of(&get(&message), HOT), options),
             Contestant::top("EVALSHA, 4 KB", &plain, Load::of(&evalsha, HOT), options),
         ],
@@ -167,6 +175,7 @@ pub fn long_prompt(bench: &mut Bench) {
     note_l1_share(bench, &ours, &before, "4 KB prompts");
     let what = "hot GET, 4 KB prompt, 1 KB response";
     bench.compare(what, &hot, &ceiling, Some(Goal::AtLeast(0.93)));
+    bench.compare(what, &hot, &spread, None);
     bench.compare(what, &hot, &evalsha, Some(Goal::AtLeast(3.5)));
     bench.compare(what, &hot, &nothing, None);
     bench.bars.extend([&nothing, &ceiling, &evalsha].map(|series| bar(series, Bar::other)));

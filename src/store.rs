@@ -24,7 +24,7 @@ use crate::cache::{CACHE, names, rights};
 use crate::config;
 use crate::entry::{Entry, Facts, Placement, Response};
 use crate::flight;
-use crate::index::{Handle, Name, Resolved};
+use crate::index::{Handle, Name, Walk};
 use crate::lifetime::{Lifetime, Terms};
 use crate::redis::{Args, Class, Ctx, FixedWord, Key, ReplicatedCommand, TypedKey};
 use crate::request::Request;
@@ -205,9 +205,9 @@ fn put<'c>(
         }
         Lookup::Forbidden => return Err(CommandError::Internal),
     };
-    let (handle, resolved) = link(ctx, old.as_ref(), request, name, bytes.into());
+    let (handle, walk) = link(ctx, old.as_ref(), request, name, bytes.into());
     key.move_to(Placement::Linked(handle));
-    key.set_walk(resolved.walk());
+    key.set_walk(walk);
     Ok((key, handle))
 }
 
@@ -223,7 +223,7 @@ fn link(
     request: &Request<'_>,
     name: &[u8],
     bytes: u64,
-) -> (Handle, Resolved) {
+) -> (Handle, Walk) {
     let kept = match request.id {
         None => Name::Canonical(request.digest()),
         Some(_) => Name::Own(name),
@@ -238,7 +238,7 @@ fn link(
             None => index.link(tier, persona, user, kept, bytes),
         };
         cache.mark_arriving((database, handle), persona);
-        (handle, cache.resolve(database, Some(handle)))
+        (handle, cache.resolve(database, Some(handle)).walk())
     })
 }
 

@@ -71,7 +71,7 @@ impl Cache {
             return None;
         }
         // It is as it was at the last opening of its key, unless something was invalidated since then.
-        let resolved = database.index.resolve_again(response.handle()?, response.walk());
+        let resolved = database.resolve_again(response);
         if resolved.liveness != Liveness::Fresh {
             return None;
         }
@@ -82,7 +82,6 @@ impl Cache {
         let is_hot = self.l1.as_ref().is_some_and(|l1| l1.holds(response));
         // This calls nothing back.
         read(response, |bytes| reply(bytes, ends_ms, latest_ms)).ok()?;
-        response.set_walk(resolved.walk());
         response.count_unopened_hit();
         self.counters.count_hit(request.tier);
         self.counters.hits_l1 += u64::from(is_hot);
@@ -109,7 +108,6 @@ impl Cache {
             }
             database.requests.insert(&self.hasher.hash(request), response);
         }
-        response.set_walk(found.resolved.walk());
         Some(response.note_opened(tick_ms, ends_ms))
     }
 

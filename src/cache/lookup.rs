@@ -114,19 +114,18 @@ fn is_in_time(entry: &Entry, now_ms: i64) -> bool {
 
 /// Counts a fresh response that was served from its key.
 pub fn count_hit(ctx: &Ctx<'_>, tier: Tier, found: &Found<'_>, now_ms: i64) {
-    CACHE.with(|cache| {
-        if let Some(database) = cache.databases.get_mut(&ctx.database()) {
-            cache.counters.count_hit(tier);
-            count_served(&mut cache.counters, &mut database.index, found, found.resolved, tier, now_ms);
-        }
-    });
+    count(ctx, tier, found, now_ms, |counters| counters.count_hit(tier));
 }
 
 /// Counts a stale response that was served.
 pub fn count_stale_hit(ctx: &Ctx<'_>, tier: Tier, found: &Found<'_>, now_ms: i64) {
+    count(ctx, tier, found, now_ms, |counters| counters.stale_hits += 1);
+}
+
+fn count(ctx: &Ctx<'_>, tier: Tier, found: &Found<'_>, now_ms: i64, count_kind: impl FnOnce(&mut Counters)) {
     CACHE.with(|cache| {
         if let Some(database) = cache.databases.get_mut(&ctx.database()) {
-            cache.counters.stale_hits += 1;
+            count_kind(&mut cache.counters);
             count_served(&mut cache.counters, &mut database.index, found, found.resolved, tier, now_ms);
         }
     });

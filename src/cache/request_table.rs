@@ -222,6 +222,10 @@ mod tests {
             table.insert(hash, response);
         }
         assert_eq!(table.len(), 20_000);
+        assert!(
+            table.places.shard_lengths().all(|length| (100..600).contains(&length)),
+            "shards fill evenly"
+        );
         let full = table.heap_bytes();
         for (hash, response) in &all {
             assert!(table.get(hash).is_some_and(|found| found.is(response)));

@@ -25,6 +25,17 @@ pub(super) struct Database {
     pub requests: RequestTable,
 }
 
+impl Database {
+    /// Walks from a response to its group and persona, or takes its last walk where that still holds. The response remembers
+    /// the walk.
+    pub fn resolve_again(&self, response: &Response) -> Resolved {
+        let Some(handle) = response.handle() else { return Resolved::UNKNOWN };
+        let resolved = self.index.resolve_again(handle, response.walk());
+        response.set_walk(resolved.walk());
+        resolved
+    }
+}
+
 /// See the head of this file.
 pub struct Cache {
     /// The databases that have held an entry.
@@ -146,16 +157,13 @@ impl Cache {
         }
     }
 
-    /// Walks from a response to its group and persona, or takes its last walk where that still holds. The node is then
-    /// prefetched for those who need it.
+    /// Walks from a response in one database as `Database::resolve_again`, and prefetches the node for those who need it.
     pub(super) fn resolve_again(&self, database: i32, response: &Response) -> Resolved {
-        let (Some(handle), Some(index)) = (response.handle(), self.known_index(database)) else {
-            return Resolved::UNKNOWN;
-        };
-        if let Some(node) = index.address(handle) {
+        let Some(database) = self.databases.get(&database) else { return Resolved::UNKNOWN };
+        if let Some(node) = response.handle().and_then(|handle| database.index.address(handle)) {
             prefetch(node, NODE_BYTES);
         }
-        index.resolve_again(handle, response.walk())
+        database.resolve_again(response)
     }
 
     /// Returns the origin of the entry with this handle. The entry is in this database; but MIGRATE saves a value in the
